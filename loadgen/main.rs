@@ -1,0 +1,6 @@
+//! argv -> plan -> run -> report.
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    ExitCode::SUCCESS
+}

@@ -1,0 +1,4 @@
+//! What std could have had; knows no Redis.
+pub mod time;
+pub mod prng;
+pub mod limits;

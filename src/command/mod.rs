@@ -1,0 +1,1 @@
+//! What a command is, as data; executes nothing.

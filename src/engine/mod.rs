@@ -1,0 +1,1 @@
+//! One shard: what commands do to its keys.

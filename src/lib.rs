@@ -1,0 +1,11 @@
+//! Ringfold: modules in the order in which a byte meets them. `src/ARCHITECTURE.md` is the map.
+pub mod base;
+pub mod uring;
+pub mod resp;
+pub mod types;
+pub mod command;
+pub mod engine;
+pub mod snapshot;
+pub mod replication;
+pub mod node;
+pub mod runtime;

@@ -1,0 +1,6 @@
+//! argv -> settings -> runtime -> `ExitCode`.
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    ExitCode::SUCCESS
+}

@@ -1,0 +1,1 @@
+//! One process put together from the parts above, without I/O.

@@ -1,0 +1,1 @@
+//! One history, and who has how much of it.

@@ -1,0 +1,1 @@
+//! The only code that says glommio, file, clock, thread and signal.

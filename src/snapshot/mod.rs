@@ -1,0 +1,1 @@
+//! A shard at one instant, as RDB bytes.

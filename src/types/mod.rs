@@ -1,0 +1,1 @@
+//! Containers behind values; they know no command and no RESP.
