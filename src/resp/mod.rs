@@ -1,1 +1,2 @@
 //! Bytes <-> values of the Redis protocol.
+pub mod error;
