@@ -6,8 +6,8 @@ pub const SLOTS: u16 = 16_384;
 /// Cores that one process may run.
 pub const CORES_MAX: usize = 256;
 
-/// Arguments of one request (Redis: 1024*1024).
-pub const REQUEST_ARGS_MAX: usize = 1_048_576;
+/// Arguments of one request (Redis: `INT_MAX`). Only what has arrived is ever allocated for.
+pub const REQUEST_ARGS_MAX: usize = 2_147_483_647;
 
 /// Bytes of one header line or inline request without a line end (Redis: `PROTO_INLINE_MAX_SIZE`).
 pub const LINE_BYTES_MAX: usize = 64 * 1024;

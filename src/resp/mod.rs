@@ -1,3 +1,6 @@
 //! Bytes <-> values of the Redis protocol.
 pub mod error;
 pub mod reply;
+pub mod request;
+pub mod inline;
+pub mod partial;
