@@ -29,3 +29,14 @@ const _: () = {
     assert!(UNAUTHENTICATED_ARGS_MAX < REQUEST_ARGS_MAX);
     assert!(UNAUTHENTICATED_BULK_BYTES_MAX < BULK_BYTES_MAX);
 };
+
+/// Aggregates within aggregates that a reply may have; what Redis sends has under ten.
+pub const REPLY_DEPTH_MAX: usize = 128;
+
+/// Bytes of one string in a reply. A peer may have raised its `proto-max-bulk-len`.
+pub const REPLY_BULK_BYTES_MAX: usize = 4 << 30;
+
+/// Elements of one aggregate in a reply.
+pub const REPLY_ELEMENTS_MAX: usize = u32::MAX as usize;
+
+const _: () = assert!(REPLY_BULK_BYTES_MAX >= BULK_BYTES_MAX);

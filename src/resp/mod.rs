@@ -4,3 +4,4 @@ pub mod reply;
 pub mod request;
 pub mod inline;
 pub mod partial;
+pub mod decode;
