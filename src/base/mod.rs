@@ -3,3 +3,5 @@ pub mod time;
 pub mod prng;
 pub mod limits;
 pub mod spsc;
+pub mod long_double;
+pub mod num;

@@ -11,12 +11,14 @@ use crate::command::keys;
 use crate::command::spec::{Flags, Hop};
 use crate::node::core::Core;
 use crate::node::message::Origin;
-use crate::node::outbox::{Action, Conn, Outbox};
-use crate::node::session::{ReplyMode, Session, Stall, Waiting};
-use crate::node::table::{Row, Run};
+use crate::node::outbox::{Conn, Outbox};
+use crate::node::session::{ReplyMode, Stall, Waiting};
+use crate::node::table::Run;
+use crate::replication::log::encode_request;
 use crate::resp::error::ErrorKind;
 use crate::resp::reply::Proto;
-use crate::resp::request::{self, Next, Partial, ProtocolError, RequestLimits};
+use crate::resp::partial::Partial;
+use crate::resp::request;
 
 /// Requests that are parsed and not yet executed.
 #[derive(Debug, Default)]
@@ -94,8 +96,9 @@ impl Core {
         match session.input.as_deref_mut() {
             None => self.stage_all(conn, bytes, window, out),
             Some(Waiting::Split(partial)) => {
-                partial.extend(bytes);
-                self.run_split(conn, out);
+                let partial = std::mem::take(partial);
+                session.input = None;
+                self.run_split(conn, partial, bytes, window, out);
                 self.check_input(conn, out);
             }
             Some(Waiting::Stalled(_)) => {
@@ -121,40 +124,16 @@ impl Core {
             }
             let limits = self.view.request_limits(session.authenticated);
             let first = window.words.len();
-            match request::next(rest, limits, &mut window.words) {
-                Ok(Next::Request { consumed }) => {
-                    let one_by_one = !session.authenticated;
-                    session.staged_in = self.serial;
-                    let behind = &rest[consumed..];
-                    self.stage(conn, first, (rest, behind), window);
-                    rest = behind;
-                    if window.staged.len() >= WINDOW_REQUESTS || one_by_one {
-                        self.run_window(window, out);
-                    }
-                }
-                Ok(Next::Empty { consumed }) => {
-                    window.words.truncate(first);
-                    rest = &rest[consumed..];
-                }
-                Ok(Next::Inline { consumed, line_len }) => {
-                    window.words.truncate(first);
-                    self.run_window(window, out);
-                    if !self.run_inline(conn, rest, line_len, out) {
-                        return;
-                    }
-                    rest = &rest[consumed..];
-                }
-                Ok(Next::Incomplete) => {
-                    window.words.truncate(first);
-                    session.input = Some(Box::new(Waiting::Split(Partial::new(rest))));
-                    return;
-                }
-                Err(error) => {
-                    window.words.truncate(first);
-                    self.run_window(window, out);
-                    self.malformed(conn, rest, &error, out);
-                    return;
-                }
+            let Some(used) = request::next(rest, &limits, &mut window.words) else {
+                return self.run_split(conn, Partial::default(), rest, window, out);
+            };
+            let one_by_one = !session.authenticated;
+            session.staged_in = self.serial;
+            let behind = &rest[used..];
+            self.stage(conn, first, (rest, behind), window);
+            rest = behind;
+            if window.staged.len() >= WINDOW_REQUESTS || one_by_one {
+                self.run_window(window, out);
             }
         }
     }
@@ -218,14 +197,45 @@ impl Core {
         if !session.is_running() {
             return; // Kept by the request that stalled it.
         }
-        if let Some(why) = self.must_wait(conn, staged, args) {
-            if let Some(session) = self.sessions.get_mut(conn) {
-                session.stall(why, staged.rest);
-            }
+        if let Some(why) = self.must_wait(conn, staged.row, usize::from(staged.core), args) {
+            self.stall(conn, why, staged.rest, out);
             return;
         }
         self.dispatch(conn, staged.row, usize::from(staged.core), staged.hash, args, out);
         self.after(conn, staged.behind, out);
+    }
+
+    /// Runs a request that did not lie whole in its chunk; `behind` it come more bytes.
+    pub(super) fn run_alone(
+        &mut self,
+        conn: Conn,
+        args: Args<'_>,
+        behind: &[u8],
+        out: &mut Outbox,
+    ) {
+        let row = self.shared.table.find(args);
+        let key = row.and_then(|it| keys::first_key(&self.shared.table.row(it).spec, args));
+        let core = key.map_or(self.id, |key| self.owner(key));
+        if let Some(why) = self.must_wait(conn, row, core, args) {
+            let mut rest = Vec::new();
+            encode_request(args.words(), &mut rest);
+            rest.extend_from_slice(behind);
+            self.stall(conn, why, &rest, out);
+            return;
+        }
+        let hash = key.map_or(0, |key| self.keyspace.hash(key));
+        self.dispatch(conn, row, core, hash, args, out);
+        self.after(conn, behind, out);
+    }
+
+    fn stall(&mut self, conn: Conn, why: Stall, rest: &[u8], out: &mut Outbox) {
+        let Some(session) = self.sessions.get_mut(conn) else { return };
+        session.stall(why, rest);
+        match why {
+            Stall::Moving => self.move_to_control(conn, out),
+            Stall::Paused => self.pauses.waiting.push(conn),
+            _ => {}
+        }
     }
 
     /// Runs one request whose turn has come, wherever it belongs.
@@ -331,21 +341,32 @@ impl Core {
     }
 
     /// Why this request may not start now, if it may not.
-    fn must_wait(&self, conn: Conn, staged: &Staged<'_>, args: Args<'_>) -> Option<Stall> {
-        let session = self.sessions.get(conn)?;
-        if session.flight.is_none() && !self.pauses.is_on() {
-            return None;
-        }
-        let row = staged.row.map(|number| self.shared.table.row(number));
-        if self.pauses.holds(row, self.now) {
+    fn must_wait(
+        &mut self,
+        conn: Conn,
+        row: Option<u16>,
+        core: usize,
+        args: Args<'_>,
+    ) -> Option<Stall> {
+        let table = std::sync::Arc::clone(&self.shared.table);
+        let row = row.map(|number| table.row(number));
+        if self.pauses.is_on() && self.pauses.holds(row, self.now) {
             return Some(Stall::Paused);
         }
-        let flight = session.flight.as_ref()?;
-        let admitted = match row {
-            None => flight.admits(Some(self.id), false),
-            Some(row) => self.admits(flight, row, usize::from(staged.core), args),
-        };
-        (!admitted).then_some(Stall::Flight)
+        if let Some(flight) = self.sessions.get(conn)?.flight.as_ref() {
+            let admitted = match row {
+                None => flight.admits(Some(self.id), false),
+                Some(row) => self.admits(flight, row, core, args),
+            };
+            if !admitted {
+                return Some(Stall::Flight);
+            }
+        }
+        let row = row?;
+        if self.id != 0 && row.spec.group_moves_to_control() {
+            return Some(Stall::Moving);
+        }
+        (core != self.id && !self.has_room(conn, core)).then_some(Stall::Flight)
     }
 
     /// Redis' order of reasons to refuse a command before it runs.

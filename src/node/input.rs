@@ -6,26 +6,41 @@ use crate::command::args::Args;
 use crate::node::client::Window;
 use crate::node::core::Core;
 use crate::node::outbox::{Action, Conn, Level, Outbox};
-use crate::node::session::{Stall, Waiting};
-use crate::resp::request::{self, ProtocolError};
+use crate::node::session::{Session, Stall, Waiting};
+use crate::resp::error::ProtocolError;
+use crate::resp::partial::{Fed, Partial};
 
 impl Core {
-    /// A request that came in pieces may be complete now; what lies behind it is staged as usual.
-    pub(super) fn run_split(&mut self, conn: Conn, out: &mut Outbox) {
+    /// Bytes for a request that does not lie whole in one chunk (or is inline, empty, malformed):
+    /// the careful half of the parser takes them, and what lies behind is staged as usual.
+    pub(super) fn run_split<'a>(
+        &mut self,
+        conn: Conn,
+        mut partial: Partial,
+        bytes: &'a [u8],
+        window: &mut Window<'a>,
+        out: &mut Outbox,
+    ) {
         let Some(session) = self.sessions.get_mut(conn) else { return };
-        let Some(Waiting::Split(mut partial)) = session.input.take().map(|it| *it) else { return };
         let limits = self.view.request_limits(session.authenticated);
-        match partial.poll(limits) {
-            Ok(false) => session.input = Some(Box::new(Waiting::Split(partial))),
-            Ok(true) => {
-                // The parser starts over from the bytes, which are complete now: one more pass
-                // over the headers, in exchange for one way only to run a request.
-                let bytes = partial.into_bytes();
-                self.stage_kept(conn, &bytes, out);
+        match partial.feed(bytes, &limits) {
+            Ok(Fed::More) if partial.is_idle() => {}
+            Ok(Fed::More) => session.input = Some(Box::new(Waiting::Split(partial))),
+            Ok(Fed::Request { used }) => {
+                self.run_window(window, out);
+                let behind = &bytes[used..];
+                let mut words = Vec::new();
+                partial.args(&mut words);
+                if !self.sessions.get(conn).is_some_and(Session::is_running) {
+                    // A request of this chunk stalled it while the window ran: it kept the rest.
+                    return;
+                }
+                self.run_alone(conn, Args::new(&words), behind, out);
+                self.stage_all(conn, behind, window, out);
             }
             Err(error) => {
-                let bytes = partial.into_bytes();
-                self.malformed(conn, &bytes, &error, out);
+                self.run_window(window, out);
+                self.malformed(conn, bytes, error, out);
             }
         }
     }
@@ -34,19 +49,13 @@ impl Core {
     pub(super) fn run_waiting(&mut self, conn: Conn, out: &mut Outbox) {
         let Some(session) = self.sessions.get_mut(conn) else { return };
         match session.input.take().map(|it| *it) {
-            Some(Waiting::Stalled(bytes)) => self.stage_kept(conn, &bytes, out),
-            Some(split @ Waiting::Split(_)) => {
-                session.input = Some(Box::new(split));
-                self.run_split(conn, out);
+            Some(Waiting::Stalled(bytes)) => {
+                let mut window = Window::default();
+                self.stage_all(conn, &bytes, &mut window, out);
+                self.run_window(&mut window, out);
             }
-            None => {}
+            split => session.input = split.map(Box::new),
         }
-    }
-
-    fn stage_kept(&mut self, conn: Conn, bytes: &[u8], out: &mut Outbox) {
-        let mut window = Window::default();
-        self.stage_all(conn, bytes, &mut window, out);
-        self.run_window(&mut window, out);
     }
 
     /// Ends a stall; the session goes on at the next turn, or at the end of this one.
@@ -94,35 +103,12 @@ impl Core {
         self.check_output(conn, written, out);
     }
 
-    /// An inline request: split into words, then run like any other. `false`: the session ended or
-    /// stalled.
-    pub(super) fn run_inline(
-        &mut self,
-        conn: Conn,
-        rest: &[u8],
-        line_len: usize,
-        out: &mut Outbox,
-    ) -> bool {
-        match request::split_inline(&rest[..line_len]) {
-            Ok(words) if words.is_empty() => {}
-            Ok(words) => {
-                let words: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
-                self.run_alone(conn, Args::new(&words), rest, out);
-            }
-            Err(error) => {
-                self.malformed(conn, rest, &error, out);
-                return false;
-            }
-        }
-        self.sessions.get(conn).is_some_and(|it| it.is_running())
-    }
-
     /// Bytes that are no request: the reason, and the end of the connection.
     pub(super) fn malformed(
         &mut self,
         conn: Conn,
         rest: &[u8],
-        error: &ProtocolError,
+        error: ProtocolError,
         out: &mut Outbox,
     ) {
         let Some(session) = self.sessions.get_mut(conn) else { return };
@@ -139,12 +125,12 @@ impl Core {
         session.closing = true;
         let ends = session.ends.peer_host();
         match error.reply() {
-            Some(_) => {
-                error.write_to(out.to(conn));
-                self.say(out, Level::Verbose, format!("Protocol error from {ends}: {error}"));
+            Some(reply) => {
+                reply.write_to(out.to(conn));
+                self.say(out, Level::Verbose, format!("Protocol error of client {ends}: {error:?}"));
             }
             None => {
-                self.say(out, Level::Warning, format!("Closing connection of {ends}: {error}"));
+                self.say(out, Level::Warning, format!("Closing client {ends}: {error:?}"));
             }
         }
         out.actions.push(Action::Close(conn));

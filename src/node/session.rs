@@ -10,7 +10,7 @@ use crate::base::time::Now;
 use crate::node::flight::Flight;
 use crate::node::outbox::Conn;
 use crate::resp::reply::Proto;
-use crate::resp::request::Partial;
+use crate::resp::partial::Partial;
 use std::net::SocketAddr;
 
 /// Who connected to whom.
@@ -130,7 +130,7 @@ impl Waiting {
     #[must_use]
     pub fn bytes(&self) -> usize {
         match self {
-            Self::Split(partial) => partial.len(),
+            Self::Split(partial) => partial.memory(),
             Self::Stalled(bytes) => bytes.len(),
         }
     }
@@ -191,8 +191,8 @@ impl Session {
     pub fn keep(&mut self, bytes: &[u8]) {
         match self.input.as_deref_mut() {
             Some(Waiting::Stalled(waiting)) => waiting.extend_from_slice(bytes),
-            Some(Waiting::Split(partial)) => partial.extend(bytes),
-            None => self.input = Some(Box::new(Waiting::Stalled(bytes.to_vec()))),
+            // A split request is only ever kept while its session runs.
+            Some(Waiting::Split(_)) | None => self.input = Some(Box::new(Waiting::Stalled(bytes.to_vec()))),
         }
     }
 
