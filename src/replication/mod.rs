@@ -1,1 +1,4 @@
 //! One history, and who has how much of it.
+pub mod log;
+pub mod ring;
+pub mod merge;
