@@ -2,3 +2,8 @@
 pub mod log;
 pub mod ring;
 pub mod merge;
+pub mod psync;
+pub mod units;
+pub mod attached;
+pub mod master;
+pub mod replica;
