@@ -40,3 +40,30 @@ pub const REPLY_BULK_BYTES_MAX: usize = 4 << 30;
 pub const REPLY_ELEMENTS_MAX: usize = u32::MAX as usize;
 
 const _: () = assert!(REPLY_BULK_BYTES_MAX >= BULK_BYTES_MAX);
+/// Bytes of one chunk of the replication ring: what the backlog grows and shrinks by.
+pub const RING_CHUNK_BYTES: usize = 64 * 1024;
+
+/// Emptied chunks that the ring keeps for the next bytes, and sealed buffers that a log keeps.
+pub const RING_SPARE_CHUNKS: usize = 4;
+
+/// A recycled batch buffer larger than this is given back to the allocator instead.
+pub const LOG_SPARE_BYTES_MAX: usize = 1024 * 1024;
+
+/// Tickets that the merger may hold back while it waits for an earlier one.
+pub const MERGE_TICKETS_MAX: usize = 1_048_576;
+
+/// Bytes of one command, or of one whole MULTI..EXEC, in a master's stream.
+pub const STREAM_UNIT_BYTES_MAX: usize = 2 * BULK_BYTES_MAX;
+
+/// Bytes of a master's line (`+FULLRESYNC`, `$EOF:`, errors) without a line end.
+pub const MASTER_LINE_BYTES_MAX: usize = 1_024;
+
+/// Attached replicas, the ones in their handshake included.
+pub const REPLICAS_MAX: usize = 1_024;
+
+const _: () = {
+    assert!(MASTER_LINE_BYTES_MAX < LINE_BYTES_MAX);
+    assert!(STREAM_UNIT_BYTES_MAX > BULK_BYTES_MAX);
+    assert!(LOG_SPARE_BYTES_MAX >= RING_CHUNK_BYTES);
+    assert!(MERGE_TICKETS_MAX > CORES_MAX);
+};
