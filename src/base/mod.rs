@@ -2,4 +2,7 @@
 pub mod time;
 pub mod prng;
 pub mod limits;
+pub mod num;
+pub mod long_double;
 pub mod crc;
+pub mod glob;

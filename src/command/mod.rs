@@ -5,3 +5,4 @@ pub mod arguments;
 pub mod keys;
 pub mod lookup;
 pub mod node_rows;
+pub mod docs;

@@ -1,1 +1,3 @@
 //! Bytes <-> values of the Redis protocol.
+pub mod error;
+pub mod reply;
