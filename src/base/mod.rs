@@ -5,3 +5,5 @@ pub mod limits;
 pub mod spsc;
 pub mod long_double;
 pub mod num;
+pub mod crc;
+pub mod glob;

@@ -202,6 +202,11 @@ error_kinds! {
         FailoverTargetOffline => "ERR FAILOVER target replica is not online.",
         FailoverForce => "ERR FAILOVER with force option requires both a timeout and target HOST and IP.",
         FailoverTimeout => "ERR FAILOVER timeout must be greater than 0",
+        GetKeysUnknown => "ERR Invalid command specified",
+        GetKeysNoKeys => "ERR The command has no key arguments",
+        GetKeysArity => "ERR Invalid number of arguments specified for command",
+        GetKeysArguments => "ERR Invalid arguments specified for command",
+        LcsTooLarge => "ERR Insufficient memory, transient memory for LCS exceeds proto-max-bulk-len",
         ReplicaofInFailover => "ERR REPLICAOF not allowed while failing over.",
     }
     built {
