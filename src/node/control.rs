@@ -1,0 +1,453 @@
+//! What core 0 owns besides its shard: the history, the replicas, our own master, sections, files.
+//!
+//! Everything here concerns the whole node and is decided in one place. Other cores ask by
+//! [`Ask`] and are answered on their road. The parts: `sections.rs` (all cores stand still),
+//! `feeding.rs` (bytes to replicas), `snapshots.rs` (full syncs and the RDB file), `following.rs`
+//! (our link to a master).
+//!
+//! The trap: `Control` is taken out of its core while it works ([`Core::with_control`]), so that it
+//! may use the core; nested calls find none and must not be made.
+
+use crate::base::prng::Prng;
+use crate::base::time::{Mono, Now};
+use crate::node::core::{Core, FileEvent};
+use crate::node::feed::Feed;
+use crate::node::following::Following;
+use crate::node::message::{Message, Return};
+use crate::node::outbox::{Action, Conn, Level, Outbox};
+use crate::node::sections::Sections;
+use crate::node::settings::Settings;
+use crate::node::snapshots::Snapshots;
+use crate::node::view::{Role, View};
+use crate::replication::acks::{self, Waiters};
+use crate::replication::log::Batch;
+use crate::replication::master::{self, Master};
+use crate::replication::merge::Merger;
+use crate::replication::psync::{History, replid_from};
+use crate::replication::ring::Ring;
+use crate::resp::error::ErrorKind;
+use crate::resp::reply::Proto;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+/// What a core asks core 0 for, on behalf of a client.
+#[derive(Debug)]
+pub enum Ask {
+    /// FLUSHALL, FLUSHDB, SWAPDB, and commands over keys of several cores.
+    Section(Op),
+    /// `WAIT`: after everything that was written before it.
+    Wait { replicas: usize, timeout_ms: u64 },
+    /// `CLIENT UNBLOCK`: end the WAIT of that session.
+    Unblock { target: Return, error: bool },
+    Save,
+    BgSave { schedule: bool },
+    /// `DEBUG RELOAD`.
+    Reload,
+    ReplicaOf(Option<(Vec<u8>, u16)>),
+    /// `CONFIG SET`: from now on.
+    Settings(Arc<Settings>),
+    /// `CLIENT PAUSE` and `UNPAUSE`, for all cores.
+    Pause(Option<(Mono, crate::node::pauses::Scope)>),
+    Shutdown { save: Option<bool>, now: bool, force: bool, abort: bool },
+}
+
+/// What is done while all cores stand still.
+#[derive(Clone, Debug)]
+pub enum Op {
+    Flush { db: Option<usize>, in_db: usize, words: Vec<Vec<u8>> },
+    Swap { a: usize, b: usize, words: Vec<Vec<u8>> },
+    /// A command whose keys live on several cores.
+    Keys { command: u16, db: usize, proto: Proto, words: Vec<Vec<u8>>, keys: Vec<(usize, Vec<u8>)> },
+    /// Begin a snapshot's walk on all cores.
+    Cut,
+    /// Log writes from here on, or no longer.
+    Stream { on: bool },
+    /// Become a replica or a master: what happens to the history is done at this instant.
+    Role,
+}
+
+/// See the file's header.
+#[derive(Debug)]
+pub struct Control {
+    pub(super) cores: usize,
+    pub(super) history: History,
+    pub(super) ring: Option<Ring>,
+    pub(super) merger: Merger,
+    pub(super) master: Master,
+    pub(super) waiters: Waiters,
+    waiting: Vec<(u64, Return)>,
+    next_waiter: u64,
+    pub(super) feeds: Vec<Feed>,
+    pub(super) sections: Sections,
+    pub(super) snapshots: Snapshots,
+    pub(super) following: Following,
+    pub(super) view: View,
+    pub(super) run_id: String,
+    pub(super) started: Mono,
+    pub(super) reasons: Vec<(crate::replication::psync::FullReason, u64)>,
+    /// When the last replica left, for `repl-backlog-ttl`.
+    alone_since: Option<Mono>,
+    replid_source: Prng,
+    outputs: Vec<master::Output>,
+    streamed: u64,
+    pub(super) exiting: Option<Exiting>,
+}
+
+/// A shutdown under way.
+#[derive(Debug)]
+pub struct Exiting {
+    pub from: Option<Return>,
+    pub save: bool,
+    pub force: bool,
+    /// Replicas get so long to catch up.
+    pub deadline: Mono,
+    pub saving: bool,
+}
+
+/// The rest of core 0, lent to its control.
+pub struct ControlCx<'c> {
+    pub core: &'c mut Core,
+    pub out: &'c mut Outbox,
+}
+
+impl ControlCx<'_> {
+    #[must_use]
+    pub fn now(&self) -> Now {
+        self.core.now
+    }
+
+    pub fn log(&mut self, level: Level, text: impl Into<String>) {
+        self.out.log(level, text);
+    }
+
+    /// Answers what a core asked for a client.
+    pub fn answer(&mut self, to: Return, reply: &[u8]) {
+        if to.core == 0 {
+            self.core.answer(to.conn, to.generation, to.slot, reply, self.out);
+        } else {
+            let mut frames = Vec::new();
+            crate::node::message::push_reply(
+                &mut frames,
+                to.conn,
+                to.generation,
+                to.slot,
+                to.part,
+                |out| out.extend_from_slice(reply),
+            );
+            self.out.mail[to.core].push(Message::Replies(frames));
+        }
+    }
+
+    pub fn answer_ok(&mut self, to: Return) {
+        self.answer(to, b"+OK\r\n");
+    }
+
+    pub fn answer_error(&mut self, to: Return, error: &ErrorKind) {
+        let mut reply = Vec::new();
+        error.write_to(&mut reply);
+        self.answer(to, &reply);
+    }
+}
+
+impl Core {
+    /// Lends the control its core; nothing happens on other cores than 0.
+    pub(super) fn with_control(
+        &mut self,
+        out: &mut Outbox,
+        act: impl FnOnce(&mut Control, &mut ControlCx<'_>),
+    ) {
+        if let Some(mut control) = self.control.take() {
+            act(&mut control, &mut ControlCx { core: self, out });
+            self.control = Some(control);
+        }
+    }
+}
+
+impl Control {
+    #[must_use]
+    pub(super) fn new(cores: usize, view: &View, prng: &mut Prng, now: Now) -> Self {
+        let mut source = Prng::new(prng.next_u64());
+        let replid = new_replid(&mut source);
+        let run_id = String::from_utf8_lossy(&new_replid(&mut source)).into_owned();
+        Self {
+            cores,
+            history: History::new(replid),
+            ring: None,
+            merger: Merger::default(),
+            master: Master::new(master_settings(&view.settings), now.mono),
+            waiters: Waiters::default(),
+            waiting: Vec::new(),
+            next_waiter: 0,
+            feeds: Vec::new(),
+            sections: Sections::default(),
+            snapshots: Snapshots::new(now),
+            following: Following::new(&view.settings, now),
+            view: view.clone(),
+            run_id,
+            started: now.mono,
+            reasons: Vec::new(),
+            alone_since: None,
+            replid_source: source,
+            outputs: Vec::new(),
+            streamed: 0,
+            exiting: None,
+        }
+    }
+
+    /// Bytes of the history so far: INFO's `master_repl_offset`.
+    #[must_use]
+    pub(super) fn offset(&self) -> u64 {
+        self.ring.as_ref().map_or(self.following.idle_offset, Ring::end)
+    }
+
+    /// A core's writes of one turn.
+    pub(super) fn effects(&mut self, cx: &mut ControlCx<'_>, batch: Batch) {
+        self.merger.push(batch);
+        let Some(ring) = self.ring.as_mut() else { return };
+        let mut used = Vec::new();
+        let before = ring.end();
+        self.merger.merge_into(ring, &mut used);
+        for bytes in used {
+            cx.core.log.recycle(bytes);
+        }
+        if ring.end() > before {
+            self.tell_replicas(cx, master::Input::Appended);
+            self.trim();
+        }
+    }
+
+    /// Something happened to a replica: carries out what follows from it.
+    pub(super) fn tell_replicas(&mut self, cx: &mut ControlCx<'_>, input: master::Input<'_>) {
+        let mut outputs = std::mem::take(&mut self.outputs);
+        let stream = self.following.stream_of(&self.history, self.ring.as_ref());
+        self.master.handle(cx.now().mono, &stream, input, &mut outputs);
+        for output in outputs.drain(..) {
+            self.carry_out(cx, output);
+        }
+        self.outputs = outputs;
+    }
+
+    /// Keeps `repl-backlog-size`, and what an attached replica still needs.
+    pub(super) fn trim(&mut self) {
+        let slowest = self.master.slowest_cursor();
+        if let Some(ring) = self.ring.as_mut() {
+            ring.trim(self.view.settings.repl_backlog_size, slowest);
+        }
+    }
+
+    /// Ten times a second.
+    pub(super) fn tick(&mut self, cx: &mut ControlCx<'_>) {
+        self.tell_replicas(cx, master::Input::Tick);
+        self.follow_tick(cx);
+        self.wait(cx, acks::Input::Tick);
+        self.check_good_replicas(cx);
+        self.check_backlog_age(cx);
+        self.save_rules(cx);
+        self.exit_when_ready(cx);
+        self.run_sections(cx);
+    }
+
+    /// After a turn of core 0: the stream that it made is about to be sent.
+    pub(super) fn end_of_turn(&mut self, cx: &mut ControlCx<'_>) {
+        self.wait(cx, acks::Input::TurnEnded);
+        let merged = self.merger.merged_through();
+        if merged > self.streamed {
+            self.streamed = merged;
+            cx.core.streamed(merged);
+            for core in 1..self.cores {
+                cx.out.mail[core].push(Message::Streamed(merged));
+            }
+        }
+    }
+
+    /// A client's request that concerns the node.
+    pub(super) fn asked(&mut self, cx: &mut ControlCx<'_>, from: Return, ask: Ask) {
+        match ask {
+            Ask::Section(op) => self.section(cx, op, Some(from)),
+            Ask::Wait { replicas, timeout_ms } => self.begin_wait(cx, from, replicas, timeout_ms),
+            Ask::Unblock { target, error } => self.unblock(cx, from, target, error),
+            Ask::Save => self.save(cx, Some(from), true),
+            Ask::BgSave { schedule } => self.background_save(cx, from, schedule),
+            Ask::Reload => self.reload(cx, from),
+            Ask::ReplicaOf(master) => self.replica_of(cx, from, master),
+            Ask::Settings(settings) => self.apply_settings(cx, from, settings),
+            Ask::Pause(pause) => {
+                cx.core.pause_here(pause, cx.out);
+                for core in 1..self.cores {
+                    cx.out.mail[core].push(Message::Pause(pause));
+                }
+                cx.answer_ok(from);
+            }
+            Ask::Shutdown { save, now, force, abort } => {
+                self.shutdown(cx, Some(from), save, now, force, abort);
+            }
+        }
+    }
+
+    /// A connection of core 0 is gone.
+    pub(super) fn ended(&mut self, cx: &mut ControlCx<'_>, conn: Conn, generation: u32) {
+        self.feeds.retain(|feed| feed.conn != conn);
+        self.tell_replicas(cx, master::Input::Closed { from: link_id(conn, generation) });
+        self.snapshot_receiver_gone(cx);
+        self.link_ended(cx, conn);
+    }
+
+    /// Sends every core the view, after it changed.
+    pub(super) fn show(&mut self, cx: &mut ControlCx<'_>) {
+        self.view.settle();
+        cx.core.see(self.view.clone());
+        for core in 1..self.cores {
+            cx.out.mail[core].push(Message::View(Box::new(self.view.clone())));
+        }
+    }
+
+    pub(super) fn new_replid(&mut self) -> [u8; 40] {
+        new_replid(&mut self.replid_source)
+    }
+
+    fn apply_settings(&mut self, cx: &mut ControlCx<'_>, from: Return, settings: Arc<Settings>) {
+        self.view.settings = settings;
+        self.master.settings = master_settings(&self.view.settings);
+        self.following.configure(&self.view.settings);
+        if self.view.settings.min_replicas_to_write == 0 {
+            self.view.few_replicas = false;
+        }
+        cx.out.actions.push(Action::SettingsChanged);
+        self.show(cx);
+        self.trim();
+        cx.answer_ok(from);
+    }
+
+    fn begin_wait(
+        &mut self,
+        cx: &mut ControlCx<'_>,
+        from: Return,
+        replicas: usize,
+        timeout_ms: u64,
+    ) {
+        // Everything that any core wrote before this request has arrived here, or is on its road
+        // with a ticket below this one; the stream's end covers what is merged, and what is not is
+        // newer than this client's own writes, which came by the road that this request came by.
+        let waiter = self.next_waiter;
+        self.next_waiter += 1;
+        self.waiting.push((waiter, from));
+        let deadline = (timeout_ms > 0).then(|| cx.now().mono.plus_ms(timeout_ms));
+        let offset = self.offset();
+        self.wait(cx, acks::Input::Wait { waiter, replicas, offset, deadline });
+    }
+
+    pub(super) fn wait(&mut self, cx: &mut ControlCx<'_>, input: acks::Input) {
+        let mut outputs = Vec::new();
+        let master = &self.master;
+        self.waiters.handle(cx.now().mono, |offset| master.acked(offset), input, &mut outputs);
+        for output in outputs {
+            match output {
+                acks::Output::Answer { waiter, replicas } => {
+                    let at = self.waiting.iter().position(|(it, _)| *it == waiter);
+                    if let Some(at) = at {
+                        let (_, from) = self.waiting.swap_remove(at);
+                        cx.answer(from, format!(":{replicas}\r\n").as_bytes());
+                    }
+                }
+                acks::Output::GetAck => {
+                    if let Some(ring) = self.ring.as_mut() {
+                        self.merger.get_ack(ring);
+                        self.tell_replicas(cx, master::Input::Appended);
+                    }
+                }
+            }
+        }
+    }
+
+    fn unblock(&mut self, cx: &mut ControlCx<'_>, from: Return, target: Return, error: bool) {
+        let same = |it: &Return| {
+            it.core == target.core && it.conn == target.conn && it.generation == target.generation
+        };
+        let found = self.waiting.iter().position(|(_, it)| same(it));
+        if let Some(at) = found {
+            let (waiter, blocked) = self.waiting.swap_remove(at);
+            self.wait(cx, acks::Input::Gone { waiter });
+            if error {
+                cx.answer_error(blocked, &ErrorKind::Unblocked);
+            } else {
+                let acked = self.master.acked(self.offset());
+                cx.answer(blocked, format!(":{acked}\r\n").as_bytes());
+            }
+        }
+        cx.answer(from, if found.is_some() { b":1\r\n" } else { b":0\r\n" });
+    }
+
+    fn check_good_replicas(&mut self, cx: &mut ControlCx<'_>) {
+        let settings = &self.view.settings;
+        let wanted = settings.min_replicas_to_write as usize;
+        let lag_max = u64::from(settings.min_replicas_max_lag);
+        let few = wanted > 0
+            && lag_max > 0
+            && self.master.good_replicas(cx.now().mono, lag_max) < wanted;
+        if few != self.view.few_replicas {
+            self.view.few_replicas = few;
+            self.show(cx);
+        }
+    }
+
+    /// Without replicas for `repl-backlog-ttl` the backlog is given up, and with it the history:
+    /// from here on writes are not logged, so nobody could continue it.
+    fn check_backlog_age(&mut self, cx: &mut ControlCx<'_>) {
+        let attached = self.master.rows(cx.now().mono).next().is_some();
+        if attached || self.ring.is_none() || self.view.role != Role::Master {
+            self.alone_since = None;
+            return;
+        }
+        let since = *self.alone_since.get_or_insert(cx.now().mono);
+        let ttl = u64::try_from(self.view.settings.repl_backlog_ttl).unwrap_or(0);
+        if ttl > 0 && cx.now().mono.ms_since(since) >= ttl * 1_000 && self.sections.is_idle() {
+            self.alone_since = None;
+            self.section(cx, Op::Stream { on: false }, None);
+        }
+    }
+
+    /// The RDB file's reader or writer said something.
+    pub(super) fn file(&mut self, cx: &mut ControlCx<'_>, event: FileEvent) {
+        self.file_event(cx, event);
+    }
+
+    /// What INFO and DEBUG want to know of the tickets.
+    #[must_use]
+    pub(super) fn tickets(&self, core: &Core) -> (u64, u64) {
+        (core.shared.tickets.load(Ordering::Acquire), self.merger.merged_through())
+    }
+}
+
+/// The replication machine's name for a connection.
+#[must_use]
+pub(super) fn link_id(conn: Conn, generation: u32) -> u64 {
+    u64::from(generation) << 32 | u64::from(conn.0)
+}
+
+/// The connection that a link is.
+#[must_use]
+pub(super) fn conn_of(link: u64) -> Conn {
+    Conn(u32::try_from(link & u64::from(u32::MAX)).unwrap_or_default())
+}
+
+pub(super) fn master_settings(settings: &Settings) -> master::Settings {
+    let limit = settings.client_output_buffer_limit.replica;
+    master::Settings {
+        ping_period_ms: u64::from(settings.repl_ping_replica_period) * 1_000,
+        timeout_ms: u64::from(settings.repl_timeout) * 1_000,
+        snapshot_delay_ms: 0,
+        output_hard_bytes: limit.hard,
+        output_soft_bytes: limit.soft,
+        output_soft_ms: limit.seconds * 1_000,
+        backlog_bytes: settings.repl_backlog_size,
+    }
+}
+
+fn new_replid(source: &mut Prng) -> [u8; 40] {
+    let mut random = [0; 20];
+    for chunk in random.chunks_mut(8) {
+        let bytes = source.next_u64().to_le_bytes();
+        chunk.copy_from_slice(&bytes[..chunk.len()]);
+    }
+    replid_from(random)
+}

@@ -1,0 +1,185 @@
+//! Bytes to replicas: what the replication machine wants sent, and what the sockets took.
+
+use crate::node::control::{Control, ControlCx, Op, conn_of, link_id};
+use crate::node::core::Core;
+use crate::node::feed::{Fed, Feed};
+use crate::node::outbox::{Action, Conn, Level, Outbox};
+use crate::node::session::Kind;
+use crate::replication::acks;
+use crate::replication::master::{self, Output};
+use crate::replication::psync::FullReason;
+use crate::resp::error::ErrorKind;
+use bytes::Bytes;
+
+impl Control {
+    /// Does what the replication machine decided.
+    pub(super) fn carry_out(&mut self, cx: &mut ControlCx<'_>, output: Output) {
+        match output {
+            Output::Reply { to, bytes } => self.feed(conn_of(to)).push(Bytes::from(bytes)),
+            Output::SendFromRing { to, from } => self.feed(conn_of(to)).follow_ring(from),
+            Output::NeedSnapshot { eof } => self.want_sync(cx, eof),
+            Output::StreamPing => {
+                if let Some(ring) = self.ring.as_mut() {
+                    self.merger.ping(ring);
+                    self.snapshots.appended = true;
+                }
+            }
+            Output::FullResync { to, reason } => {
+                match self.reasons.iter_mut().find(|(it, _)| *it == reason) {
+                    Some((_, count)) => *count += 1,
+                    None => self.reasons.push((reason, 1)),
+                }
+                let peer = self.peer(cx, conn_of(to));
+                cx.log(Level::Notice, format!("Replica {peer} needs a full sync: {}", why(reason)));
+            }
+            Output::Close { to, reason } => {
+                let conn = conn_of(to);
+                let peer = self.peer(cx, conn);
+                cx.log(Level::Warning, format!("Closing the link to replica {peer}: {reason:?}"));
+                if let Some(session) = cx.core.sessions.get_mut(conn) {
+                    session.closing = true;
+                }
+                cx.out.actions.push(Action::CloseNow(conn));
+            }
+        }
+    }
+
+    /// REPLCONF of a client of core 0: its reply belongs in the client's own order.
+    pub(super) fn replconf(
+        &mut self,
+        cx: &mut ControlCx<'_>,
+        conn: Conn,
+        options: &[&[u8]],
+        reply: &mut Vec<u8>,
+    ) {
+        let from = self.link(cx, conn);
+        let mut outputs = Vec::new();
+        let stream = self.following.stream_of(&self.history, self.ring.as_ref());
+        let input = master::Input::Replconf { from, options };
+        self.master.handle(cx.now().mono, &stream, input, &mut outputs);
+        for output in outputs {
+            match output {
+                Output::Reply { to, bytes } if to == from => reply.extend_from_slice(&bytes),
+                other => self.carry_out(cx, other),
+            }
+        }
+        self.wait(cx, acks::Input::Acked);
+    }
+
+    /// SYNC (no arguments) or PSYNC.
+    pub(super) fn psync(
+        &mut self,
+        cx: &mut ControlCx<'_>,
+        conn: Conn,
+        args: Option<[&[u8]; 2]>,
+    ) -> Result<(), ErrorKind> {
+        let from = self.link(cx, conn);
+        let peer = cx.core.sessions.get(conn).map(|it| it.ends.peer_host()).unwrap_or_default();
+        if let Some(session) = cx.core.sessions.get_mut(conn) {
+            session.kind = Kind::Replica;
+        }
+        let peer = peer.as_bytes();
+        self.tell_replicas(cx, master::Input::Psync { from, args, peer });
+        Ok(())
+    }
+
+    /// The socket of a feed took `bytes`.
+    pub(super) fn fed(&mut self, cx: &mut ControlCx<'_>, conn: Conn, bytes: usize) {
+        let to = self.link(cx, conn);
+        let Some(feed) = self.feeds.iter_mut().find(|feed| feed.conn == conn) else { return };
+        match feed.sent(bytes) {
+            Fed::Ring(bytes) => self.tell_replicas(cx, master::Input::Sent { to, bytes }),
+            Fed::Queue { snapshot_done: true } => {
+                self.tell_replicas(cx, master::Input::SnapshotSent { to, all: true });
+            }
+            Fed::Queue { .. } if feed.snapshot != crate::node::feed::SnapshotPart::None => {
+                self.tell_replicas(cx, master::Input::SnapshotSent { to, all: false });
+            }
+            Fed::Queue { .. } | Fed::Nothing => {}
+        }
+        self.take_chunks(cx);
+    }
+
+    /// A slow replica's socket can be written to again; the runtime asks all feeds anyway.
+    pub(super) fn writable(&mut self, _cx: &mut ControlCx<'_>, _conn: Conn) {}
+
+    pub(super) fn feed(&mut self, conn: Conn) -> &mut Feed {
+        let at = self.feeds.iter().position(|feed| feed.conn == conn).unwrap_or_else(|| {
+            self.feeds.push(Feed::new(conn));
+            self.feeds.len() - 1
+        });
+        &mut self.feeds[at]
+    }
+
+    pub(super) fn link(&self, cx: &ControlCx<'_>, conn: Conn) -> u64 {
+        link_id(conn, cx.core.sessions.get(conn).map_or(0, |it| it.generation))
+    }
+
+    fn peer(&self, cx: &ControlCx<'_>, conn: Conn) -> String {
+        cx.core.sessions.get(conn).map(|it| it.ends.peer_host()).unwrap_or_default()
+    }
+
+    /// A replica asks for a snapshot. Writes must be logged before the cut, so the ring is there
+    /// from the cut on.
+    fn want_sync(&mut self, cx: &mut ControlCx<'_>, eof: bool) {
+        self.snapshots.want_sync(eof);
+        self.section(cx, Op::Cut, None);
+    }
+}
+
+impl Core {
+    /// The connections to which something can be sent, for the runtime; see [`Core::feed_bytes`].
+    pub fn feeds(&self, conns: &mut Vec<Conn>) {
+        conns.clear();
+        if let Some(control) = &self.control {
+            let ring = control.ring.as_ref();
+            let ready = |feed: &&Feed| !feed.next(ring).is_empty();
+            conns.extend(control.feeds.iter().filter(ready).map(|feed| feed.conn));
+        }
+    }
+
+    /// The next bytes for a replica, where they lie.
+    #[must_use]
+    pub fn feed_bytes(&self, conn: Conn) -> &[u8] {
+        let Some(control) = &self.control else { return &[] };
+        let feed = control.feeds.iter().find(|feed| feed.conn == conn);
+        feed.map_or(&[], |feed| feed.next(control.ring.as_ref()))
+    }
+
+    /// The socket took so many of them.
+    pub fn fed(&mut self, conn: Conn, bytes: usize, out: &mut Outbox) {
+        self.with_control(out, |control, cx| control.fed(cx, conn, bytes));
+    }
+
+    /// Bytes of a connection that is not a client's: our master's, or a sign of life of a replica.
+    pub(super) fn peer_bytes(&mut self, conn: Conn, bytes: &[u8], out: &mut Outbox) -> bool {
+        match self.sessions.get(conn).map(|it| (it.kind, it.generation)) {
+            Some((Kind::Master, _)) => {
+                self.with_control(out, |control, cx| control.link_bytes(cx, bytes));
+                true
+            }
+            Some((Kind::Replica, generation)) => {
+                let from = link_id(conn, generation);
+                self.with_control(out, |control, cx| {
+                    control.tell_replicas(cx, master::Input::Newline { from });
+                });
+                false
+            }
+            _ => false,
+        }
+    }
+}
+
+/// Why a full sync happens, for the log and for INFO.
+#[must_use]
+pub fn why(reason: FullReason) -> &'static str {
+    match reason {
+        FullReason::Sync => "sync_command",
+        FullReason::New => "no_data",
+        FullReason::UnknownReplid => "unknown_replid",
+        FullReason::BeyondSecond => "beyond_second_replid",
+        FullReason::TooOld => "offset_not_in_backlog",
+        FullReason::InFuture => "offset_in_future",
+        FullReason::NoBacklog => "no_backlog",
+    }
+}

@@ -1,0 +1,765 @@
+//! Being a replica: the link to our master, its snapshot loaded, its stream applied. And loading the
+//! RDB file at the start, which is the same work from another source.
+//!
+//! ```text
+//!   link bytes -> replication::replica -> Load  -> decoder -> entries -> the cores that own them
+//!                                      -> Apply -> commands          -> the cores that own them
+//! ```
+//!
+//! Entries and commands travel as requests of [`LINK`]; their replies only count down what is under
+//! way. Commands of one key keep their order on the road to its core. A command over keys of several
+//! cores waits until nothing is under way and then runs in a section, and so does what touches the
+//! whole keyspace. The offset that we acknowledge moves only when everything before it is applied.
+//!
+//! The trap: nothing is acknowledged, and no new link begun, while something is under way: what
+//! would be asked for again would be applied twice.
+
+use crate::base::limits::{APPLY_BYTES_MAX, APPLY_UNDER_WAY_MAX};
+use crate::base::time::Now;
+use crate::command::args::Args;
+use crate::command::spec::Hop;
+use crate::node::control::{Control, ControlCx, Op};
+use crate::node::core::Core;
+use crate::node::message::{self, Message, Origin, RequestHead, Return};
+use crate::node::outbox::{Action, Conn, Level, Outbox};
+use crate::node::section::Step;
+use crate::node::session::{Ends, Kind, Session};
+use crate::node::settings::Settings;
+use crate::node::table::Run;
+use crate::node::view::Role;
+use crate::replication::master::{Source, Stream};
+use crate::replication::psync::History;
+use crate::replication::replica::{self, Input, Output, Replica};
+use crate::replication::ring::Ring;
+use crate::replication::units::Unit;
+use crate::resp::reply::Proto;
+use crate::resp::request::{self, RequestLimits};
+use crate::snapshot::decode::{Decoder, Event, Limits, Unsupported, Value};
+use std::collections::VecDeque;
+
+/// The connection that applied commands come by on the roads between cores: none.
+pub const LINK: Conn = Conn(u32::MAX);
+
+/// See the file's header.
+#[derive(Debug)]
+pub struct Following {
+    pub replica: Replica,
+    /// Host and port of our master.
+    pub master: Option<(Vec<u8>, u16)>,
+    link: Option<Conn>,
+    dialling: bool,
+    paused: bool,
+    /// Bytes of the link that the machine has not consumed.
+    bytes: Vec<u8>,
+    /// Whole units to apply, each with the history's length after it.
+    units: VecDeque<(Vec<u8>, u64)>,
+    units_bytes: usize,
+    /// Requests sent to other cores and not answered.
+    under_way: usize,
+    /// A section runs for a unit.
+    in_section: bool,
+    applied: u64,
+    /// The stream's database.
+    db: usize,
+    load: Option<Load>,
+    /// The history's length while there is no ring.
+    pub idle_offset: u64,
+    /// REPLICAOF waits for its section.
+    changing: Option<(Option<Return>, Option<(Vec<u8>, u16)>)>,
+    /// The file named this history: a replica may continue it.
+    saved: Option<([u8; 40], u64)>,
+    pub loaded_keys: u64,
+    /// DEBUG RELOAD is answered when the file is loaded.
+    reload: Option<Return>,
+}
+
+/// Something being loaded.
+#[derive(Debug)]
+struct Load {
+    decoder: Box<Decoder>,
+    from_master: bool,
+    /// All bytes are in; the rest is under way.
+    ended: bool,
+    failed: bool,
+    file_bytes: u64,
+}
+
+impl Following {
+    #[must_use]
+    pub fn new(settings: &Settings, now: Now) -> Self {
+        Self {
+            replica: Replica::new(link_settings(settings), now.mono),
+            master: None,
+            link: None,
+            dialling: false,
+            paused: false,
+            bytes: Vec::new(),
+            units: VecDeque::new(),
+            units_bytes: 0,
+            under_way: 0,
+            in_section: false,
+            applied: 0,
+            db: 0,
+            load: None,
+            idle_offset: 0,
+            changing: None,
+            saved: None,
+            loaded_keys: 0,
+            reload: None,
+        }
+    }
+
+    pub fn configure(&mut self, settings: &Settings) {
+        self.replica.settings = link_settings(settings);
+    }
+
+    /// The stream as the replication machine sees it.
+    #[must_use]
+    pub fn stream_of<'a>(&self, history: &'a History, ring: Option<&Ring>) -> Stream<'a> {
+        let up = self.replica.status(crate::base::time::Mono::default()).up;
+        let source = match (&self.master, up) {
+            (None, _) => Source::Own,
+            (Some(_), true) => Source::Master,
+            (Some(_), false) => Source::MasterLost,
+        };
+        Stream { history, held: ring.map(Ring::held), source }
+    }
+}
+
+impl Control {
+    /// `REPLICAOF host port` or `NO ONE`.
+    pub(super) fn replica_of(
+        &mut self,
+        cx: &mut ControlCx<'_>,
+        from: Return,
+        master: Option<(Vec<u8>, u16)>,
+    ) {
+        if master == self.following.master {
+            let reply: &[u8] = if master.is_some() {
+                b"+OK Already connected to specified master\r\n"
+            } else {
+                b"+OK\r\n"
+            };
+            return cx.answer(from, reply);
+        }
+        self.following.changing = Some((Some(from), master));
+        self.section(cx, Op::Role, None);
+    }
+
+    /// At the start: the master that the configuration names, after the file is loaded.
+    pub(super) fn follow_configured(&mut self, cx: &mut ControlCx<'_>) {
+        if let Some(master) = self.view.settings.replicaof.clone() {
+            self.following.changing = Some((None, Some((master.host, master.port))));
+            self.section(cx, Op::Role, None);
+        }
+    }
+
+    /// All cores stand still: says whether they log from here on. `None`: nothing to change.
+    pub(super) fn change_role(&mut self, cx: &mut ControlCx<'_>) -> Option<bool> {
+        let (_, master) = self.following.changing.as_ref()?;
+        let now = cx.now().mono;
+        let mut outputs = Vec::new();
+        if master.is_none() {
+            let has_data = self.following.replica.has_data();
+            self.following.replica.handle(now, &mut self.history, Input::Unfollow, &mut outputs);
+            self.drop_units();
+            self.drop_load(cx);
+            let (end, replid) = (self.offset(), self.new_replid());
+            if has_data {
+                self.history.promote(replid, end);
+            } else {
+                self.history.begin(replid);
+            }
+            self.merger.reselect();
+            self.carry_out_link(cx, outputs, &[]);
+            return Some(self.ring.is_some());
+        }
+        Some(false)
+    }
+
+    /// All cores have the new way of logging.
+    pub(super) fn role_changed(&mut self, cx: &mut ControlCx<'_>) {
+        let Some((from, master)) = self.following.changing.take() else { return };
+        let was_master = self.following.master.is_none();
+        self.following.master.clone_from(&master);
+        match master {
+            None => {
+                self.view.role = Role::Master;
+                self.view.loading = false;
+                self.view.streaming = self.ring.is_some();
+                cx.log(Level::Notice, "MASTER MODE enabled");
+            }
+            Some((host, port)) => {
+                // A master's own data is the first bytes of its own history, which the new master
+                // may be able to continue (it was our replica); so ask for that.
+                let offset = match (&self.ring, self.following.saved.take()) {
+                    (Some(ring), _) if was_master || self.following.replica.has_data() => {
+                        Some(ring.end())
+                    }
+                    (None, Some((replid, offset))) => {
+                        self.history.begin(replid);
+                        self.ring = Some(Ring::new(offset));
+                        Some(offset)
+                    }
+                    _ => None,
+                };
+                self.following.applied = offset.unwrap_or(0);
+                self.following.db = 0;
+                self.view.role = Role::Replica { linked: false };
+                self.view.streaming = false;
+                self.drop_units();
+                let host = String::from_utf8_lossy(&host).into_owned();
+                cx.log(Level::Notice, format!("Connecting to MASTER {host}:{port}"));
+                self.tell_link(cx, Input::Follow { offset }, &[]);
+            }
+        }
+        self.wait(cx, crate::replication::acks::Input::Demoted);
+        self.show(cx);
+        if let Some(from) = from {
+            cx.answer_ok(from);
+        }
+    }
+
+    pub(super) fn follow_tick(&mut self, cx: &mut ControlCx<'_>) {
+        if self.following.master.is_some() && !self.following.in_section {
+            self.tell_link(cx, Input::Tick, &[]);
+        }
+    }
+
+    /// The connect was decided.
+    pub(super) fn dialled(&mut self, cx: &mut ControlCx<'_>, result: Result<(Conn, Ends), String>) {
+        self.following.dialling = false;
+        match result {
+            Ok((conn, ends)) => {
+                let mut session = Session::new(0, ends, true, cx.now());
+                session.kind = Kind::Master;
+                cx.core.sessions.open(conn, session);
+                self.following.link = Some(conn);
+                self.following.bytes.clear();
+                self.following.paused = false;
+                self.tell_link(cx, Input::Connected, &[]);
+            }
+            Err(why) => {
+                cx.log(Level::Warning, format!("Error condition on socket for SYNC: {why}"));
+                self.tell_link(cx, Input::Disconnected, &[]);
+            }
+        }
+    }
+
+    pub(super) fn link_ended(&mut self, cx: &mut ControlCx<'_>, conn: Conn) {
+        if self.following.link == Some(conn) {
+            self.following.link = None;
+            cx.log(Level::Warning, "Connection with master lost");
+            self.tell_link(cx, Input::Disconnected, &[]);
+        }
+    }
+
+    /// Bytes of our master.
+    pub(super) fn link_bytes(&mut self, cx: &mut ControlCx<'_>, bytes: &[u8]) {
+        let mut all = std::mem::take(&mut self.following.bytes);
+        all.extend_from_slice(bytes);
+        let used = self.tell_link(cx, Input::Bytes(&all), &all);
+        all.drain(..used);
+        if self.following.link.is_some() {
+            self.following.bytes = all;
+        }
+        self.pump_units(cx);
+    }
+
+    fn tell_link(&mut self, cx: &mut ControlCx<'_>, input: Input<'_>, bytes: &[u8]) -> usize {
+        let mut outputs = Vec::new();
+        let now = cx.now().mono;
+        let used = self.following.replica.handle(now, &mut self.history, input, &mut outputs);
+        self.carry_out_link(cx, outputs, bytes);
+        self.show_link(cx);
+        used
+    }
+
+    fn carry_out_link(&mut self, cx: &mut ControlCx<'_>, outputs: Vec<Output>, bytes: &[u8]) {
+        for output in outputs {
+            match output {
+                Output::Connect => {
+                    if let Some((host, port)) = &self.following.master {
+                        let host = String::from_utf8_lossy(host).into_owned();
+                        cx.out.actions.push(Action::Dial { host, port: *port });
+                        self.following.dialling = true;
+                    }
+                }
+                Output::Send(bytes) => {
+                    if let Some(link) = self.following.link {
+                        cx.out.to(link).extend_from_slice(&bytes);
+                    }
+                }
+                Output::Close(reason) => {
+                    cx.log(Level::Warning, format!("Closing the link to the master: {reason:?}"));
+                    self.drop_load(cx);
+                    if let Some(link) = self.following.link.take() {
+                        cx.out.actions.push(Action::CloseNow(link));
+                        if let Some(session) = cx.core.sessions.get_mut(link) {
+                            session.closing = true;
+                        }
+                    }
+                }
+                Output::FullResync => {
+                    cx.log(Level::Notice, "Full resync from master");
+                    self.begin_load(cx, true);
+                }
+                Output::Load(range) => self.load_bytes(cx, &bytes[range]),
+                Output::LoadDone => {
+                    if let Some(load) = self.following.load.as_mut() {
+                        load.ended = true;
+                    }
+                    self.load_goes_on(cx);
+                }
+                Output::Adopted { offset } => {
+                    self.ring = Some(Ring::new(offset));
+                    self.adopted(cx, offset);
+                }
+                Output::AdoptedNameless => {
+                    let replid = self.new_replid();
+                    self.history.begin(replid);
+                    self.ring = Some(Ring::new(0));
+                    self.adopted(cx, 0);
+                }
+                Output::Continued { renamed } => {
+                    cx.log(Level::Notice, "Partial resync with master: the stream goes on");
+                    if self.ring.is_none() {
+                        self.ring = Some(Ring::new(self.following.applied));
+                    }
+                    if renamed {
+                        self.tell_replicas(cx, crate::replication::master::Input::HistoryChanged);
+                    }
+                }
+                Output::Apply { unit, range, end } => {
+                    self.queue_unit(unit, &bytes[range], end);
+                }
+            }
+        }
+    }
+
+    fn adopted(&mut self, cx: &mut ControlCx<'_>, offset: u64) {
+        self.following.applied = offset;
+        self.following.db = 0;
+        self.tell_replicas(cx, crate::replication::master::Input::HistoryChanged);
+        let keys = self.following.loaded_keys;
+        cx.log(Level::Notice, format!("Full resync done: {keys} keys, offset {offset}"));
+    }
+
+    /// The view follows the link's state.
+    fn show_link(&mut self, cx: &mut ControlCx<'_>) {
+        if self.following.master.is_none() || self.following.changing.is_some() {
+            return;
+        }
+        let linked = self.following.replica.status(cx.now().mono).up;
+        if self.view.role != (Role::Replica { linked }) {
+            self.view.role = Role::Replica { linked };
+            self.show(cx);
+        }
+    }
+
+    fn queue_unit(&mut self, unit: Unit, bytes: &[u8], end: u64) {
+        if let Some(ring) = self.ring.as_mut() {
+            self.merger.verbatim(bytes, ring);
+        }
+        let work = match unit {
+            Unit::Command | Unit::Transaction => bytes.to_vec(),
+            Unit::Ping | Unit::GetAck => Vec::new(),
+        };
+        self.following.units_bytes += work.len();
+        self.following.units.push_back((work, end));
+    }
+
+    /// Applies what may be applied now.
+    pub(super) fn pump_units(&mut self, cx: &mut ControlCx<'_>) {
+        while !self.following.in_section && self.following.under_way < APPLY_UNDER_WAY_MAX {
+            let Some((unit, end)) = self.following.units.pop_front() else { break };
+            if !self.apply_unit(cx, &unit) {
+                self.following.units.push_front((unit, end));
+                break;
+            }
+            self.following.units_bytes -= unit.len();
+            self.following.applied = end;
+        }
+        self.tell_replicas(cx, crate::replication::master::Input::Appended);
+        self.trim();
+        self.settle_applied(cx);
+        self.pace_link(cx);
+    }
+
+    /// Nothing is under way: everything up to `applied` is executed.
+    fn settle_applied(&mut self, cx: &mut ControlCx<'_>) {
+        let following = &self.following;
+        if following.under_way == 0 && !following.in_section && following.load.is_none() {
+            let offset = following.applied;
+            if self.following.replica.status(cx.now().mono).applied < offset {
+                self.tell_link(cx, Input::Applied { offset }, &[]);
+            }
+        }
+    }
+
+    /// A master that sends faster than we apply is not read from for a while.
+    fn pace_link(&mut self, cx: &mut ControlCx<'_>) {
+        let following = &mut self.following;
+        let Some(link) = following.link else { return };
+        let full = following.units_bytes > APPLY_BYTES_MAX
+            || following.under_way > APPLY_UNDER_WAY_MAX;
+        if full != following.paused {
+            following.paused = full;
+            cx.out.actions.push(if full { Action::Pause(link) } else { Action::Resume(link) });
+        }
+    }
+
+    /// Applies one unit. `false`: it must wait until nothing is under way.
+    fn apply_unit(&mut self, cx: &mut ControlCx<'_>, unit: &[u8]) -> bool {
+        let limits = RequestLimits::DEFAULT;
+        let (mut rest, mut words) = (unit, Vec::new());
+        while !rest.is_empty() {
+            words.clear();
+            let Some(used) = request::next(rest, &limits, &mut words) else {
+                cx.log(Level::Warning, "The master sent what is no command; ignored");
+                return true;
+            };
+            let args = Args::new(&words);
+            if !self.apply_command(cx, args) {
+                // Only a unit of its own needs the whole node; inside a transaction of the master
+                // such a command's own core order suffices.
+                return false;
+            }
+            rest = &rest[used..];
+        }
+        true
+    }
+
+    fn apply_command(&mut self, cx: &mut ControlCx<'_>, args: Args<'_>) -> bool {
+        let name = args.name();
+        if name.eq_ignore_ascii_case(b"SELECT") {
+            let db = args.get(1).and_then(crate::base::num::parse_i64);
+            self.following.db = db.and_then(|db| usize::try_from(db).ok()).unwrap_or(0);
+            return true;
+        }
+        if name.eq_ignore_ascii_case(b"MULTI") || name.eq_ignore_ascii_case(b"EXEC") {
+            return true;
+        }
+        let table = std::sync::Arc::clone(&cx.core.shared.table);
+        let db = self.following.db;
+        if let Some(op) = whole_keyspace(args, db) {
+            return self.apply_in_section(cx, op);
+        }
+        let Some(number) = table.find(args) else {
+            let name = String::from_utf8_lossy(name).into_owned();
+            cx.log(Level::Warning, format!("The master sent {name}, which is unknown here"));
+            return true;
+        };
+        let row = table.row(number);
+        let Run::Shard(run) = row.run else { return true };
+        if !row.spec.is_write() || !row.spec.arity.accepts(args.len()) {
+            let name = String::from_utf8_lossy(name).into_owned();
+            cx.log(Level::Warning, format!("The master sent {name}, which is no write; ignored"));
+            return true;
+        }
+        self.snapshots.note_changes(1);
+        match cx.core.only_owner(row, args) {
+            Some(0) => {
+                let mut reply = Vec::new();
+                cx.core.execute(number, run, args, db, Proto::Resp2, Origin::Master, &mut reply);
+                report(cx, args, &reply);
+                true
+            }
+            Some(core) => {
+                self.send_apply(cx, core, number, db, args);
+                true
+            }
+            None if matches!(row.spec.hop, Hop::Split(_)) => {
+                let (parts, _) = cx.core.parts(row, args);
+                for (core, words) in parts {
+                    let args = Args::new(&words);
+                    if core == 0 {
+                        let mut reply = Vec::new();
+                        let proto = Proto::Resp2;
+                        cx.core.execute(number, run, args, db, proto, Origin::Master, &mut reply);
+                    } else {
+                        self.send_apply(cx, core, number, db, args);
+                    }
+                }
+                true
+            }
+            None => {
+                let op = crate::node::sections::keys_op(number, row, db, Proto::Resp2, args);
+                self.apply_in_section(cx, op)
+            }
+        }
+    }
+
+    fn apply_in_section(&mut self, cx: &mut ControlCx<'_>, op: Op) -> bool {
+        if self.following.under_way > 0 {
+            return false;
+        }
+        self.following.in_section = true;
+        self.section(cx, op, None);
+        true
+    }
+
+    fn send_apply(&mut self, cx: &mut ControlCx<'_>, core: usize, command: u16, db: usize, args: Args<'_>) {
+        self.following.under_way += 1;
+        let head = RequestHead {
+            conn: LINK,
+            generation: 0,
+            slot: 0,
+            part: 0,
+            command,
+            db: u16::try_from(db).unwrap_or(0),
+            proto: Proto::Resp2,
+            origin: Origin::Master,
+            hash: 0,
+        };
+        message::push_request(cx.core.roads.to(core), &head, args.iter());
+    }
+
+    /// A section that nobody asked for by a client is over.
+    pub(super) fn section_over(&mut self, cx: &mut ControlCx<'_>) {
+        if std::mem::take(&mut self.following.in_section) {
+            self.pump_units(cx);
+        }
+    }
+
+    /// Another core executed one of the requests that we sent it.
+    pub(super) fn applied(&mut self, cx: &mut ControlCx<'_>, reply: &[u8]) {
+        self.following.under_way = self.following.under_way.saturating_sub(1);
+        if reply.first() == Some(&b'-') {
+            let text = String::from_utf8_lossy(reply).trim_end().to_string();
+            cx.log(Level::Warning, format!("Applying what was sent failed: {text}"));
+        }
+        if self.following.load.is_some() {
+            self.load_goes_on(cx);
+        } else if self.following.under_way == 0 || !self.following.units.is_empty() {
+            self.pump_units(cx);
+        }
+    }
+
+    fn drop_units(&mut self) {
+        self.following.units.clear();
+        self.following.units_bytes = 0;
+    }
+
+    /// A load begins: everything goes, and clients are told to wait.
+    fn begin_load(&mut self, cx: &mut ControlCx<'_>, from_master: bool) {
+        self.view.loading = true;
+        self.show(cx);
+        cx.core.step(Step::Flush { db: None });
+        for core in 1..self.cores {
+            cx.out.mail[core].push(Message::Step(Step::Flush { db: None }));
+        }
+        let settings = &self.view.settings;
+        let decoder = Box::new(Decoder::new(Limits {
+            databases: settings.databases as usize,
+            string_bytes_max: settings.proto_max_bulk_len,
+            input_bytes: None,
+            unsupported: Unsupported::Refuse,
+            verify_checksum: settings.rdbchecksum,
+        }));
+        self.following.loaded_keys = 0;
+        self.following.load =
+            Some(Load { decoder, from_master, ended: false, failed: false, file_bytes: 0 });
+    }
+
+    fn drop_load(&mut self, cx: &mut ControlCx<'_>) {
+        if self.following.load.take().is_some() {
+            self.view.loading = false;
+            self.show(cx);
+        }
+    }
+
+    fn load_bytes(&mut self, cx: &mut ControlCx<'_>, mut bytes: &[u8]) {
+        let Some(mut load) = self.following.load.take() else { return };
+        load.file_bytes += bytes.len() as u64;
+        let part = cx.core.shared.table.part("load");
+        while !load.failed {
+            match load.decoder.next(&mut bytes) {
+                Ok(None) => break,
+                Ok(Some(Event::Entry { db, key, value: Value::String(value), expiry_ms, .. })) => {
+                    let expired = expiry_ms.is_some_and(|at| at <= cx.now().wall.ms());
+                    if expired && !load.from_master {
+                        continue; // As Redis: a master does not load what has expired.
+                    }
+                    self.following.loaded_keys += 1;
+                    let expiry = expiry_ms.map_or([0; 8], u64::to_le_bytes);
+                    let words: [&[u8]; 3] = [key, value, &expiry];
+                    let args = Args::new(&words);
+                    match cx.core.owner(key) {
+                        0 => crate::node::part::load(cx.core, db, args),
+                        core => self.send_apply(cx, core, part, db, args),
+                    }
+                }
+                Ok(Some(Event::Aux { name, value })) => {
+                    if name == b"repl-id" {
+                        if let Ok(replid) = <[u8; 40]>::try_from(value) {
+                            self.following.saved = Some((replid, 0));
+                        }
+                    } else if name == b"repl-offset"
+                        && let Some(saved) = self.following.saved.as_mut()
+                    {
+                        let offset = crate::base::num::parse_i64(value);
+                        saved.1 = offset.and_then(|it| u64::try_from(it).ok()).unwrap_or(0);
+                    }
+                }
+                Ok(Some(_)) => {}
+                Err(error) => {
+                    cx.log(Level::Warning, format!("Loading failed: {error}"));
+                    load.failed = true;
+                }
+            }
+        }
+        self.following.load = Some(load);
+    }
+
+    /// Something of a load was executed: it may be over, or go on reading.
+    fn load_goes_on(&mut self, cx: &mut ControlCx<'_>) {
+        self.pace_link(cx);
+        let Some(load) = self.following.load.as_ref() else { return };
+        if !load.ended {
+            if !load.from_master && self.following.under_way < APPLY_UNDER_WAY_MAX / 2 {
+                self.read_file(cx);
+            }
+            return;
+        }
+        if self.following.under_way > 0 {
+            return;
+        }
+        let whole = !load.failed && load.decoder.finished();
+        let from_master = load.from_master;
+        self.following.load = None;
+        self.view.loading = false;
+        self.show(cx);
+        if from_master {
+            self.following.saved = None;
+            let input = if whole { Input::Loaded } else { Input::LoadFailed };
+            let used = self.tell_link(cx, input, &[]);
+            debug_assert_eq!(used, 0);
+            // What came behind the snapshot is the beginning of the stream.
+            if !self.following.bytes.is_empty() {
+                self.link_bytes(cx, &[]);
+            }
+            return;
+        }
+        if !whole {
+            cx.log(Level::Warning, "The RDB file is damaged or cannot be held here; not starting");
+            cx.out.actions.push(Action::Exit { code: 1 });
+            return;
+        }
+        let keys = self.following.loaded_keys;
+        cx.log(Level::Notice, format!("DB loaded from disk: {keys} keys"));
+        self.file_loaded(cx);
+    }
+
+    /// Asks for the file at the start; nothing else happens before it is loaded.
+    pub(super) fn load_file(&mut self, cx: &mut ControlCx<'_>) {
+        self.begin_load(cx, false);
+        self.read_file(cx);
+    }
+
+    fn read_file(&mut self, cx: &mut ControlCx<'_>) {
+        if !self.following.dialling {
+            self.following.dialling = true; // One read at a time.
+            cx.out.actions.push(Action::LoadFile);
+        }
+    }
+
+    pub(super) fn file_bytes(&mut self, cx: &mut ControlCx<'_>, bytes: &[u8]) {
+        self.following.dialling = false;
+        if bytes.is_empty() {
+            if let Some(load) = self.following.load.as_mut() {
+                load.ended = true;
+            }
+        } else {
+            self.load_bytes(cx, bytes);
+            if let Some(load) = self.following.load.as_mut() {
+                load.ended |= load.failed;
+            }
+        }
+        self.load_goes_on(cx);
+    }
+
+    pub(super) fn file_absent(&mut self, cx: &mut ControlCx<'_>) {
+        self.following.dialling = false;
+        self.drop_load(cx);
+        self.file_loaded(cx);
+    }
+
+    pub(super) fn file_unreadable(&mut self, cx: &mut ControlCx<'_>, why: &str) {
+        cx.log(Level::Warning, format!("The RDB file cannot be read: {why}"));
+        cx.out.actions.push(Action::Exit { code: 1 });
+    }
+
+    fn file_loaded(&mut self, cx: &mut ControlCx<'_>) {
+        self.snapshots.changes = 0;
+        match self.following.reload.take() {
+            Some(from) => cx.answer_ok(from),
+            None => {
+                cx.out.actions.push(Action::Ready);
+                self.follow_configured(cx);
+            }
+        }
+    }
+
+    /// DEBUG RELOAD: save, then load what was saved.
+    pub(super) fn reload(&mut self, cx: &mut ControlCx<'_>, from: Return) {
+        self.snapshots.reload = Some(from);
+        self.save(cx, Some(from), true);
+    }
+
+    pub(super) fn begin_reload(&mut self, cx: &mut ControlCx<'_>) {
+        self.following.reload = self.snapshots.reload.take();
+        self.load_file(cx);
+    }
+
+    /// Is the stream applied as far as it was read? For a replica that is asked to be promoted.
+    #[must_use]
+    pub fn is_caught_up(&self) -> bool {
+        self.following.under_way == 0 && self.following.units.is_empty()
+    }
+}
+
+impl Core {
+    pub(super) fn applied(&mut self, reply: &[u8], out: &mut Outbox) {
+        self.with_control(out, |control, cx| control.applied(cx, reply));
+    }
+}
+
+/// FLUSHALL, FLUSHDB and SWAPDB of a master.
+fn whole_keyspace(args: Args<'_>, db: usize) -> Option<Op> {
+    let words = args.iter().map(<[u8]>::to_vec).collect();
+    let number = |at| {
+        let number = args.get(at).and_then(crate::base::num::parse_i64)?;
+        usize::try_from(number).ok()
+    };
+    if args.is(0, "FLUSHALL") {
+        return Some(Op::Flush { db: None, in_db: db, words });
+    }
+    if args.is(0, "FLUSHDB") {
+        return Some(Op::Flush { db: Some(db), in_db: db, words });
+    }
+    if args.is(0, "SWAPDB") {
+        return Some(Op::Swap { a: number(1)?, b: number(2)?, words });
+    }
+    None
+}
+
+fn report(cx: &mut ControlCx<'_>, args: Args<'_>, reply: &[u8]) {
+    if reply.first() == Some(&b'-') {
+        let name = String::from_utf8_lossy(args.name()).into_owned();
+        let text = String::from_utf8_lossy(reply).trim_end().to_string();
+        cx.log(Level::Warning, format!("{name} of the master failed here: {text}"));
+    }
+}
+
+fn link_settings(settings: &Settings) -> replica::Settings {
+    let given = |bytes: &[u8]| (!bytes.is_empty()).then(|| bytes.to_vec());
+    let announced = settings.replica_announce_port;
+    replica::Settings {
+        timeout_ms: u64::from(settings.repl_timeout) * 1_000,
+        user: given(&settings.masteruser.0),
+        password: given(&settings.masterauth.0),
+        port: if announced == 0 { settings.port } else { announced },
+        announce_ip: given(&settings.replica_announce_ip),
+    }
+}

@@ -1,0 +1,148 @@
+//! The answers of several cores become one reply.
+
+use crate::command::spec::Gather;
+use crate::node::core::Core;
+use crate::node::flight::{Combine, Gathering};
+use crate::resp::decode::{self, Value};
+use crate::resp::reply::{Proto, Reply};
+
+/// How the parts of a node command become its reply.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Summary {
+    /// Integers, added.
+    Sum,
+    /// Arrays, one after another.
+    Concat,
+    /// Bulk strings, one after another in one bulk (or verbatim) string.
+    Text,
+    /// `+OK` where all say so, else the first error.
+    AllOk,
+    /// One of the cores' keys, as likely as the core has keys.
+    RandomKey,
+    /// XOR of 20 bytes each.
+    Digest,
+    /// INFO's sections by name.
+    Info(Vec<String>),
+    /// Integers: closed clients; a client that kills itself is answered first.
+    Killed { old_form: bool },
+    /// Where a client is: asks core 0 to end its WAIT.
+    Unblock { error: bool },
+}
+
+impl Core {
+    /// Writes the one reply that the parts make.
+    pub(super) fn combine(&mut self, gathering: &Gathering, proto: Proto, out: &mut Vec<u8>) {
+        let parts: Vec<&[u8]> = gathering.parts.iter().flatten().map(Vec::as_slice).collect();
+        // A part that failed speaks for all.
+        if let Some(error) = parts.iter().find(|part| part.first() == Some(&b'-')) {
+            out.extend_from_slice(error);
+            return;
+        }
+        let mut reply = Reply { out, proto };
+        match &gathering.combine {
+            Combine::Row { gather: Gather::Sum, .. } => reply.int(sum(&parts)),
+            Combine::Row { gather: Gather::AllOk, .. } => reply.ok(),
+            Combine::Row { gather: Gather::InOrder, order } => in_order(&parts, order, &mut reply),
+            Combine::Node(summary) => self.summarize(summary, &parts, &mut reply),
+        }
+    }
+
+    fn summarize(&mut self, summary: &Summary, parts: &[&[u8]], reply: &mut Reply<'_>) {
+        match summary {
+            Summary::Sum => reply.int(sum(parts)),
+            Summary::AllOk => reply.ok(),
+            Summary::Concat => concat(parts, reply),
+            Summary::Text => {
+                let mut text = Vec::new();
+                parts.iter().for_each(|part| text.extend_from_slice(&bulk(part)));
+                reply.verbatim(*b"txt", &text);
+            }
+            Summary::RandomKey => self.choose_key(parts, reply),
+            Summary::Digest => {
+                let mut all = [0u8; 20];
+                for part in parts {
+                    all.iter_mut().zip(bulk(part)).for_each(|(sum, byte)| *sum ^= byte);
+                }
+                let hex: String = all.iter().map(|byte| format!("{byte:02x}")).collect();
+                reply.simple(hex.as_bytes());
+            }
+            Summary::Info(sections) => super::info::combine(self, sections, parts, reply),
+            Summary::Killed { old_form } => match (sum(parts), old_form) {
+                (0, true) => reply.error(&crate::resp::error::ErrorKind::NoSuchClient),
+                (_, true) => reply.ok(),
+                (killed, false) => reply.int(killed),
+            },
+            Summary::Unblock { .. } => reply.int(sum(parts)),
+        }
+    }
+
+    fn choose_key(&mut self, parts: &[&[u8]], reply: &mut Reply<'_>) {
+        let decoded: Vec<(u64, Vec<u8>)> = parts.iter().filter_map(|part| counted_key(part)).collect();
+        let total: u64 = decoded.iter().map(|(keys, _)| keys).sum();
+        let mut at = self.prng.below(total);
+        for (keys, key) in decoded {
+            if at < keys {
+                return reply.bulk(&key);
+            }
+            at -= keys;
+        }
+        reply.null();
+    }
+}
+
+fn sum(parts: &[&[u8]]) -> i64 {
+    parts.iter().map(|part| integer(part)).fold(0, i64::saturating_add)
+}
+
+fn integer(part: &[u8]) -> i64 {
+    match decode::decode(part) {
+        Ok(Some((Value::Integer(number), _))) => number,
+        _ => 0,
+    }
+}
+
+/// The bytes of a bulk string.
+pub(super) fn bulk(part: &[u8]) -> Vec<u8> {
+    match decode::decode(part) {
+        Ok(Some((Value::Bulk(bytes), _))) => bytes.to_vec(),
+        _ => Vec::new(),
+    }
+}
+
+fn counted_key(part: &[u8]) -> Option<(u64, Vec<u8>)> {
+    let (Value::Array(items), _) = decode::decode(part).ok()?? else { return None };
+    match items.as_slice() {
+        [Value::Integer(keys), Value::Bulk(key)] => {
+            Some((u64::try_from(*keys).ok()?, key.to_vec()))
+        }
+        _ => None,
+    }
+}
+
+/// The header of an array reply: how many elements, and where they begin.
+fn array(part: &[u8]) -> (usize, usize) {
+    let line = part.iter().position(|&byte| byte == b'\n').map_or(part.len(), |at| at + 1);
+    let digits = part.get(1..line.saturating_sub(2)).unwrap_or_default();
+    let len = crate::base::num::parse_i64(digits).and_then(|len| usize::try_from(len).ok());
+    (len.unwrap_or(0), line)
+}
+
+fn concat(parts: &[&[u8]], reply: &mut Reply<'_>) {
+    reply.array(parts.iter().map(|part| array(part).0).sum());
+    parts.iter().for_each(|part| reply.raw(&part[array(part).1..]));
+}
+
+/// Element `i` of the reply is the next element of part `order[i]`.
+fn in_order(parts: &[&[u8]], order: &[u16], reply: &mut Reply<'_>) {
+    let mut rest: Vec<&[u8]> = parts.iter().map(|part| &part[array(part).1..]).collect();
+    reply.array(order.len());
+    for &part in order {
+        let Some(elements) = rest.get_mut(usize::from(part)) else { return };
+        let len = match decode::skip(elements) {
+            Ok(Some(skipped)) => skipped.bytes,
+            _ => return,
+        };
+        reply.raw(&elements[..len]);
+        *elements = &elements[len..];
+    }
+}

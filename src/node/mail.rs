@@ -1,0 +1,188 @@
+//! What a core does with a message of another core, and what it does for its own keys in between.
+
+use crate::base::limits::{EXPIRE_BUCKETS_PER_TURN, EXPIRE_BUCKETS_PER_TURN_PRESSED};
+use crate::base::time::Mono;
+use crate::command::args::Args;
+use crate::engine::effect::Part;
+use crate::engine::keyspace::ExpiryMode;
+use crate::node::control::Ask;
+use crate::node::core::Core;
+use crate::node::flight::Flight;
+use crate::node::message::{Message, Origin, Return};
+use crate::node::outbox::{Conn, Outbox};
+use crate::node::pauses::Scope;
+use crate::node::session::Stall;
+use crate::node::view::View;
+use crate::snapshot::cut::Walk;
+
+impl Core {
+    pub(super) fn message(&mut self, from: usize, message: Message, out: &mut Outbox) {
+        match message {
+            Message::Requests(frames) if self.frozen.is_frozen() => self.frozen.keep(from, frames),
+            Message::Requests(frames) => self.requests(from, frames),
+            Message::Replies(frames) => self.replies(from, frames, out),
+            Message::Effects(batch) => self.with_control(out, |it, cx| it.effects(cx, batch)),
+            Message::Streamed(ticket) => self.streamed(ticket),
+            Message::Freeze => {
+                self.frozen.freeze();
+                self.seal(out);
+                out.mail[0].push(Message::Frozen);
+            }
+            Message::Frozen => self.with_control(out, |it, cx| it.core_frozen(cx)),
+            Message::Thaw => self.thaw(out),
+            Message::Step(step) => {
+                let answer = self.step(step);
+                out.mail[0].push(Message::Stepped(answer));
+            }
+            Message::Stepped(answer) => self.with_control(out, |it, cx| it.core_stepped(cx, answer)),
+            Message::Ask { from, ask } => self.with_control(out, |it, cx| it.asked(cx, from, *ask)),
+            Message::View(view) => self.see(*view),
+            Message::Pause(pause) => self.pause_here(pause, out),
+            Message::Chunk { bytes, last, keys } => {
+                self.with_control(out, |it, cx| it.chunk(cx, from, bytes, last, keys));
+            }
+            Message::ChunkTaken => self.walker.taken(),
+            Message::AbandonWalk => self.abandon_walk(),
+            Message::Changes(changes) => {
+                self.with_control(out, |it, _| it.snapshots.note_changes(changes));
+            }
+        }
+    }
+
+    /// The node's roles and settings changed.
+    pub(super) fn see(&mut self, view: View) {
+        let mode = if view.is_replica() { ExpiryMode::Hide } else { ExpiryMode::Delete };
+        self.keyspace.set_expiry_mode(mode);
+        self.view = Box::new(view);
+    }
+
+    /// `CLIENT PAUSE` and `UNPAUSE` on this core.
+    pub(super) fn pause_here(&mut self, pause: Option<(Mono, Scope)>, out: &mut Outbox) {
+        match pause {
+            Some((end, scope)) => self.pauses.pause(end, scope),
+            None => {
+                self.pauses.unpause();
+                self.unpause(out);
+            }
+        }
+    }
+
+    /// What a command did goes into this turn's log.
+    #[inline]
+    pub(super) fn settle(&mut self, db: usize, args: Args<'_>, origin: Origin) {
+        if self.keyspace.has_expired() {
+            let effect = &mut self.effect;
+            self.keyspace.drain_expired(&mut |db, key| effect.expired(db, key));
+        }
+        self.changes += self.effect.changes();
+        if !self.effect.is_empty() && origin == Origin::Client {
+            self.log_effect(db, args);
+        }
+        self.effect.clear();
+    }
+
+    fn log_effect(&mut self, db: usize, args: Args<'_>) {
+        let (log, effect) = (&mut self.log, &self.effect);
+        if effect.len() == 1 {
+            for part in effect.parts() {
+                match part {
+                    Part::Request => log.append_request(db, args.words()),
+                    Part::Command { db, resp } => {
+                        log.append(db, |out| out.extend_from_slice(resp));
+                    }
+                }
+            }
+            return;
+        }
+        log.append_transaction(|transaction| {
+            for part in effect.parts() {
+                match part {
+                    Part::Request => transaction.request(db, args.words()),
+                    Part::Command { db, resp } => transaction.encoded(db, resp),
+                }
+            }
+        });
+    }
+
+    /// A slice of active expiry; a replica leaves that to its master.
+    pub(super) fn expire_some(&mut self) {
+        if self.view.is_replica() || self.view.loading || self.now.mono < self.next_expiry {
+            return;
+        }
+        let budget = if self.expire_pressed {
+            EXPIRE_BUCKETS_PER_TURN_PRESSED
+        } else {
+            EXPIRE_BUCKETS_PER_TURN
+        };
+        let effect = &mut self.effect;
+        self.expire_pressed =
+            self.expire.step(&mut self.keyspace, self.now.wall, budget, &mut |db, key| {
+                effect.expired(db, key);
+            });
+        // A cycle ten times a second, and at once again while much was found.
+        let pause_ms = if self.expire_pressed { 1 } else { 10 };
+        self.next_expiry = self.now.mono.plus_ms(pause_ms);
+        self.settle(0, Args::new(&[]), Origin::Client);
+    }
+
+    pub(super) fn begin_walk(&mut self) {
+        self.walker.begin(Walk::new(self.view.settings.rdbcompression));
+    }
+
+    /// Works on the flight of a session, made where there is none.
+    pub(super) fn with_flight<T>(
+        &mut self,
+        conn: Conn,
+        act: impl FnOnce(&mut Flight) -> T,
+    ) -> Option<T> {
+        let session = self.sessions.get_mut(conn)?;
+        let base = session.next_slot;
+        let roads = &mut self.roads;
+        let flight = session.flight.get_or_insert_with(|| roads.new_flight(base));
+        Some(act(flight))
+    }
+
+    /// Asks core 0 for something on behalf of a session; nothing else of it runs until the answer.
+    pub(super) fn ask_for(&mut self, conn: Conn, ask: Ask, out: &mut Outbox) {
+        let Some(session) = self.sessions.get(conn) else { return };
+        let (muted, generation) = (session.is_muted(), session.generation);
+        let slot = self.with_flight(conn, |flight| {
+            let slot = flight.depart(None, true, muted);
+            flight.set_barrier();
+            slot
+        });
+        let Some(slot) = slot else { return };
+        let from = Return { core: self.id, conn, generation, slot, part: 0 };
+        if self.id == 0 {
+            self.with_control(out, |control, cx| control.asked(cx, from, ask));
+        } else {
+            // What this turn wrote so far goes first on the road.
+            self.seal(out);
+            out.mail[0].push(Message::Ask { from, ask: Box::new(ask) });
+        }
+    }
+
+    /// The last ticket of this core's own.
+    pub(super) fn wrote(&mut self, ticket: u64) {
+        self.roads.wrote(ticket);
+    }
+
+    /// Tells core 0 now and then how much was changed, for the save points.
+    pub(super) fn report_changes(&mut self, out: &mut Outbox) {
+        let changes = std::mem::take(&mut self.changes);
+        if changes == 0 {
+            return;
+        }
+        if self.id == 0 {
+            self.with_control(out, |it, _| it.snapshots.note_changes(changes));
+        } else {
+            out.mail[0].push(Message::Changes(changes));
+        }
+    }
+
+    pub(super) fn wake_all(&mut self, conns: Vec<Conn>, was: Stall) {
+        for conn in conns {
+            self.wake(conn, was);
+        }
+    }
+}

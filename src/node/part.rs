@@ -1,0 +1,93 @@
+//! What every core does for a command that asks all of them: one row and one function a part.
+//!
+//! A part sees its own core only. Its reply travels like any other and is put together with the
+//! others' in `gather.rs`.
+
+use crate::command::args::Args;
+use crate::command::spec::{Arity, Flags, Spec};
+use crate::engine::generic;
+use crate::engine::keyspace::{Encode, Expiry};
+use crate::node::core::Core;
+use crate::node::cx::{PartFn, PartHead};
+use crate::resp::reply::Reply;
+
+/// A part has no clients and so no facts.
+const PART: &Spec = &Spec::new("", Arity::AtLeast(0), Flags::NONE, &[]);
+
+/// Every part by its name.
+#[rustfmt::skip] // One row, one line.
+pub const PARTS: &[(&str, &Spec, PartFn)] = &[
+    ("dbsize",      PART, dbsize),
+    ("keys",        PART, keys),
+    ("scan",        PART, scan),
+    ("random-key",  PART, random_key),
+    ("load",        PART, load_part),
+    ("client-list", PART, super::clients::list_part),
+    ("client-kill", PART, super::clients::kill_part),
+    ("find-client", PART, super::clients::find_part),
+    ("info",        PART, super::info::part),
+    ("reset-stats", PART, reset_stats),
+    ("digest",      PART, digest),
+    ("populate",    PART, super::debug::populate_part),
+];
+
+fn dbsize(core: &mut Core, head: &PartHead, _: Args<'_>, reply: &mut Reply<'_>) {
+    let keys = core.keyspace.len(head.db);
+    reply.int(i64::try_from(keys).unwrap_or(i64::MAX));
+}
+
+/// `[pattern]`: this core's keys that match.
+fn keys(core: &mut Core, head: &PartHead, args: Args<'_>, reply: &mut Reply<'_>) {
+    generic::keys(&mut core.keyspace, head.db, args.name(), core.now.wall, reply);
+}
+
+/// `[cursor, options..]`, the cursor being this core's own.
+fn scan(core: &mut Core, head: &PartHead, args: Args<'_>, reply: &mut Reply<'_>) {
+    let cores = core.cores;
+    let id = core.id;
+    generic::scan(&mut core.keyspace, head.db, args, core.now.wall, reply, |cursor| {
+        super::keys::pack_cursor(cursor, id, cores)
+    });
+}
+
+/// This core's number of keys and one of them: `[n, key]`, or `[0, nil]`.
+fn random_key(core: &mut Core, head: &PartHead, _: Args<'_>, reply: &mut Reply<'_>) {
+    let mut key = Vec::new();
+    let keys = core.keyspace.len(head.db);
+    let found = core.keyspace.random_key(head.db, &mut core.prng, core.now.wall, &mut key);
+    reply.array(2);
+    reply.int(if found { i64::try_from(keys).unwrap_or(i64::MAX) } else { 0 });
+    if found { reply.bulk(&key) } else { reply.null() }
+}
+
+fn load_part(core: &mut Core, head: &PartHead, args: Args<'_>, reply: &mut Reply<'_>) {
+    if load(core, head.db, args) {
+        reply.ok();
+    } else {
+        reply.error(&crate::resp::error::ErrorKind::Oom);
+    }
+}
+
+/// `[key, value, expiry in ms as 8 little-endian bytes, 0 for none]`: keeps a loaded key.
+pub(super) fn load(core: &mut Core, db: usize, args: Args<'_>) -> bool {
+    let (Some(value), Some(expiry)) = (args.get(1), args.get(2)) else { return false };
+    let expiry = match <[u8; 8]>::try_from(expiry).map(u64::from_le_bytes) {
+        Ok(0) | Err(_) => Expiry::None,
+        Ok(at) => Expiry::At(at),
+    };
+    let key = core.keyspace.hasher().key(args.name());
+    let now = core.now.wall;
+    core.keyspace.set(db, key, value, expiry, Encode::Auto, now).is_ok()
+}
+
+fn reset_stats(core: &mut Core, _: &PartHead, _: Args<'_>, reply: &mut Reply<'_>) {
+    core.stats.reset();
+    core.keyspace.reset_stats();
+    reply.ok();
+}
+
+/// This core's share of DEBUG DIGEST: 20 bytes, to be combined by XOR.
+fn digest(core: &mut Core, _: &PartHead, _: Args<'_>, reply: &mut Reply<'_>) {
+    let digest = crate::engine::digest::keyspace(&mut core.keyspace, core.now.wall);
+    reply.bulk(&digest);
+}
