@@ -2,3 +2,4 @@
 pub mod time;
 pub mod prng;
 pub mod limits;
+pub mod settings;

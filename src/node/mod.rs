@@ -1,1 +1,2 @@
 //! One process put together from the parts above, without I/O.
+pub mod settings;
