@@ -132,6 +132,8 @@ impl Loader<'_> {
         let settings = &mut self.loaded.settings;
         let (known, why) = match (name, words) {
             (b"include", [pattern]) => return self.include(pattern, depth),
+            // Alone it says nothing but "this is a Sentinel", which Redis passes over too.
+            (b"sentinel", []) => return Ok(()),
             (b"sentinel", [_, ..]) => return Err(Reason::SentinelDirective.into()),
             (b"user", [_, ..]) => {
                 settings.users.push(words.iter().map(|word| word.to_vec()).collect());
