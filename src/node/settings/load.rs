@@ -303,7 +303,7 @@ mod tests {
         let master = load("slaveof example.org 7000").replicaof.unwrap();
         assert_eq!((master.host.as_slice(), master.port), (b"example.org".as_slice(), 7_000));
         assert_eq!(load("replicaof a 1\nreplicaof NO ONE").replicaof, None);
-        assert_eq!(load("slave-read-only no").replica_read_only, false);
+        assert!(!load("slave-read-only no").replica_read_only);
         assert_eq!(load("include none*\nport 3").port, 3);
         assert_eq!(load("unixsocketperm 700").unixsocketperm, 0o700);
         assert_eq!(load("hz 100000").hz, 500);
