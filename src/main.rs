@@ -1,6 +1,19 @@
 //! argv -> settings -> runtime -> `ExitCode`.
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "answers of the command line")]
+
+use ringfold::runtime::cli::{self, Invocation};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    ExitCode::SUCCESS
+    match cli::parse(std::env::args_os()) {
+        Invocation::Server { .. } => ExitCode::SUCCESS,
+        Invocation::Help(text) | Invocation::Version(text) => {
+            print!("{text}");
+            ExitCode::SUCCESS
+        }
+        Invocation::Error { text, code } => {
+            eprint!("{text}");
+            ExitCode::from(code)
+        }
+    }
 }

@@ -66,4 +66,26 @@ const _: () = {
     assert!(STREAM_UNIT_BYTES_MAX > BULK_BYTES_MAX);
     assert!(LOG_SPARE_BYTES_MAX >= RING_CHUNK_BYTES);
     assert!(MERGE_TICKETS_MAX > CORES_MAX);
+/// Bytes of one configuration file, and of standard input where it holds the configuration.
+pub const CONFIG_FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
+
+/// Configuration files within one another by `include`.
+pub const CONFIG_INCLUDE_DEPTH_MAX: usize = 16;
+
+/// Configuration files that one start may read in all: files that include one another in a fan
+/// would otherwise be read exponentially often.
+pub const CONFIG_FILES_MAX: usize = 1_000;
+
+/// Addresses of one `bind` line (Redis: `CONFIG_BINDADDR_MAX`).
+pub const BIND_ADDRESSES_MAX: usize = 16;
+
+/// Highest `maxclients` that is taken without being asked for.
+pub const CLIENTS_DEFAULT_MAX: u32 = 1_048_576;
+
+/// CPU numbers that a `cores` list may name are below this.
+pub const CPU_NUMBER_MAX: u16 = 8_192;
+
+const _: () = {
+    assert!(CORES_MAX <= CPU_NUMBER_MAX as usize);
+    assert!(CONFIG_INCLUDE_DEPTH_MAX <= CONFIG_FILES_MAX);
 };

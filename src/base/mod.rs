@@ -7,3 +7,4 @@ pub mod long_double;
 pub mod num;
 pub mod crc;
 pub mod glob;
+pub mod settings;

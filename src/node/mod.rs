@@ -1,1 +1,3 @@
 //! One process put together from the parts above, without I/O.
+pub mod settings;
+pub mod config;

@@ -1,1 +1,2 @@
 //! The only code that says glommio, file, clock, thread and signal.
+pub mod cli;

@@ -1,0 +1,278 @@
+//! What the process was told to do: every setting of Redis, typed where something here uses it.
+//!
+//! `table.rs` is the one list of settings. Configuration files (`load.rs`), `CONFIG GET` and
+//! `CONFIG SET` (`node/config.rs`) all work from its rows; a field of [`Settings`] without a row,
+//! or a row whose kind does not fit its field, fails a test.
+//!
+//! `Settings` is plain data. Every core has a copy of its own; a change makes a new one.
+//!
+//! Not here: files (`runtime/cli.rs`), and acting on a change (whoever owns the thing changed).
+//!
+//! The trap: `maxclients` is a wish until [`Settings::settle_clients`] was told what the host allows.
+
+pub mod field;
+pub mod kind;
+pub mod load;
+pub mod reason;
+pub mod table;
+
+use crate::base::limits::CLIENTS_DEFAULT_MAX;
+use crate::base::settings::value::Cores;
+use field::{Home, choices};
+use kind::{BufferLimits, Master, SaveRule, Value};
+use std::collections::BTreeMap;
+use table::{Effect, Row};
+
+/// All settings. `Default` has every field empty: begin with [`Settings::new`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Settings {
+    // Network. An address with a `-` in front may be missing on this host.
+    pub bind: Vec<Vec<u8>>,
+    pub port: u16,
+    pub unixsocket: Vec<u8>,
+    pub unixsocketperm: u32,
+    pub tcp_backlog: u32,
+    /// Seconds without a request until a client is closed; 0 is never.
+    pub timeout: u32,
+    pub tcp_keepalive: u32,
+    pub maxclients: u32,
+    pub protected_mode: bool,
+    pub proto_max_bulk_len: u64,
+    pub client_query_buffer_limit: u64,
+    pub client_output_buffer_limit: BufferLimits,
+
+    // Process.
+    pub cores: Cores,
+    pub daemonize: bool,
+    pub supervised: Supervised,
+    pub pidfile: Vec<u8>,
+    pub loglevel: LogLevel,
+    pub logfile: Vec<u8>,
+    pub databases: u32,
+    pub hz: u16,
+    /// Seconds that a shutdown waits for lagging replicas.
+    pub shutdown_timeout: u32,
+    /// Milliseconds after which a script answers others with `-BUSY` (also `lua-time-limit`).
+    pub busy_reply_threshold: i64,
+    pub slowlog_log_slower_than: i64,
+    pub slowlog_max_len: i64,
+
+    // Access.
+    pub requirepass: Secret,
+    pub enable_protected_configs: Protected,
+    pub enable_debug_command: Protected,
+
+    // Replication.
+    pub replicaof: Option<Master>,
+    pub masterauth: Secret,
+    pub masteruser: Secret,
+    pub replica_read_only: bool,
+    pub replica_serve_stale_data: bool,
+    pub replica_priority: u32,
+    pub replica_announce_ip: Vec<u8>,
+    pub replica_announce_port: u16,
+    pub replica_announced: bool,
+    pub repl_backlog_size: u64,
+    pub repl_backlog_ttl: i64,
+    pub repl_timeout: u32,
+    pub repl_ping_replica_period: u32,
+    pub repl_disable_tcp_nodelay: bool,
+    pub min_replicas_to_write: u32,
+    pub min_replicas_max_lag: u32,
+
+    // Memory and disk.
+    pub maxmemory: u64,
+    pub maxmemory_policy: MaxmemoryPolicy,
+    pub dir: Vec<u8>,
+    pub dbfilename: Vec<u8>,
+    pub save: Vec<SaveRule>,
+    pub rdbcompression: bool,
+    pub rdbchecksum: bool,
+    pub stop_writes_on_bgsave_error: bool,
+
+    /// `user` lines, each as its words after `user`.
+    pub users: Vec<Vec<Vec<u8>>>,
+    /// `rename-command` lines: the old name and the new one, which is empty to forbid it.
+    pub renamed_commands: Vec<(Vec<u8>, Vec<u8>)>,
+    /// Values of rows without a field, where they are not the default.
+    kept: BTreeMap<&'static str, Value>,
+}
+
+/// A password or a user's name: compared and sent, never shown.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Secret(pub Vec<u8>);
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(if self.0.is_empty() { "Secret(empty)" } else { "Secret(..)" })
+    }
+}
+
+choices! {
+    /// How much is logged.
+    LogLevel { Debug = "debug", Verbose = "verbose", Notice = "notice", Warning = "warning" }
+}
+choices! {
+    /// Who watches this process and wants to be told when it is ready.
+    Supervised { Upstart = "upstart", Systemd = "systemd", Auto = "auto", No = "no" }
+}
+choices! {
+    /// Who may do what could harm the host.
+    Protected { No = "no", Yes = "yes", Local = "local" }
+}
+choices! {
+    /// Which keys make room at `maxmemory`.
+    MaxmemoryPolicy {
+        VolatileLru = "volatile-lru", VolatileLfu = "volatile-lfu",
+        VolatileRandom = "volatile-random", VolatileTtl = "volatile-ttl",
+        AllkeysLru = "allkeys-lru", AllkeysLfu = "allkeys-lfu",
+        AllkeysRandom = "allkeys-random", NoEviction = "noeviction",
+    }
+}
+
+impl Settings {
+    /// Every setting at its default.
+    #[must_use]
+    pub fn new() -> Self {
+        let mut settings = Self::default();
+        for row in table::ROWS {
+            if let Home::Field { set, .. } = row.home {
+                set(&mut settings, row.default_value());
+            }
+        }
+        settings
+    }
+
+    /// What this setting is now.
+    #[must_use]
+    pub fn value(&self, row: &'static Row) -> Value {
+        match row.home {
+            Home::Field { get, .. } => get(self),
+            Home::Kept => self.kept.get(row.name).cloned().unwrap_or_else(|| row.default_value()),
+        }
+    }
+
+    /// Changes one setting. `value` came from the row's own kind.
+    pub fn put(&mut self, row: &'static Row, value: Value) {
+        match row.home {
+            Home::Field { set, .. } => set(self, value),
+            Home::Kept => {
+                self.kept.insert(row.name, value);
+            }
+        }
+    }
+
+    /// Once at the start, told how many clients the host can bear: lowers `maxclients` to that.
+    /// Returns what was asked for where somebody asked for more, to be logged.
+    pub fn settle_clients(&mut self, host_allows: u32) -> Option<u32> {
+        let asked = self.maxclients;
+        self.maxclients = asked.min(host_allows.max(1));
+        (asked > self.maxclients && asked != CLIENTS_DEFAULT_MAX).then_some(asked)
+    }
+}
+
+/// Something in the configuration that is not done here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Warning {
+    pub name: &'static str,
+    /// Empty where `CONFIG SET` said it.
+    pub file: String,
+    pub line: usize,
+    pub why: &'static str,
+    /// The value given is the one that holds anyway, so nobody misses anything.
+    pub at_default: bool,
+}
+
+impl Warning {
+    /// What there is to say about `value` for `row`, if anything.
+    #[must_use]
+    pub fn about(row: &Row, value: &Value, file: &str, line: usize) -> Option<Self> {
+        let why = match row.effect {
+            Effect::Works => return None,
+            Effect::None(why) => why,
+            Effect::Only(names, why) => {
+                let printed = row.kind.print(value);
+                if names.iter().any(|name| name.as_bytes() == printed) {
+                    return None;
+                }
+                why
+            }
+        };
+        let at_default = *value == row.default_value();
+        Some(Self { name: row.name, file: file.to_string(), line, why, at_default })
+    }
+}
+
+/// The lines to log for these warnings: one for each setting that asks for something, and one
+/// for all that only repeat the default, since stock files spell out dozens of those.
+#[must_use]
+pub fn report(warnings: &[Warning]) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    let mut defaults: Vec<&str> = Vec::new();
+    for warning in warnings {
+        if warning.at_default {
+            defaults.push(warning.name);
+            continue;
+        }
+        let place = match warning.file.as_str() {
+            "" => String::new(),
+            file => format!("{file}:{}: ", warning.line),
+        };
+        lines.push(format!("{place}{} has no effect: {}", warning.name, warning.why));
+    }
+    if !defaults.is_empty() {
+        defaults.sort_unstable();
+        defaults.dedup();
+        lines.push(format!(
+            "{} settings without effect were given at their defaults: {}",
+            defaults.len(),
+            defaults.join(" ")
+        ));
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clients_are_settled_once_the_host_is_known() {
+        let check = |asked: u32, host: u32, expected: u32, told: Option<u32>| {
+            let mut settings = Settings { maxclients: asked, ..Settings::new() };
+            assert_eq!(settings.settle_clients(host), told, "{asked} on {host}");
+            assert_eq!(settings.maxclients, expected, "{asked} on {host}");
+        };
+        check(Settings::new().maxclients, 5_000, 5_000, None);
+        check(Settings::new().maxclients, u32::MAX, CLIENTS_DEFAULT_MAX, None);
+        check(2_000_000, u32::MAX, 2_000_000, None);
+        check(10_000, 4_000, 4_000, Some(10_000));
+        check(10, 0, 1, Some(10));
+    }
+
+    #[test]
+    fn secrets_are_not_shown() {
+        let settings = Settings { requirepass: Secret(b"swordfish".to_vec()), ..Settings::new() };
+        assert!(!format!("{settings:?}").contains(&format!("{:?}", b"swordfish".to_vec())));
+        assert!(format!("{settings:?}").contains("requirepass: Secret(..)"));
+    }
+
+    #[test]
+    fn defaults_share_one_line_of_the_report() {
+        let warning = |name, line, at_default| Warning {
+            name,
+            file: "a.conf".into(),
+            line,
+            why: "reason",
+            at_default,
+        };
+        let lines = report(&[warning("b", 2, true), warning("c", 3, false), warning("a", 4, true)]);
+        assert_eq!(
+            lines,
+            [
+                "a.conf:3: c has no effect: reason",
+                "2 settings without effect were given at their defaults: a b"
+            ]
+        );
+    }
+}
