@@ -37,9 +37,12 @@ const PLAIN: Golden = golden!("plain");
 const TYPES: Golden = golden!("types");
 const OLD_TYPES: Golden = golden!("old-types");
 
+/// Database, key, value, expiry.
+type Entry = (usize, Vec<u8>, Vec<u8>, Option<u64>);
+
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Contents {
-    strings: Vec<(usize, Vec<u8>, Vec<u8>, Option<u64>)>,
+    strings: Vec<Entry>,
     skipped: Vec<(usize, Vec<u8>, &'static str)>,
     aux: Vec<(Vec<u8>, Vec<u8>)>,
     attributes: Vec<(Vec<u8>, Option<u64>, Option<u8>)>,

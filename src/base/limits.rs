@@ -29,3 +29,9 @@ const _: () = {
     assert!(UNAUTHENTICATED_ARGS_MAX < REQUEST_ARGS_MAX);
     assert!(UNAUTHENTICATED_BULK_BYTES_MAX < BULK_BYTES_MAX);
 };
+
+/// Bytes of a piece of a snapshot: what one step encodes and checksums, and the longest value that it
+/// compresses.
+pub const SNAPSHOT_CHUNK_BYTES: usize = 64 * 1024;
+
+const _: () = assert!(SNAPSHOT_CHUNK_BYTES < BULK_BYTES_MAX);

@@ -342,6 +342,19 @@ impl Decoder {
                 self.freq = Some(freq);
                 Ok(State::Opcode)
             }),
+            State::Key(_) | State::Value | State::Pass(..) => self.step_entry(input, bounds),
+            State::Checksum => match reader.fixed(input) {
+                None => Ok(Step::Starved),
+                Some(stored) => self.end(u64::from_le_bytes(stored)),
+            },
+            State::Finished | State::Failed(_) => Ok(Step::Starved),
+        }
+    }
+
+    /// A step inside a key, its value or what is passed over.
+    fn step_entry(&mut self, input: &mut &[u8], bounds: Bounds) -> Result<Step, Why> {
+        let reader = &mut self.reader;
+        match &mut self.state {
             &mut State::Key(value_type) => {
                 if !reader.string(input, Some(&mut self.key), bounds)? {
                     return Ok(Step::Starved);
@@ -370,11 +383,7 @@ impl Decoder {
                 let what = *what;
                 Ok(self.passed(what))
             }
-            State::Checksum => match reader.fixed(input) {
-                None => Ok(Step::Starved),
-                Some(stored) => self.end(u64::from_le_bytes(stored)),
-            },
-            State::Finished | State::Failed(_) => Ok(Step::Starved),
+            _ => unreachable!("called in these three states"),
         }
     }
 

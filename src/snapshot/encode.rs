@@ -43,13 +43,20 @@ pub fn string_entry(
     expiry_ms: Option<u64>,
     mut lzf: Option<&mut Compressor>,
 ) {
-    if let Some(ms) = expiry_ms {
-        out.push(format::OP_EXPIRETIME_MS);
-        out.extend_from_slice(&ms.to_le_bytes());
-    }
-    out.push(format::TYPE_STRING);
-    string(out, key, lzf.as_deref_mut());
+    string_key(out, key, expiry_ms, lzf.as_deref_mut());
     string(out, value, lzf);
+}
+
+/// A key that holds a string of `value_len` bytes, which the caller puts behind it as they are.
+pub fn string_entry_head(
+    out: &mut Vec<u8>,
+    key: &[u8],
+    value_len: u64,
+    expiry_ms: Option<u64>,
+    lzf: Option<&mut Compressor>,
+) {
+    string_key(out, key, expiry_ms, lzf);
+    length(out, value_len);
 }
 
 /// The end of a file whose bytes so far have the checksum `crc`; `None` leaves it out.
@@ -63,7 +70,7 @@ pub fn end(out: &mut Vec<u8>, crc: Option<Crc64>) {
 }
 
 /// A length in its shortest form.
-pub fn length(out: &mut Vec<u8>, len: u64) {
+fn length(out: &mut Vec<u8>, len: u64) {
     let bytes = len.to_be_bytes();
     match len {
         0..=0x3f => out.push(format::LEN_6BIT | bytes[7]),
@@ -77,6 +84,15 @@ pub fn length(out: &mut Vec<u8>, len: u64) {
             out.extend_from_slice(&bytes);
         }
     }
+}
+
+fn string_key(out: &mut Vec<u8>, key: &[u8], expiry_ms: Option<u64>, lzf: Option<&mut Compressor>) {
+    if let Some(ms) = expiry_ms {
+        out.push(format::OP_EXPIRETIME_MS);
+        out.extend_from_slice(&ms.to_le_bytes());
+    }
+    out.push(format::TYPE_STRING);
+    string(out, key, lzf);
 }
 
 fn string(out: &mut Vec<u8>, bytes: &[u8], lzf: Option<&mut Compressor>) {

@@ -82,80 +82,89 @@ impl Reader {
     ) -> Result<bool, Why> {
         loop {
             let next = match self.string {
-                StringState::Start => match self.length_or_encoding(input)? {
-                    None => return Ok(false),
-                    Some(Length::Bytes(len)) => {
-                        check_len(len, bounds)?;
-                        check_left(len, bounds, input)?;
-                        StringState::Plain { left: len }
-                    }
-                    Some(Length::Encoded(format::ENCODED_INT8)) => {
-                        StringState::Integer { width: 1 }
-                    }
-                    Some(Length::Encoded(format::ENCODED_INT16)) => {
-                        StringState::Integer { width: 2 }
-                    }
-                    Some(Length::Encoded(format::ENCODED_INT32)) => {
-                        StringState::Integer { width: 4 }
-                    }
-                    Some(Length::Encoded(_)) => StringState::PackedLength,
-                },
+                StringState::Start => self.string_start(input, bounds)?,
+                StringState::PackedLength => {
+                    self.length(input)?.map(|packed| StringState::UnpackedLength { packed })
+                }
+                StringState::UnpackedLength { packed } => self.unpacked(packed, input, bounds)?,
                 StringState::Plain { ref mut left } => {
                     let bytes = take_up_to(input, left);
                     if let Some(out) = &mut out {
                         out.extend_from_slice(bytes);
                     }
-                    if *left > 0 {
-                        return Ok(false);
+                    if *left == 0 {
+                        break;
                     }
-                    break;
+                    None
                 }
                 StringState::Integer { width } => {
-                    let Some(bytes) = self.gather(input, width) else { return Ok(false) };
-                    if let Some(out) = &mut out {
-                        put_integer(bytes, out);
-                    }
-                    break;
-                }
-                StringState::PackedLength => match self.length(input)? {
-                    None => return Ok(false),
-                    Some(packed) => StringState::UnpackedLength { packed },
-                },
-                StringState::UnpackedLength { packed } => match self.length(input)? {
-                    None => return Ok(false),
-                    Some(len) => {
-                        check_len(len, bounds)?;
-                        check_len(packed, bounds)?;
-                        check_left(packed, bounds, input)?;
-                        if len > lzf::unpacked_bytes_max(packed) {
-                            return Err(Why::LzfBomb { packed, len });
-                        }
-                        self.packed.clear();
-                        self.packed.shrink_to(KEPT_BYTES_MAX);
-                        StringState::Packed { left: packed, len }
-                    }
-                },
-                StringState::Packed { ref mut left, len } => {
-                    let bytes = take_up_to(input, left);
-                    let Some(out) = &mut out else {
-                        if *left > 0 {
-                            return Ok(false);
+                    if let Some(bytes) = self.gather(input, width) {
+                        if let Some(out) = &mut out {
+                            put_integer(bytes, out);
                         }
                         break;
-                    };
-                    self.packed.extend_from_slice(bytes);
-                    if *left > 0 {
-                        return Ok(false);
                     }
-                    let len = usize::try_from(len).map_err(|_| too_long(len, bounds))?;
-                    lzf::unpack(&self.packed, len, out).map_err(Why::Lzf)?;
-                    break;
+                    None
+                }
+                StringState::Packed { ref mut left, len } => {
+                    let bytes = take_up_to(input, left);
+                    if out.is_some() {
+                        self.packed.extend_from_slice(bytes);
+                    }
+                    if *left == 0 {
+                        if let Some(out) = &mut out {
+                            let len = usize::try_from(len).map_err(|_| too_long(len, bounds))?;
+                            lzf::unpack(&self.packed, len, out).map_err(Why::Lzf)?;
+                        }
+                        break;
+                    }
+                    None
                 }
             };
+            let Some(next) = next else { return Ok(false) };
             self.string = next;
         }
         self.string = StringState::Start;
         Ok(true)
+    }
+
+    /// How a string begins; `None`: not yet known.
+    fn string_start(
+        &mut self,
+        input: &mut &[u8],
+        bounds: Bounds,
+    ) -> Result<Option<StringState>, Why> {
+        Ok(match self.length_or_encoding(input)? {
+            None => None,
+            Some(Length::Bytes(len)) => {
+                check_len(len, bounds)?;
+                check_left(len, bounds, input)?;
+                Some(StringState::Plain { left: len })
+            }
+            Some(Length::Encoded(format::ENCODED_INT8)) => Some(StringState::Integer { width: 1 }),
+            Some(Length::Encoded(format::ENCODED_INT16)) => Some(StringState::Integer { width: 2 }),
+            Some(Length::Encoded(format::ENCODED_INT32)) => Some(StringState::Integer { width: 4 }),
+            Some(Length::Encoded(_)) => Some(StringState::PackedLength),
+        })
+    }
+
+    /// What `packed` bytes shall become.
+    fn unpacked(
+        &mut self,
+        packed: u64,
+        input: &mut &[u8],
+        bounds: Bounds,
+    ) -> Result<Option<StringState>, Why> {
+        let Some(len) = self.length(input)? else { return Ok(None) };
+        check_len(len, bounds)?;
+        check_len(packed, bounds)?;
+        check_left(packed, bounds, input)?;
+        if len > lzf::unpacked_bytes_max(packed) {
+            return Err(Why::LzfBomb { packed, len });
+        }
+        self.packed.clear();
+        self.packed.shrink_to(KEPT_BYTES_MAX);
+        Ok(Some(StringState::Packed { left: packed, len }))
     }
 
     fn length_or_encoding(&mut self, input: &mut &[u8]) -> Result<Option<Length>, Why> {

@@ -5,3 +5,4 @@ pub mod error;
 pub mod encode;
 pub mod items;
 pub mod decode;
+pub mod cut;
