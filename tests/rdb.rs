@@ -6,6 +6,7 @@
 use ringfold::base::crc::Crc64;
 use ringfold::base::prng::Prng;
 use ringfold::engine::digest::{self, Digest};
+use ringfold::snapshot::cut::{Cut, Record, RecordValue};
 use ringfold::snapshot::decode::{Checksum, Decoder, Event, Limits, Skipped, Unsupported, Value};
 use ringfold::snapshot::encode;
 use ringfold::snapshot::error::{DecodeError, Why};
@@ -380,6 +381,50 @@ fn a_real_server_loads_what_is_written_here() {
         entries.sort_unstable();
         assert!(read == entries, "seed {seed}");
     }
+}
+
+/// Large values go by reference, in chunks that continue each other.
+#[test]
+fn a_real_server_loads_the_cuts_of_several_cores() {
+    let seed = 0xc475;
+    let mut prng = Prng::new(seed);
+    let mut digest = Digest::new(16);
+    let mut rdb = Vec::new();
+    encode::header(&mut rdb, &[(b"aof-base", b"0")]);
+    let mut crc = Crc64::of(&rdb);
+    for core in 0..3_u64 {
+        let mut cut = Cut::new(core != 1);
+        for n in 0..900_u64 {
+            let (db, key) = (usize::try_from(n / 400).unwrap(), format!("{core}:{n}"));
+            let value = random_string(&mut prng, n);
+            let value = if n % 200 == 7 { value.repeat(2_000) } else { value };
+            let expiry_ms = (n % 3 == 0).then_some(4_102_444_800_000 + n);
+            digest.add_string(db, key.as_bytes(), &value, expiry_ms.is_some());
+            let value = if n % 2 == 0 {
+                RecordValue::String(&value)
+            } else {
+                RecordValue::Shared(value.into())
+            };
+            cut.add(&Record { db, key: key.as_bytes(), value, expiry_ms });
+        }
+        // Expired long ago: written all the same, dropped by the loader, so not in the digest.
+        let value = RecordValue::String(b"v");
+        cut.add(&Record { db: 0, key: b"expired", value, expiry_ms: Some(1) });
+        cut.finish();
+        let mut continued = 0;
+        while let Some(chunk) = cut.take() {
+            crc = crc.combine(chunk.crc, chunk.bytes.len() as u64);
+            rdb.extend_from_slice(&chunk.bytes);
+            continued += u32::from(chunk.continues);
+        }
+        assert!(continued > 1, "seed {seed}: no large value");
+    }
+    encode::end(&mut rdb, Some(crc));
+    let mut server = server::Server::start("cuts", Some(&rdb));
+    assert_eq!(server.text(&["DEBUG", "DIGEST"]), hex(&digest.finish()), "seed {seed}");
+    let read = decode(&rdb, Limits::default(), 1 << 16).unwrap().strings;
+    assert_eq!(read.iter().filter(|(_, _, _, expiry)| *expiry == Some(1)).count(), 3);
+    assert_eq!(server.text(&["DBSIZE"]), "1200");
 }
 
 #[test]

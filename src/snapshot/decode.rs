@@ -511,3 +511,79 @@ fn version(digits: [u8; 4]) -> Result<u32, Why> {
 fn expiry(time: i64, ms_per_unit: u64) -> Option<u64> {
     (time != -1).then(|| u64::try_from(time).unwrap_or(0) * ms_per_unit)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    impl Decoder {
+        fn held_bytes(&self) -> usize {
+            self.key.capacity() + self.value.capacity() + self.reader.held_bytes()
+        }
+    }
+
+    /// Bytes held after `body` arrived, in pieces.
+    fn held(body: &[u8], piece: usize) -> usize {
+        let limits = Limits { unsupported: Unsupported::Skip, ..Limits::default() };
+        let mut decoder = Decoder::new(limits);
+        let mut most = 0;
+        for mut input in [&format::HEADER_WRITTEN, body].concat().chunks(piece) {
+            while decoder.next(&mut input).unwrap().is_some() {}
+            most = most.max(decoder.held_bytes());
+        }
+        most
+    }
+
+    #[test]
+    fn what_is_only_announced_costs_nothing() {
+        let announced: [&[u8]; 5] = [
+            b"\x00\x80\x1f\xff\xff\xff",                        // a key of 512 MB
+            b"\x00\x01k\x80\x1f\xff\xff\xff",                   // a value
+            b"\x00\x01k\xc3\x80\x10\0\0\0\x80\x1f\xff\xff\xff", // a packed one
+            b"\xfa\x01n\x80\x1f\xff\xff\xff",                   // an aux field
+            b"\x02\x01k\x81\x7f\xff\xff\xff\xff\xff\xff\xff",   // a set of 2^63 members
+        ];
+        for head in announced {
+            for arrived in [0, 1, 1_000, 100_000] {
+                let body = [head, &vec![b'x'; arrived]].concat();
+                for piece in [1, 4_096, usize::MAX] {
+                    let most = held(&body, piece);
+                    assert!(most <= 2 * body.len() + 64, "{most} bytes for {}", body.len());
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_large_value_is_not_kept_for_ever() {
+        let mut body = Vec::new();
+        let large = vec![b'x'; 8 * KEPT_BYTES_MAX];
+        crate::snapshot::encode::string_entry(&mut body, b"large", &large, None, None);
+        crate::snapshot::encode::string_entry(&mut body, b"small", b"v", None, None);
+        let mut decoder = Decoder::new(Limits::default());
+        let file = [&format::HEADER_WRITTEN, body.as_slice()].concat();
+        let mut input = file.as_slice();
+        assert!(decoder.next(&mut input).unwrap().is_some());
+        assert!(decoder.held_bytes() >= large.len());
+        assert!(decoder.next(&mut input).unwrap().is_some());
+        assert!(decoder.held_bytes() <= 3 * KEPT_BYTES_MAX);
+    }
+
+    #[test]
+    fn an_error_stays() {
+        let mut decoder = Decoder::new(Limits::default());
+        let first = decoder.next(&mut b"RADIS0010".as_slice()).unwrap_err();
+        assert_eq!(first.to_string(), "RDB offset 5: no RDB file, it does not begin with REDIS");
+        assert_eq!(decoder.next(&mut b"REDIS0010".as_slice()), Err(first.clone()));
+        assert_eq!(decoder.input_ended(), Err(first));
+    }
+
+    #[test]
+    fn times_before_the_epoch_have_passed_and_minus_one_is_none() {
+        assert_eq!(expiry(-1, 1), None);
+        assert_eq!(expiry(-2, 1_000), Some(0));
+        assert_eq!(expiry(i64::MIN, 1), Some(0));
+        assert_eq!(expiry(7, 1_000), Some(7_000));
+        assert_eq!(expiry(i64::MAX, 1), Some(i64::MAX.unsigned_abs()));
+    }
+}

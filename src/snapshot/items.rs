@@ -369,3 +369,10 @@ fn put_integer(bytes: &[u8], out: &mut Vec<u8>) {
     };
     out.extend_from_slice(number.to_string().as_bytes());
 }
+
+#[cfg(test)]
+impl Reader {
+    pub fn held_bytes(&self) -> usize {
+        self.packed.capacity()
+    }
+}
