@@ -138,15 +138,15 @@ const fn tables16() -> [[u16; 256]; 8] {
 
 const fn tables64() -> [[u64; 256]; 8] {
     let mut tables = [[0; 256]; 8];
-    let mut byte: u64 = 0;
+    let mut byte = 0;
     while byte < 256 {
-        let mut crc = byte;
+        let mut crc = byte as u64;
         let mut bit = 0;
         while bit < 8 {
             crc = if crc & 1 == 0 { crc >> 1 } else { (crc >> 1) ^ POLY64 };
             bit += 1;
         }
-        tables[0][byte as usize] = crc;
+        tables[0][byte] = crc;
         byte += 1;
     }
     let mut n = 1;

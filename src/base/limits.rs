@@ -89,3 +89,8 @@ const _: () = {
     assert!(CORES_MAX <= CPU_NUMBER_MAX as usize);
     assert!(CONFIG_INCLUDE_DEPTH_MAX <= CONFIG_FILES_MAX);
 };
+/// Bytes of a piece of a snapshot: what one step encodes and checksums, and the longest value that it
+/// compresses.
+pub const SNAPSHOT_CHUNK_BYTES: usize = 64 * 1024;
+
+const _: () = assert!(SNAPSHOT_CHUNK_BYTES < BULK_BYTES_MAX);

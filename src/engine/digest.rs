@@ -1,0 +1,98 @@
+//! DEBUG DIGEST: one number for all data, by which two servers of any kind are proved equal.
+//!
+//! As Redis computes it. `mix(d, bytes)` is `d = SHA1(d ^ SHA1(bytes))`, all numbers big-endian:
+//!
+//! ```text
+//!   value   d = 0; mix(d, type as 32 bits); mix(d, value's bytes); d ^= SHA1("!!expire!!") if it expires
+//!   entry   the same, after mix(d, key)
+//!   data    d = 0; for each database that is not empty: mix(d, its number as 32 bits),
+//!           then d ^= SHA1(entry) for each of its entries
+//! ```
+//!
+//! Entries of a database are joined by XOR, so neither their order nor which core holds them matters: each
+//! core collects its own `Digest`, they are merged, and only the sum is finished.
+//!
+//! Trap: when a key expires is not part of it, only that it does.
+
+use sha1_smol::Sha1;
+
+/// A digest as Redis prints it: 40 lowercase hex digits of these.
+pub type Sum = [u8; 20];
+
+const TYPE_STRING: u32 = 0;
+const EXPIRES: &[u8] = b"!!expire!!";
+
+/// What one core, or several merged, hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Digest {
+    /// The XOR of each database's entries; `None`: it is empty.
+    databases: Vec<Option<Sum>>,
+}
+
+impl Digest {
+    /// Of nothing, in so many databases.
+    #[must_use]
+    pub fn new(databases: usize) -> Self {
+        Self { databases: vec![None; databases] }
+    }
+
+    /// Takes in a key that holds a string.
+    pub fn add_string(&mut self, db: usize, key: &[u8], value: &[u8], expires: bool) {
+        let mut sum = Sum::default();
+        mix(&mut sum, key);
+        mix_string(&mut sum, value, expires);
+        xor(self.databases[db].get_or_insert_default(), &sha1(&sum));
+    }
+
+    /// Takes in what another core holds.
+    pub fn merge(&mut self, other: &Self) {
+        assert_eq!(self.databases.len(), other.databases.len(), "cores have the same databases");
+        for (mine, theirs) in self.databases.iter_mut().zip(&other.databases) {
+            if let Some(theirs) = theirs {
+                xor(mine.get_or_insert_default(), theirs);
+            }
+        }
+    }
+
+    /// What DEBUG DIGEST answers.
+    #[must_use]
+    pub fn finish(&self) -> Sum {
+        let mut sum = Sum::default();
+        for (db, entries) in (0_u32..).zip(&self.databases) {
+            if let Some(entries) = entries {
+                mix(&mut sum, &db.to_be_bytes());
+                xor(&mut sum, entries);
+            }
+        }
+        sum
+    }
+}
+
+/// What DEBUG DIGEST-VALUE answers for a string. For an absent key it answers zeros.
+#[must_use]
+pub fn string_value(value: &[u8], expires: bool) -> Sum {
+    let mut sum = Sum::default();
+    mix_string(&mut sum, value, expires);
+    sum
+}
+
+fn mix_string(sum: &mut Sum, value: &[u8], expires: bool) {
+    mix(sum, &TYPE_STRING.to_be_bytes());
+    mix(sum, value);
+    if expires {
+        xor(sum, &sha1(EXPIRES));
+    }
+}
+
+fn mix(sum: &mut Sum, bytes: &[u8]) {
+    xor(sum, &sha1(bytes));
+    *sum = sha1(sum);
+}
+
+fn xor(sum: &mut Sum, other: &Sum) {
+    sum.iter_mut().zip(other).for_each(|(a, b)| *a ^= b);
+}
+
+fn sha1(bytes: &[u8]) -> Sum {
+    Sha1::from(bytes).digest().bytes()
+}
