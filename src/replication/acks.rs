@@ -160,7 +160,7 @@ mod tests {
         bed.acks = vec![19, 29];
         assert_eq!(bed.give(Input::Acked), [Output::Answer { waiter: 3, replicas: 2 }]);
         bed.acks = vec![20, 30];
-        let both = [1, 2].map(|waiter| Output::Answer { waiter, replicas: 3 - waiter as usize });
+        let both = [(1, 2), (2, 1)].map(|(waiter, replicas)| Output::Answer { waiter, replicas });
         assert_eq!(bed.give(Input::Acked), both);
         assert_eq!(bed.give(Input::Acked), [], "once each");
     }

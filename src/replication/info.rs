@@ -160,7 +160,7 @@ mod tests {
             })
             .into_iter()
             .collect();
-        let good = golden.contains("min_slaves_good_slaves").then(|| rows.len());
+        let good = golden.contains("min_slaves_good_slaves").then_some(rows.len());
         let mut out = String::new();
         Replication {
             master,

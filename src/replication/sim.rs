@@ -5,6 +5,12 @@
 //! the bytes that it has; offsets never go back within a history. Checked over the run: after a
 //! cut the replica continues wherever the ring still has its bytes, and loads all where not.
 
+#![expect(
+    clippy::cast_possible_truncation,
+    clippy::print_stdout,
+    reason = "a test prints its seed, and draws small numbers"
+)]
+
 use crate::base::prng::Prng;
 use crate::base::time::Mono;
 use crate::replication::log::{Log, encode_request};
@@ -207,7 +213,9 @@ impl World {
 
     fn hang_up(&mut self) {
         self.up = false;
-        (self.to_replica.clear(), self.to_master.clear(), self.kept.clear());
+        self.to_replica.clear();
+        self.to_master.clear();
+        self.kept.clear();
         if self.snapshot.as_ref().is_some_and(|(_, link)| *link == Some(self.link)) {
             self.snapshot = None;
             self.tell_master(MasterIn::SnapshotEnded);
@@ -267,6 +275,8 @@ impl World {
                     self.partials += 1;
                 }
                 ReplicaOut::Apply { range, end, .. } => {
+                    let unit = String::from_utf8_lossy(&bytes[range.clone()]);
+                    assert_eq!(unit.contains("MULTI"), unit.contains("EXEC"), "half of it");
                     self.has.extend_from_slice(&bytes[range]);
                     self.tell_replica(ReplicaIn::Applied { offset: end });
                 }
