@@ -18,6 +18,9 @@
 //!   * once a byte of a snapshot is handed out, the old data set is no prefix of any history:
 //!     until a load succeeds we ask for everything.
 //!
+//! REPLICAOF comes with all that was handed out applied or dropped, and a load under way ended:
+//! from then on only the new position counts.
+//!
 //! Pacing: a lost link is retried each second; full syncs that fail, 1, 2, 4 .. 60 s apart.
 //!
 //! The traps: the mark that ends an unmarked-size RDB may be torn over reads at any byte, and the
@@ -144,14 +147,20 @@ type Target = Option<(Replid, u64)>;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     Idle,
-    Waiting { until: Mono },
+    Waiting {
+        until: Mono,
+    },
     Connecting,
     Handshake(Step),
     Psync,
     Header(Target),
     Payload(Target, Ending),
     Loading(Target),
-    Streaming { nameless: bool },
+    /// The link was lost while we load, but all bytes had come: what is loaded can be resumed.
+    LoadingAlone((Replid, u64)),
+    Streaming {
+        nameless: bool,
+    },
 }
 
 /// What INFO and ROLE show of the link.
@@ -243,7 +252,10 @@ impl Replica {
             Input::Loaded => self.loaded(now, history, out),
             Input::LoadFailed => {
                 if matches!(self.state, State::Payload(..) | State::Loading(_)) {
-                    self.give_up(now, CloseReason::LoadFailed, out);
+                    self.hang_up(CloseReason::LoadFailed, out);
+                    self.retry_later(now, true);
+                } else if matches!(self.state, State::LoadingAlone(_)) {
+                    self.retry_later(now, true);
                 }
             }
             Input::Applied { offset } => {
@@ -277,7 +289,9 @@ impl Replica {
             State::Waiting { .. } => ("connect", false),
             State::Connecting => ("connecting", false),
             State::Handshake(_) | State::Psync => ("handshake", false),
-            State::Header(_) | State::Payload(..) | State::Loading(_) => ("sync", true),
+            State::Header(_) | State::Payload(..) | State::Loading(_) | State::LoadingAlone(_) => {
+                ("sync", true)
+            }
             State::Streaming { .. } => ("connected", false),
         };
         let (total, read) = (self.total_bytes, self.loaded_bytes);
@@ -305,7 +319,7 @@ impl Replica {
         let silent = now.ms_since(self.heard) > self.settings.timeout_ms;
         let second = now.ms_since(self.said) >= ACK_MS;
         match self.state {
-            State::Idle => {}
+            State::Idle | State::LoadingAlone(_) => {}
             State::Waiting { until } => {
                 if now >= until && self.applied == self.read {
                     self.heard = now;
@@ -349,7 +363,10 @@ impl Replica {
         loop {
             let rest = &bytes[done..];
             let used = match self.state {
-                State::Idle | State::Waiting { .. } | State::Connecting => return bytes.len(),
+                State::Idle
+                | State::Waiting { .. }
+                | State::Connecting
+                | State::LoadingAlone(_) => return bytes.len(),
                 State::Loading(_) => return done,
                 State::Handshake(_) | State::Psync | State::Header(_) => {
                     self.line(now, history, rest, out)
@@ -393,6 +410,7 @@ impl Replica {
             | State::Connecting
             | State::Payload(..)
             | State::Loading(_)
+            | State::LoadingAlone(_)
             | State::Streaming { .. } => Ok(()),
         };
         match reaction {
@@ -578,7 +596,18 @@ impl Replica {
     }
 
     fn loaded(&mut self, now: Mono, history: &mut History, out: &mut Vec<Output>) {
-        let State::Loading(target) = self.state else { return };
+        let (target, alone) = match self.state {
+            State::Loading(target) => (target, false),
+            State::LoadingAlone(target) => (Some(target), true),
+            State::Idle
+            | State::Waiting { .. }
+            | State::Connecting
+            | State::Handshake(_)
+            | State::Psync
+            | State::Header(_)
+            | State::Payload(..)
+            | State::Streaming { .. } => return,
+        };
         let offset = match target {
             Some((replid, offset)) => {
                 history.begin(replid);
@@ -593,7 +622,12 @@ impl Replica {
         (self.read, self.applied) = (offset, offset);
         self.has_data = true;
         self.heard = now;
-        self.stream(now, target.is_none(), out);
+        if alone {
+            self.state = State::Waiting { until: now };
+            self.tick(now, out);
+        } else {
+            self.stream(now, target.is_none(), out);
+        }
     }
 
     fn stream(&mut self, now: Mono, nameless: bool, out: &mut Vec<Output>) {
@@ -649,27 +683,33 @@ impl Replica {
     }
 
     fn hang_up(&mut self, reason: CloseReason, out: &mut Vec<Output>) {
-        if !matches!(self.state, State::Idle | State::Waiting { .. }) {
+        if !matches!(self.state, State::Idle | State::Waiting { .. } | State::LoadingAlone(_)) {
             out.push(Output::Close(reason));
         }
     }
 
     /// The link is gone: when do we try again?
     fn lost(&mut self, now: Mono) {
-        let full_sync = match self.state {
-            State::Idle | State::Waiting { .. } => return,
-            State::Connecting | State::Handshake(_) | State::Psync => false,
-            State::Header(_) | State::Payload(..) | State::Loading(_) => true,
+        match self.state {
+            State::Idle | State::Waiting { .. } | State::LoadingAlone(_) => {}
+            State::Connecting | State::Handshake(_) | State::Psync => self.retry_later(now, false),
+            State::Loading(Some(target)) => self.state = State::LoadingAlone(target),
+            State::Header(_) | State::Payload(..) | State::Loading(None) => {
+                self.retry_later(now, true);
+            }
             State::Streaming { nameless } => {
                 self.has_data &= !nameless;
                 self.down_since = Some(now);
-                false
+                self.retry_later(now, false);
             }
-        };
-        // A load that was begun is void, also if its last byte had come.
-        self.has_data &= !matches!(self.state, State::Loading(_));
+        }
+    }
+
+    fn retry_later(&mut self, now: Mono, full_sync_failed: bool) {
+        // A load that was begun is void, also where its snapshot was empty.
+        self.has_data &= !matches!(self.state, State::Loading(_) | State::LoadingAlone(_));
         let mut delay_ms = RETRY_MS;
-        if full_sync {
+        if full_sync_failed {
             delay_ms = (RETRY_MS << self.full_failures.min(6)).min(RETRY_MS_MAX);
             self.full_failures += 1;
         }
@@ -981,6 +1021,30 @@ mod tests {
             bed.bytes(silent);
             bed.after(60_001);
             assert!(bed.out.contains(&Output::Close(CloseReason::Timeout)));
+        }
+    }
+
+    #[test]
+    fn a_link_lost_while_we_load_costs_no_second_snapshot() {
+        for fails in [false, true] {
+            let mut bed = Bed::dialled(None);
+            let full = format!("+FULLRESYNC {} 7\r\n$3\r\nRDB", "a".repeat(40));
+            let input = Input::Bytes(full.as_bytes());
+            let used = bed.replica.handle(bed.now, &mut bed.history, input, &mut bed.out);
+            assert_eq!(used, full.len());
+            bed.after(1_000);
+            assert_eq!(bed.sent(), b"\n", "the master sees that we live");
+            bed.give(Input::Disconnected);
+            bed.after(5_000);
+            assert_eq!(bed.out, []);
+            bed.give(if fails { Input::LoadFailed } else { Input::Loaded });
+            bed.after(1_000);
+            assert_eq!(bed.out.last(), Some(&Output::Connect));
+            assert_eq!(bed.replica.has_data(), !fails);
+            bed.give(Input::Connected);
+            bed.bytes(b"+PONG\r\n+OK\r\n+OK\r\n");
+            let asked = if fails { "$1\r\n?\r\n$2\r\n-1\r\n" } else { "$1\r\n8\r\n" };
+            assert!(bed.sent().ends_with(asked.as_bytes()));
         }
     }
 
