@@ -147,6 +147,11 @@ fn is_whole(row: &[Batch]) -> bool {
 }
 
 #[cfg(test)]
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::print_stdout,
+    reason = "a test prints its seed, and draws small numbers"
+)]
 mod tests {
     use super::*;
     use crate::base::prng::Prng;

@@ -7,3 +7,7 @@ pub mod units;
 pub mod attached;
 pub mod master;
 pub mod replica;
+pub mod acks;
+pub mod info;
+#[cfg(test)]
+mod sim;

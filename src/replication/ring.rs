@@ -142,6 +142,11 @@ impl Ring {
 }
 
 #[cfg(test)]
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::print_stdout,
+    reason = "a test prints its seed, and draws small numbers"
+)]
 mod tests {
     use super::*;
     use crate::base::prng::Prng;
