@@ -29,3 +29,6 @@ const _: () = {
     assert!(UNAUTHENTICATED_ARGS_MAX < REQUEST_ARGS_MAX);
     assert!(UNAUTHENTICATED_BULK_BYTES_MAX < BULK_BYTES_MAX);
 };
+
+/// Bytes of the table that `LCS` fills; two strings of 11,000 bytes each.
+pub const LCS_TABLE_BYTES_MAX: usize = BULK_BYTES_MAX;
