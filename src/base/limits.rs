@@ -94,3 +94,5 @@ const _: () = {
 pub const SNAPSHOT_CHUNK_BYTES: usize = 64 * 1024;
 
 const _: () = assert!(SNAPSHOT_CHUNK_BYTES < BULK_BYTES_MAX);
+/// Bytes of the table that `LCS` fills; two strings of 11,000 bytes each.
+pub const LCS_TABLE_BYTES_MAX: usize = BULK_BYTES_MAX;

@@ -177,9 +177,8 @@ impl Directory {
 }
 
 /// `<container> HELP`: its sub-commands with their arguments, and what each is for.
-pub fn write_help<F>(container: &Spec, rows: &[Command<F>], reply: &mut Reply<'_>) {
-    let title =
-        format!("{} <subcommand> [<arg> [value] [opt] ...]. Subcommands are:", container.name);
+pub fn write_help<F>(container: &str, rows: &[Command<F>], reply: &mut Reply<'_>) {
+    let title = format!("{container} <subcommand> [<arg> ...]. The sub-commands:");
     reply.array(1 + 2 * rows.len());
     reply.simple(title.as_bytes());
     for row in rows {
@@ -408,5 +407,142 @@ fn write_arguments(arguments: &[Argument], reply: &mut Reply<'_>) {
             reply.bulk(b"arguments");
             write_arguments(it.inner, reply);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::command::node_rows;
+    use crate::command::spec::Arity::Exactly;
+    use crate::command::spec::{Group, KeyFlags};
+    use crate::resp::reply::Proto;
+
+    const NONE: Flags = Flags::NONE;
+    const GET: Spec = Spec::new("GET", Exactly(2), Flags::READONLY.and(Flags::FAST), &[READ_KEY])
+        .about(Group::String, "1.0.0", "O(1)", "x");
+    const READ_KEY: KeySpec = KeySpec::at(1, KeyFlags::RO.and(KeyFlags::ACCESS));
+    const ENCODING: Spec =
+        Spec::new("ENCODING", Exactly(3), NONE, const { &[KeySpec::at(2, KeyFlags::RO)] });
+    const SUBS: &[Command<()>] = &[Command::new(ENCODING, ())];
+    const ROWS: &[Command<()>] = &[
+        Command::new(GET, ()),
+        Command::new(node_rows::SLAVEOF, ()),
+        Command::new(node_rows::PING, ()),
+        Command::container(node_rows::CONFIG, (), CONFIG),
+        Command::container(Spec::new("OBJECT", Exactly(3), NONE, &[]), (), SUBS),
+    ];
+    const CONFIG: &[Command<()>] =
+        &[Command::new(node_rows::CONFIG_GET, ()), Command::new(node_rows::CONFIG_HELP, ())];
+
+    fn ask(
+        proto: Proto,
+        ask: impl Fn(&Directory, &mut Reply<'_>) -> Result<(), ErrorKind>,
+    ) -> String {
+        let mut directory = Directory::default();
+        directory.add(ROWS);
+        let mut out = Vec::new();
+        let mut reply = Reply { out: &mut out, proto };
+        if let Err(error) = ask(&directory, &mut reply) {
+            reply.error(&error);
+        }
+        String::from_utf8(out).unwrap().replace("\r\n", "|")
+    }
+
+    /// The bytes are those of redis-server 7.0.15.
+    #[test]
+    fn info_has_the_shape_of_both_protocols() {
+        let info = |proto, names: &[&[u8]]| {
+            ask(proto, |it, reply| {
+                it.info(names.iter().copied(), reply);
+                Ok(())
+            })
+        };
+        assert_eq!(
+            info(Proto::Resp2, &[b"get"]),
+            "*1|*10|$3|get|:2|*2|+readonly|+fast|:1|:1|:1|*3|+@read|+@string|+@fast|*0|*1|*6|$5|flags|*2|+RO|+access|\
+             $12|begin_search|*4|$4|type|$5|index|$4|spec|*2|$5|index|:1|$9|find_keys|*4|$4|type|$5|range|$4|spec|*6|\
+             $7|lastkey|:0|$7|keystep|:1|$5|limit|:0|*0|"
+        );
+        assert_eq!(
+            info(Proto::Resp3, &[b"nosuch", b"GET", b"config|get", b"config|nosuch"]),
+            "*4|_|*10|$3|get|:2|~2|+readonly|+fast|:1|:1|:1|~3|+@read|+@string|+@fast|~0|~1|%3|$5|flags|~2|+RO|+access|\
+             $12|begin_search|%2|$4|type|$5|index|$4|spec|%1|$5|index|:1|$9|find_keys|%2|$4|type|$5|range|$4|spec|%3|\
+             $7|lastkey|:0|$7|keystep|:1|$5|limit|:0|~0|\
+             *10|$10|config|get|:-3|~4|+admin|+noscript|+loading|+stale|:0|:0|:0|~3|+@admin|+@slow|+@dangerous|~0|~0|~0|_|"
+        );
+        let all = info(Proto::Resp2, &[]);
+        assert!(all.starts_with("*5|*10|") && all.contains("|*2|*10|$10|config|get|"), "{all}");
+    }
+
+    #[test]
+    fn docs_have_the_shape_of_both_protocols() {
+        let docs = |proto, name: &[u8]| {
+            ask(proto, |it, reply| {
+                it.docs([name, b"nosuch"].into_iter(), reply);
+                Ok(())
+            })
+        };
+        assert_eq!(
+            docs(Proto::Resp2, b"slaveof"),
+            "*2|$7|slaveof|*16|$7|summary|$40|Makes this server a replica, or a master|$5|since|$5|1.0.0|$5|group|$6|server|\
+             $10|complexity|$4|O(1)|$9|doc_flags|*1|+deprecated|$16|deprecated_since|$5|5.0.0|$11|replaced_by|$9|REPLICAOF|\
+             $9|arguments|*1|*6|$4|name|$4|args|$4|type|$5|oneof|$9|arguments|*2|*6|$4|name|$9|host-port|$4|type|$5|block|\
+             $9|arguments|*2|*4|$4|name|$4|host|$4|type|$6|string|*4|$4|name|$4|port|$4|type|$7|integer|\
+             *6|$4|name|$6|no-one|$4|type|$5|block|$9|arguments|*2|*6|$4|name|$2|no|$4|type|$10|pure-token|$5|token|$2|NO|\
+             *6|$4|name|$3|one|$4|type|$10|pure-token|$5|token|$3|ONE|"
+        );
+        assert_eq!(
+            docs(Proto::Resp3, b"config|get"),
+            "%1|$10|config|get|%5|$7|summary|$22|The values of settings|$5|since|$5|2.0.0|$5|group|$6|server|\
+             $10|complexity|$4|O(N)|$9|arguments|*1|%4|$4|name|$9|parameter|$4|type|$5|block|$5|flags|~1|+multiple|\
+             $9|arguments|*1|%2|$4|name|$9|parameter|$4|type|$6|string|"
+        );
+        let config = docs(Proto::Resp3, b"config");
+        assert!(config.contains("$11|subcommands|%2|$10|config|get|%5|"), "{config}");
+    }
+
+    /// What redis-server 7.0.15 answers.
+    #[test]
+    fn lists_and_keys() {
+        let list = |filter: &[&[u8]]| ask(Proto::Resp2, |it, out| it.list(Args::new(filter), out));
+        let keys =
+            |words: &[&[u8]]| ask(Proto::Resp2, |it, out| it.get_keys(Args::new(words), out));
+        assert_eq!(list(&[]), "*5|$3|get|$7|slaveof|$4|ping|$6|config|$6|object|");
+        assert_eq!(list(&[b"filterby", b"pattern", b"CONFIG|G*"]), "*1|$10|config|get|");
+        assert_eq!(list(&[b"FILTERBY", b"ACLCAT", b"STRING"]), "*1|$3|get|");
+        assert_eq!(list(&[b"FILTERBY", b"ACLCAT", b"nosuch"]), "*0|");
+        assert_eq!(list(&[b"FILTERBY", b"MODULE", b"x"]), "*0|");
+        assert_eq!(list(&[b"FILTERBY", b"X", b"y"]), "-ERR syntax error|");
+        assert_eq!(list(&[b"X"]), "-ERR syntax error|");
+        assert_eq!(keys(&[b"get", b"a"]), "*1|$1|a|");
+        assert_eq!(keys(&[b"object", b"encoding", b"x"]), "*1|$1|x|");
+        assert_eq!(keys(&[b"object", b"nosuch", b"x"]), "-ERR Invalid command specified|");
+        assert_eq!(keys(&[b"nosuch", b"x"]), "-ERR Invalid command specified|");
+        assert_eq!(keys(&[b"ping", b"x"]), "-ERR The command has no key arguments|");
+        let arity = "-ERR Invalid number of arguments specified for command|";
+        assert_eq!(keys(&[b"get", b"b", b"c"]), arity);
+        let words: [&[u8]; 2] = [b"get", b"a"];
+        let flags = |proto| ask(proto, |it, out| it.get_keys_and_flags(Args::new(&words), out));
+        assert_eq!(flags(Proto::Resp2), "*1|*2|$1|a|*2|+RO|+access|");
+        assert_eq!(flags(Proto::Resp3), "*1|*2|$1|a|~2|+RO|+access|");
+        let count = ask(Proto::Resp2, |it, out| {
+            it.count(out);
+            Ok(())
+        });
+        assert_eq!(count, ":5|");
+    }
+
+    #[test]
+    fn help_comes_from_the_rows() {
+        let help = ask(Proto::Resp2, |_, out| {
+            write_help("CONFIG", CONFIG, out);
+            Ok(())
+        });
+        assert_eq!(
+            help,
+            "*5|+CONFIG <subcommand> [<arg> ...]. The sub-commands:|+GET <parameter> ...|\
+             +    The values of settings.|+HELP|+    Lists the sub-commands.|"
+        );
     }
 }
