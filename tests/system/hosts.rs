@@ -12,7 +12,7 @@ use crate::{count, fill, plan, wait_for_link};
 const PASSWORD: &str = "three hosts";
 
 fn host(kind: Kind, ip: &str) -> Plan {
-    plan(kind).ip(ip).password(PASSWORD)
+    plan(kind).ip(ip).password(PASSWORD).arg("replica-announce-ip", &[ip])
 }
 
 #[test]
