@@ -13,7 +13,7 @@ fn a_killed_replica_catches_up() {
         fill(&master, 200);
         let mut replica = replica_of(plan(*replica), "127.0.0.1", master.port());
         wait_for_link(&replica);
-        let writers = Writers::start(&master.address(), None, 4, 64);
+        let writers = Writers::gentle(&master.address(), None);
         for _ in 0..3 {
             writers.wait_for_more(500);
             replica.kill();
