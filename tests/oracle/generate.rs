@@ -90,7 +90,6 @@ const COMMANDS: &[(u32, Compare, &str)] = &[
     (1,  Exact, "SCAN 0 COUNT|MATCH|TYPE|FOO|COUNT_0|COUNT_-1|COUNT_abc"),
     (6,  Exact, "TYPE KEY"),
     (1,  Exact, "WAIT 0 0|1|5"),
-    (1,  Exact, "WAIT 1 1|2"),
     (1,  Exact, "WAIT abc|-1|0 -1|abc"),
     // connection
     (1,  Exact, "AUTH VAL"),
@@ -272,6 +271,8 @@ impl Generator {
             10..=14 => Unit::Quit,
             15..=20 => Unit::Steps(self.silence()),
             21 => Unit::Steps(vec![plain(&["FLUSHALL"])]),
+            // Rare: a stock server may look at its clock only ten times a second.
+            22 => Unit::Steps(vec![plain(&["WAIT", "1", "1"])]),
             _ => Unit::Steps(vec![self.step()]),
         }
     }
@@ -291,7 +292,28 @@ impl Generator {
         if !NEVER_BENT.iter().any(|it| args[0].eq_ignore_ascii_case(it.as_bytes())) {
             self.bend(&mut args);
         }
+        self.avoid_the_past(&mut args);
         Step { args, compare: *compare, silent: false }
+    }
+
+    /// A SET with an instant that has passed stores a key that DBSIZE counts until it is swept:
+    /// nobody can say for how long. Such an instant becomes an error here; `directed.rs` has it.
+    fn avoid_the_past(&self, args: &mut [Vec<u8>]) {
+        if !args[0].eq_ignore_ascii_case(b"SET") {
+            return;
+        }
+        for at in 3..args.len().saturating_sub(1) {
+            let (word, instant) = (args[at].to_ascii_uppercase(), args[at + 1].as_slice());
+            let number = std::str::from_utf8(instant).ok().and_then(|it| it.parse::<u64>().ok());
+            let past = match word.as_slice() {
+                b"EXAT" => number.is_some_and(|it| it <= self.base),
+                b"PXAT" => number.is_some_and(|it| it <= self.base * 1_000),
+                _ => false,
+            };
+            if past {
+                args[at + 1] = b"0".to_vec();
+            }
+        }
     }
 
     /// One word of a template.
