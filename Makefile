@@ -34,7 +34,7 @@ bench: ## criterion benches of the hot parts (the comparison prints its usage an
 
 compare: peers ## side by side with other servers; writes benches/results/
 	cargo build --release -p loadgen
-	cargo bench --bench compare -- --bars "$(BARS)" --rounds $(ROUNDS)
+	ulimit -n "$$(ulimit -Hn)"; cargo bench --bench compare -- --bars "$(BARS)" --rounds $(ROUNDS)
 
 fuzz: ## every fuzz target for FUZZ_SECS (needs the nightly toolchain and cargo-fuzz)
 	cd tests/fuzz && for target in $$(cargo +nightly fuzz list); do \

@@ -39,9 +39,7 @@ impl Prng {
     /// Below `bound`, evenly (Lemire's multiplication, its bias under 2^-32 for bounds below 2^32).
     /// `bound` 0 gives 0.
     pub fn below(&mut self, bound: u64) -> u64 {
-        #[expect(clippy::cast_possible_truncation, reason = "the high half of a 128-bit product")]
-        let high = ((u128::from(self.next_u64()) * u128::from(bound)) >> 64) as u64;
-        high
+        ((u128::from(self.next_u64()) * u128::from(bound)) >> 64) as u64
     }
 
     /// In `0.0..1.0`, 53 bits.

@@ -1,2 +1,8 @@
 //! One shard: what commands do to its keys.
-pub mod digest;
+pub mod keyspace;
+pub mod effect;
+pub mod shard;
+pub mod strings;
+pub mod generic;
+#[cfg(test)]
+pub mod transcript;

@@ -96,9 +96,13 @@ fn keys_expire() {
             client.expect(&["SET", &format!("gone{n}"), "x", "PX", "1"], "+OK\r\n");
             client.expect(&["SET", &format!("kept{n}"), "x", "EX", "1000"], "+OK\r\n");
         }
+        for past in [["EXAT", "1"], ["PXAT", "536870912"]] {
+            client.expect(&["SET", "never", "x", past[0], past[1]], "+OK\r\n");
+            client.expect(&["GET", "never"], "$-1\r\n");
+        }
         wait_until("a read finds the key gone", || client.call(&["GET", "gone0"]) == b"$-1\r\n");
         wait_until("the rest goes unread", || client.call(&["DBSIZE"]) == b":100\r\n");
-        assert_eq!(client.info("expired_keys").as_deref(), Some("100"));
+        assert_eq!(client.info("expired_keys").as_deref(), Some("102"));
         for n in 0..100 {
             client.expect(&["EXISTS", &format!("kept{n}")], ":1\r\n");
         }

@@ -143,9 +143,9 @@ fn random_batch(
     lanes: &mut Lanes<'_>,
     history: &mut Vec<(usize, Step)>,
 ) -> Result<(), (Mismatch, String)> {
-    let lane = generator.prng().below(LANES as u64) as usize;
-    let deep = if generator.prng().chance(1, 20) { 150 } else { 30 };
-    let depth = 1 + generator.prng().below(deep);
+    let lane = generator.below(LANES);
+    let deep = if generator.chance(1, 20) { 150 } else { 30 };
+    let depth = 1 + generator.below(deep);
     let (mut steps, mut last) = (Vec::new(), None);
     for _ in 0..depth {
         match generator.unit() {
@@ -157,9 +157,9 @@ fn random_batch(
         }
     }
     let mut tears = Vec::new();
-    if generator.prng().chance(1, 3) {
-        for _ in 0..=generator.prng().below(4) {
-            tears.push(generator.prng().below(100_000) as usize);
+    if generator.chance(1, 3) {
+        for _ in 0..=generator.below(4) {
+            tears.push(generator.below(100_000));
         }
         tears.sort_unstable();
     }

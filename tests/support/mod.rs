@@ -21,7 +21,7 @@ pub mod writers;
 use std::time::{Duration, Instant};
 
 /// How long anything may take that a healthy server does in a moment.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Asks until `ask` gives something; panics with `what` when patience ends.
 pub fn wait_for<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {

@@ -8,7 +8,7 @@ pub enum Value {
     Line(Vec<u8>),
     Bulk(u8, Vec<u8>),
     /// Kind byte, and elements (of a map: keys and values in turn).
-    List(u8, Vec<Value>),
+    List(u8, Vec<Self>),
 }
 
 impl Value {

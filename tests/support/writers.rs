@@ -8,6 +8,7 @@ use super::client::{Client, request};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 /// Writers at work.
 pub struct Writers {
@@ -34,8 +35,25 @@ pub fn key(writer: usize, number: u64) -> String {
 }
 
 impl Writers {
-    /// `count` writers with `window` writes in flight each, until `stop` or an error.
+    /// `count` writers with `window` writes in flight each, as fast as the server can, until `stop`
+    /// or an error.
     pub fn start(address: &str, password: Option<&str>, count: usize, window: u64) -> Self {
+        Self::paced(address, password, count, window, Duration::ZERO)
+    }
+
+    /// Two writers with some thousand writes a second: for tests that last, so that what has been
+    /// written stays small enough to be compared.
+    pub fn gentle(address: &str, password: Option<&str>) -> Self {
+        Self::paced(address, password, 2, 16, Duration::from_millis(2))
+    }
+
+    fn paced(
+        address: &str,
+        password: Option<&str>,
+        count: usize,
+        window: u64,
+        pause: Duration,
+    ) -> Self {
         let shared =
             Arc::new(Shared { stop: AtomicBool::new(false), acknowledged: AtomicU64::new(0) });
         let one = |writer| {
@@ -44,7 +62,7 @@ impl Writers {
                 client.expect(&["AUTH", password], "+OK\r\n");
             }
             let shared = Arc::clone(&shared);
-            thread::spawn(move || write(writer, client, window, &shared))
+            thread::spawn(move || write(writer, client, window, pause, &shared))
         };
         let threads = (0..count).map(one).collect();
         Self { shared, threads }
@@ -67,7 +85,13 @@ impl Writers {
     }
 }
 
-fn write(writer: usize, mut client: Client, window: u64, shared: &Shared) -> Ledger {
+fn write(
+    writer: usize,
+    mut client: Client,
+    window: u64,
+    pause: Duration,
+    shared: &Shared,
+) -> Ledger {
     let mut ledger = Ledger { writer, acknowledged: 0, sent: 0 };
     loop {
         let stop = shared.stop.load(Ordering::Relaxed);
@@ -77,6 +101,9 @@ fn write(writer: usize, mut client: Client, window: u64, shared: &Shared) -> Led
         // Refills the window by halves, so that requests travel in batches as from real clients.
         let in_flight = ledger.sent - ledger.acknowledged;
         if !stop && in_flight <= window / 2 {
+            if !pause.is_zero() {
+                thread::park_timeout(pause);
+            }
             let mut batch = Vec::new();
             for number in ledger.sent..ledger.acknowledged + window {
                 let (key, value) = (key(writer, number), number.to_string());

@@ -12,7 +12,7 @@ use crate::{count, fill, plan, wait_for_link};
 const PASSWORD: &str = "three hosts";
 
 fn host(kind: Kind, ip: &str) -> Plan {
-    plan(kind).ip(ip).password(PASSWORD)
+    plan(kind).ip(ip).password(PASSWORD).arg("replica-announce-ip", &[ip])
 }
 
 #[test]
@@ -45,7 +45,7 @@ fn walk_through(kinds: [Kind; 3]) {
     }
 
     // A replica that stops hurts nobody, and catches up.
-    let writers = Writers::start(&master.address(), Some(PASSWORD), 2, 64);
+    let writers = Writers::gentle(&master.address(), Some(PASSWORD));
     writers.wait_for_more(500);
     replicas[0].kill();
     writers.wait_for_more(1_000);

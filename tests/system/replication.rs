@@ -12,7 +12,7 @@ fn a_copy_and_a_stream() {
     for (master, replica) in MATRIX {
         let master = plan(*master).start();
         fill(&master, 500);
-        let writers = Writers::start(&master.address(), None, 2, 64);
+        let writers = Writers::gentle(&master.address(), None);
         writers.wait_for_more(100);
         let replica = replica_of(plan(*replica), "127.0.0.1", master.port());
         wait_for_link(&replica);
@@ -135,9 +135,9 @@ fn a_cut_link_is_resumed() {
         let replica = replica_of(plan(*replica), "127.0.0.1", proxy.port);
         wait_for_link(&replica);
         assert_eq!(count(&master, "sync_full"), 1);
-        let writers = Writers::start(&master.address(), None, 2, 64);
+        let writers = Writers::gentle(&master.address(), None);
         let mut resumed = count(&master, "sync_partial_ok");
-        for round in 0..6 {
+        for round in 0..4 {
             if round % 2 == 0 {
                 master.client().expect(&["CLIENT", "KILL", "TYPE", "replica"], ":1\r\n");
             } else {
