@@ -4,3 +4,4 @@ pub mod prng;
 pub mod limits;
 pub mod num;
 pub mod long_double;
+pub mod glob;
