@@ -8,3 +8,4 @@ pub mod num;
 pub mod crc;
 pub mod glob;
 pub mod settings;
+pub mod glob;

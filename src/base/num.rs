@@ -9,6 +9,7 @@
 //! Not here: 80-bit floats (`long_double.rs`).
 
 use crate::base::long_double::{self, Format};
+use std::fmt::Write;
 
 /// Digits of the longest `i64` with its sign.
 pub const I64_BYTES_MAX: usize = 20;
@@ -123,46 +124,65 @@ pub fn write_g17(out: &mut Vec<u8>, value: f64) {
     if is_whole && !(whole == 0 && value.is_sign_negative()) {
         return write_i64(out, whole);
     }
-    // `-d.dddddddddddddddde-308`: 17 digits, rounded to even as C does.
-    let text = format!("{value:.16e}");
-    let (mantissa, exponent) = text.split_once('e').unwrap_or((&text, "0"));
-    let exponent: i32 = exponent.parse().unwrap_or(0);
+    // `d.dddddddddddddddde-308`: 17 digits, rounded to even as C does.
+    let mut text = Cursor { bytes: [0; 32], len: 0 };
+    let _ = write!(text, "{:.16e}", value.abs()); // 24 bytes at most
+    let text = text.bytes.get(..text.len).unwrap_or_default();
+    let mut halves = text.splitn(2, |&byte| byte == b'e');
+    let mantissa = halves.next().unwrap_or_default();
+    let exponent = halves.next().and_then(parse_i64).unwrap_or(0);
+    let mut digits = [b'0'; 17];
+    let kept = mantissa.iter().filter(|byte| byte.is_ascii_digit());
+    digits.iter_mut().zip(kept).for_each(|(to, from)| *to = *from);
+    let len = digits.iter().rposition(|&digit| digit != b'0').map_or(1, |last| last + 1);
     if value.is_sign_negative() {
         out.push(b'-');
     }
-    let mut digits: Vec<u8> = mantissa.bytes().filter(u8::is_ascii_digit).collect();
-    while digits.len() > 1 && digits.last() == Some(&b'0') {
-        digits.pop();
-    }
+    write_digits(out, &digits, len, exponent);
+}
+
+/// `d.ddd * 10^exponent`, of whose digits the first `len` count and the rest are zeros.
+fn write_digits(out: &mut Vec<u8>, digits: &[u8; 17], len: usize, exponent: i64) {
     match usize::try_from(exponent) {
-        Ok(before) if before < 17 => {
-            digits.resize(digits.len().max(before + 1), b'0');
-            let (whole, fraction) = digits.split_at(before + 1);
-            write_parts(out, whole, fraction);
-        }
+        Ok(before) if before < 17 => write_parts(out, digits, before + 1, len),
         Err(_) if exponent >= -4 => {
-            let zeros = usize::try_from(-exponent - 1).unwrap_or(0);
             out.extend_from_slice(b"0.");
-            out.extend(std::iter::repeat_n(b'0', zeros));
-            out.extend_from_slice(&digits);
+            (exponent..-1).for_each(|_| out.push(b'0'));
+            out.extend_from_slice(digits.get(..len).unwrap_or_default());
         }
         _ => {
-            let (whole, fraction) = digits.split_at(1);
-            write_parts(out, whole, fraction);
+            write_parts(out, digits, 1, len);
             out.extend_from_slice(if exponent < 0 { b"e-" } else { b"e+" });
             if exponent.unsigned_abs() < 10 {
                 out.push(b'0');
             }
-            write_i64(out, i64::from(exponent.unsigned_abs()));
+            write_i64(out, exponent.abs());
         }
     }
 }
 
-fn write_parts(out: &mut Vec<u8>, whole: &[u8], fraction: &[u8]) {
-    out.extend_from_slice(whole);
-    if !fraction.is_empty() {
+/// The first `whole` digits, then, if more of them count, a point and the others.
+fn write_parts(out: &mut Vec<u8>, digits: &[u8; 17], whole: usize, len: usize) {
+    out.extend_from_slice(digits.get(..whole).unwrap_or_default());
+    if let Some(fraction @ [_, ..]) = digits.get(whole..len) {
         out.push(b'.');
         out.extend_from_slice(fraction);
+    }
+}
+
+/// A place on the stack to format into.
+struct Cursor {
+    bytes: [u8; 32],
+    len: usize,
+}
+
+impl Write for Cursor {
+    fn write_str(&mut self, text: &str) -> std::fmt::Result {
+        let end = self.len + text.len();
+        let place = self.bytes.get_mut(self.len..end).ok_or(std::fmt::Error)?;
+        place.copy_from_slice(text.as_bytes());
+        self.len = end;
+        Ok(())
     }
 }
 

@@ -93,9 +93,16 @@ impl Reply<'_> {
     pub fn double(&mut self, value: f64) {
         match self.proto {
             Proto::Resp2 => {
-                let mut text = Vec::with_capacity(32);
-                num::write_g17(&mut text, value);
-                self.bulk(&text);
+                // Its length is known only afterwards: the header is written behind it, and the
+                // two change places.
+                let start = self.out.len();
+                num::write_g17(self.out, value);
+                let len = self.out.len() - start;
+                header(self.out, b'$', len);
+                if let Some(both) = self.out.get_mut(start..) {
+                    both.rotate_left(len);
+                }
+                self.raw(b"\r\n");
             }
             Proto::Resp3 => {
                 self.out.push(b',');
