@@ -2,3 +2,8 @@
 pub mod time;
 pub mod prng;
 pub mod limits;
+pub mod spsc;
+pub mod long_double;
+pub mod num;
+pub mod crc;
+pub mod glob;

@@ -1,1 +1,8 @@
 //! Sockets over io_uring, for the server and for loadgen: the one home of unsafe I/O.
+//!
+//! One [`driver::Driver`] belongs to one thread. It knows sockets, bytes and wake-ups, and nothing
+//! of what the bytes mean.
+pub mod buffers;
+pub mod driver;
+pub mod fit;
+pub mod sys;

@@ -1,0 +1,72 @@
+# One word per thing that a developer does. `make test` is the whole gate, and what CI runs.
+#
+#   SEED=n        the seed of the random tests (printed by each run)
+#   ORACLE=n      commands per random run against a real server (default 100,000)
+#   BARS="1 2 8"  the bars of the comparison (default: all that `make compare` can measure)
+#   ROUNDS=n      interleaved rounds of the comparison (default 5)
+#   FUZZ_SECS=n   seconds per fuzz target
+
+SHELL := /bin/bash
+SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
+FUZZ_SECS ?= 60
+SOAK_ROUNDS ?= 20
+BARS ?= all
+ROUNDS ?= 5
+
+export RINGFOLD_ORACLE_COMMANDS = $(ORACLE)
+export RINGFOLD_SEED = $(SEED)
+
+.PHONY: build run test bench compare fuzz soak tools peers
+
+build: ## the server and the load generator, as released
+	cargo build --release --workspace
+
+run: ## a server on the default port
+	cargo run --release
+
+test: tools peers ## formatting, lints, every test
+	cargo fmt --all -- --check
+	cargo clippy --workspace --all-targets -- -D warnings
+	cargo test --workspace --no-fail-fast
+
+bench: ## criterion benches of the hot parts (the comparison prints its usage and leaves)
+	cargo bench --workspace
+
+compare: peers ## side by side with other servers; writes benches/results/
+	cargo build --release -p loadgen
+	cargo bench --bench compare -- --bars "$(BARS)" --rounds $(ROUNDS)
+
+fuzz: ## every fuzz target for FUZZ_SECS (needs the nightly toolchain and cargo-fuzz)
+	cd tests/fuzz && for target in $$(cargo +nightly fuzz list); do \
+	  cargo +nightly fuzz run $$target -- -max_total_time=$(FUZZ_SECS) -timeout=1 -rss_limit_mb=1024 || exit 1; \
+	done
+
+soak: peers ## the random and the fault tests again and again, each time with another seed
+	for round in $$(seq $(SOAK_ROUNDS)); do \
+	  RINGFOLD_SEED=$$RANDOM$$RANDOM RINGFOLD_ORACLE_COMMANDS=1000000 cargo test --test oracle || exit 1; \
+	  cargo test --test system || exit 1; \
+	done
+
+# rustfmt and clippy come with rustup's default profile; a minimal one lacks them.
+tools:
+	@cargo fmt --version >/dev/null 2>&1 || rustup component add rustfmt
+	@cargo clippy --version >/dev/null 2>&1 || rustup component add clippy
+	@command -v git >/dev/null || ($(SUDO) apt-get update && $(SUDO) apt-get install -y --no-install-recommends git)
+
+# The real server is the oracle of the tests. Debian starts a service as it installs one; a
+# policy-rc.d that says 101 for the moment of the installation keeps port 6379 free.
+peers:
+	@if ! command -v redis-server >/dev/null || ! command -v redis-cli >/dev/null; then \
+	  set -e; \
+	  $(SUDO) apt-get update; \
+	  made=; \
+	  if [ ! -e /usr/sbin/policy-rc.d ]; then \
+	    printf '#!/bin/sh\nexit 101\n' | $(SUDO) tee /usr/sbin/policy-rc.d >/dev/null; \
+	    $(SUDO) chmod 755 /usr/sbin/policy-rc.d; made=yes; \
+	  fi; \
+	  status=0; \
+	  $(SUDO) env DEBIAN_FRONTEND=noninteractive \
+	    apt-get install -y --no-install-recommends redis-server redis-tools || status=$$?; \
+	  [ -z "$$made" ] || $(SUDO) rm -f /usr/sbin/policy-rc.d; \
+	  exit $$status; \
+	fi

@@ -1,0 +1,334 @@
+//! The facts of the commands that the node runs: connection, server and replication commands, and
+//! those that visit every core.
+//!
+//! Facts only. `node/` ties each to its function: `Command::new(node_rows::PING, ping)`, and for a
+//! container `Command::container(node_rows::CLIENT, client, &[Command::new(node_rows::CLIENT_ID, id)])`.
+//! A row that is not tied is not served and not listed.
+//!
+//! Not here: commands that work on keys of one shard (`engine/`), which have rows and functions in
+//! one place.
+
+use crate::command::arguments::{Argument, Kind, VALUE};
+use crate::command::spec::Arity::{AtLeast, Exactly};
+use crate::command::spec::{Categories, Flags, Group, Hop, Spec};
+
+const NONE: Flags = Flags::NONE;
+const FAST: Flags = Flags::FAST;
+const READ: Flags = Flags::READONLY;
+const READ_FAST: Flags = READ.and(FAST);
+const WRITE: Flags = Flags::WRITE;
+const WRITE_FAST: Flags = WRITE.and(FAST);
+/// Whatever the state of the data.
+const ANYTIME: Flags = Flags::LOADING.and(Flags::STALE);
+/// About the connection it came by.
+const CONNECTION: Flags = ANYTIME.and(Flags::NOSCRIPT);
+/// Opens, changes or ends a session, so it comes before authentication too.
+const SESSION: Flags = CONNECTION.and(FAST).and(Flags::NO_AUTH).and(Flags::ALLOW_BUSY);
+/// For whoever runs the server.
+const OPERATOR: Flags = CONNECTION.and(Flags::ADMIN);
+/// Reads or replaces the whole data set.
+const DISK: Flags = Flags::ADMIN.and(Flags::NOSCRIPT).and(Flags::NO_ASYNC_LOADING);
+
+/// Defines each row as a constant, and `ALL` of them with their sub-commands.
+macro_rules! rows {
+    ($($name:ident = $spec:expr $(=> { $($sub:ident = $sub_spec:expr;)* })?;)*) => {
+        $(pub const $name: Spec = $spec; $($(pub const $sub: Spec = $sub_spec;)*)?)*
+        /// Every row of this file, for tests of the facts.
+        pub const ALL: &[(Spec, &[Spec])] = &[$(($name, &[$($($sub),*)?])),*];
+    };
+}
+
+#[rustfmt::skip] // The first line of a row is what decides, the next ones document.
+rows! {
+    AUTH = Spec::new("AUTH", AtLeast(2), SESSION, &[])
+        .about(Group::Connection, "1.0.0", "O(N)", "Authenticates the connection")
+        .takes(&[
+            Argument::string("username").since("6.0.0").optional(),
+            Argument::string("password"),
+        ]);
+    BGSAVE = Spec::new("BGSAVE", AtLeast(1), DISK, &[])
+        .about(Group::Server, "1.0.0", "O(1)", "Starts a snapshot to disk in the background")
+        .takes(&[Argument::word("schedule", "SCHEDULE").since("3.2.2").optional()]);
+    CLIENT = Spec::new("CLIENT", AtLeast(2), NONE, &[])
+        .about(Group::Connection, "2.4.0", "", "Commands about connections")
+        .acl(Categories::NONE) => {
+        CLIENT_GETNAME = Spec::new("GETNAME", Exactly(2), CONNECTION, &[])
+            .about(Group::Connection, "2.6.9", "O(1)", "This connection's name");
+        CLIENT_GETREDIR = Spec::new("GETREDIR", Exactly(2), CONNECTION, &[])
+            .about(Group::Connection, "6.0.0", "O(1)", "Which client gets the invalidations of this one");
+        CLIENT_HELP = Spec::new("HELP", Exactly(2), ANYTIME, &[])
+            .about(Group::Connection, "5.0.0", "O(1)", "Lists the sub-commands");
+        CLIENT_ID = Spec::new("ID", Exactly(2), CONNECTION, &[])
+            .about(Group::Connection, "5.0.0", "O(1)", "This connection's number");
+        CLIENT_INFO = Spec::new("INFO", Exactly(2), CONNECTION, &[])
+            .about(Group::Connection, "6.2.0", "O(1)", "Describes this connection")
+            .tips(&["nondeterministic_output"]);
+        CLIENT_KILL = Spec::new("KILL", AtLeast(3), OPERATOR, &[])
+            .about(Group::Connection, "2.4.0", "O(N)", "Closes connections")
+            .takes(&[
+                Argument::one_of("filter", &[
+                    Argument::string("ip:port").deprecated_since("2.8.12"),
+                    Argument::one_of("new-format", &[
+                        Argument::integer("client-id").token("ID").since("2.8.12").optional(),
+                        Argument::one_of("normal_master_slave_pubsub", &[
+                            Argument::word("normal", "NORMAL"),
+                            Argument::word("master", "MASTER").since("3.2.0"),
+                            Argument::word("slave", "SLAVE"),
+                            Argument::word("replica", "REPLICA").since("5.0.0"),
+                            Argument::word("pubsub", "PUBSUB"),
+                        ]).token("TYPE").since("2.8.12").optional(),
+                        Argument::string("username").token("USER").optional(),
+                        Argument::string("ip:port").token("ADDR").optional(),
+                        Argument::string("ip:port").token("LADDR").since("6.2.0").optional(),
+                        Argument::string("yes/no").token("SKIPME").optional(),
+                    ]).multiple(),
+                ]),
+            ]);
+        CLIENT_LIST = Spec::new("LIST", AtLeast(2), OPERATOR, &[])
+            .about(Group::Connection, "2.4.0", "O(N)", "Describes the open connections")
+            .tips(&["nondeterministic_output"])
+            .takes(&[
+                Argument::one_of("normal_master_replica_pubsub", &[
+                    Argument::word("normal", "NORMAL"),
+                    Argument::word("master", "MASTER"),
+                    Argument::word("replica", "REPLICA"),
+                    Argument::word("pubsub", "PUBSUB"),
+                ]).token("TYPE").since("5.0.0").optional(),
+                Argument::block("id", &[Argument::integer("client-id").multiple()]).token("ID").since("6.2.0").optional(),
+            ]);
+        CLIENT_NO_EVICT = Spec::new("NO-EVICT", Exactly(3), OPERATOR, &[])
+            .about(Group::Connection, "7.0.0", "O(1)", "Keeps this connection when client memory is short")
+            .takes(&[
+                Argument::one_of("enabled", &[Argument::word("on", "ON"), Argument::word("off", "OFF")]),
+            ]);
+        CLIENT_NO_TOUCH = Spec::new("NO-TOUCH", Exactly(3), CONNECTION, &[])
+            .about(Group::Connection, "7.2.0", "O(1)", "Lets this connection's commands leave the access times of keys alone")
+            .takes(&[
+                Argument::one_of("enabled", &[Argument::word("on", "ON"), Argument::word("off", "OFF")]),
+            ]);
+        CLIENT_PAUSE = Spec::new("PAUSE", AtLeast(3), OPERATOR, &[])
+            .about(Group::Connection, "2.9.50", "O(1)", "Holds back the commands of clients")
+            .takes(&[
+                Argument::integer("timeout"),
+                Argument::one_of("mode", &[Argument::word("write", "WRITE"), Argument::word("all", "ALL")]).since("6.2.0").optional(),
+            ]);
+        CLIENT_REPLY = Spec::new("REPLY", Exactly(3), CONNECTION, &[])
+            .about(Group::Connection, "3.2.0", "O(1)", "Turns replies off or on")
+            .takes(&[
+                Argument::one_of("on_off_skip", &[
+                    Argument::word("on", "ON"),
+                    Argument::word("off", "OFF"),
+                    Argument::word("skip", "SKIP"),
+                ]),
+            ]);
+        CLIENT_SETINFO = Spec::new("SETINFO", Exactly(4), CONNECTION, &[])
+            .about(Group::Connection, "7.2.0", "O(1)", "Names the client's library or its version")
+            .takes(&[
+                Argument::one_of("attr", &[
+                    Argument::string("libname").token("LIB-NAME"),
+                    Argument::string("libver").token("LIB-VER"),
+                ]),
+            ]);
+        CLIENT_SETNAME = Spec::new("SETNAME", Exactly(3), CONNECTION, &[])
+            .about(Group::Connection, "2.6.9", "O(1)", "Names this connection")
+            .takes(&[Argument::string("connection-name")]);
+        CLIENT_TRACKINGINFO = Spec::new("TRACKINGINFO", Exactly(2), CONNECTION, &[])
+            .about(Group::Connection, "6.2.0", "O(1)", "How this connection is tracked");
+        CLIENT_UNBLOCK = Spec::new("UNBLOCK", AtLeast(3), OPERATOR, &[])
+            .about(Group::Connection, "5.0.0", "O(log N)", "Ends the wait of a blocked client")
+            .takes(&[
+                Argument::integer("client-id"),
+                Argument::one_of("timeout_error", &[Argument::word("timeout", "TIMEOUT"), Argument::word("error", "ERROR")]).optional(),
+            ]);
+        CLIENT_UNPAUSE = Spec::new("UNPAUSE", Exactly(2), OPERATOR, &[])
+            .about(Group::Connection, "6.2.0", "O(N)", "Lets the commands of paused clients go on");
+    };
+    COMMAND = Spec::new("COMMAND", AtLeast(1), ANYTIME, &[])
+        .about(Group::Server, "2.8.13", "O(N)", "Describes all commands")
+        .acl(Categories::CONNECTION)
+        .tips(&["nondeterministic_output_order"]) => {
+        COMMAND_COUNT = Spec::new("COUNT", Exactly(2), ANYTIME, &[])
+            .about(Group::Server, "2.8.13", "O(1)", "How many commands there are")
+            .acl(Categories::CONNECTION);
+        COMMAND_DOCS = Spec::new("DOCS", AtLeast(2), ANYTIME, &[])
+            .about(Group::Server, "7.0.0", "O(N)", "Documents commands")
+            .acl(Categories::CONNECTION)
+            .tips(&["nondeterministic_output_order"])
+            .takes(&[Argument::string("command-name").optional().multiple()]);
+        COMMAND_GETKEYS = Spec::new("GETKEYS", AtLeast(4), ANYTIME, &[])
+            .about(Group::Server, "2.8.13", "O(N)", "Which words of a request are keys")
+            .acl(Categories::CONNECTION);
+        COMMAND_GETKEYSANDFLAGS = Spec::new("GETKEYSANDFLAGS", AtLeast(4), ANYTIME, &[])
+            .about(Group::Server, "7.0.0", "O(N)", "Which words of a request are keys, and what is done to them")
+            .acl(Categories::CONNECTION);
+        COMMAND_HELP = Spec::new("HELP", Exactly(2), ANYTIME, &[])
+            .about(Group::Server, "5.0.0", "O(1)", "Lists the sub-commands")
+            .acl(Categories::CONNECTION);
+        COMMAND_INFO = Spec::new("INFO", AtLeast(2), ANYTIME, &[])
+            .about(Group::Server, "2.8.13", "O(N)", "Describes commands")
+            .acl(Categories::CONNECTION)
+            .tips(&["nondeterministic_output_order"])
+            .takes(&[Argument::string("command-name").optional().multiple()]);
+        COMMAND_LIST = Spec::new("LIST", AtLeast(2), ANYTIME, &[])
+            .about(Group::Server, "7.0.0", "O(N)", "The names of the commands")
+            .acl(Categories::CONNECTION)
+            .tips(&["nondeterministic_output_order"])
+            .takes(&[
+                Argument::one_of("filterby", &[
+                    Argument::string("module-name").token("MODULE"),
+                    Argument::string("category").token("ACLCAT"),
+                    Argument::new(Kind::Pattern, "pattern").token("PATTERN"),
+                ]).token("FILTERBY").optional(),
+            ]);
+    };
+    CONFIG = Spec::new("CONFIG", AtLeast(2), NONE, &[])
+        .about(Group::Server, "2.0.0", "", "Commands about the configuration") => {
+        CONFIG_GET = Spec::new("GET", AtLeast(3), OPERATOR, &[])
+            .about(Group::Server, "2.0.0", "O(N)", "The values of settings")
+            .takes(&[Argument::block("parameter", &[Argument::string("parameter")]).multiple()]);
+        CONFIG_HELP = Spec::new("HELP", Exactly(2), ANYTIME, &[])
+            .about(Group::Server, "5.0.0", "O(1)", "Lists the sub-commands");
+        CONFIG_RESETSTAT = Spec::new("RESETSTAT", Exactly(2), OPERATOR, &[])
+            .about(Group::Server, "2.0.0", "O(1)", "Sets the counters of INFO to zero");
+        CONFIG_SET = Spec::new("SET", AtLeast(4), OPERATOR, &[])
+            .about(Group::Server, "2.0.0", "O(N)", "Changes settings")
+            .tips(&["request_policy:all_nodes", "response_policy:all_succeeded"])
+            .takes(&[
+                Argument::block("parameter_value", &[Argument::string("parameter"), VALUE]).multiple(),
+            ]);
+    };
+    DBSIZE = Spec::new("DBSIZE", Exactly(1), READ_FAST, &[])
+        .about(Group::Server, "1.0.0", "O(1)", "How many keys the database has")
+        .acl(Categories::KEYSPACE)
+        .tips(&["request_policy:all_shards", "response_policy:agg_sum"])
+        .hop(Hop::All);
+    DEBUG = Spec::new("DEBUG", AtLeast(2), OPERATOR.and(Flags::PROTECTED), &[])
+        .about(Group::Server, "1.0.0", "", "Commands for tests of the server").system();
+    ECHO = Spec::new("ECHO", Exactly(2), ANYTIME.and(FAST), &[])
+        .about(Group::Connection, "1.0.0", "O(1)", "Answers with the message")
+        .takes(&[Argument::string("message")]);
+    FLUSHALL = Spec::new("FLUSHALL", AtLeast(1), WRITE, &[])
+        .about(Group::Server, "1.0.0", "O(N)", "Empties all databases")
+        .acl(Categories::DANGEROUS.and(Categories::KEYSPACE))
+        .tips(&["request_policy:all_shards", "response_policy:all_succeeded"])
+        .takes(&[
+            Argument::one_of("async", &[
+                Argument::word("async", "ASYNC").since("4.0.0"),
+                Argument::word("sync", "SYNC").since("6.2.0"),
+            ]).optional(),
+        ])
+        .hop(Hop::All);
+    FLUSHDB = Spec::new("FLUSHDB", AtLeast(1), WRITE, &[])
+        .about(Group::Server, "1.0.0", "O(N)", "Empties the database")
+        .acl(Categories::DANGEROUS.and(Categories::KEYSPACE))
+        .tips(&["request_policy:all_shards", "response_policy:all_succeeded"])
+        .takes(&[
+            Argument::one_of("async", &[
+                Argument::word("async", "ASYNC").since("4.0.0"),
+                Argument::word("sync", "SYNC").since("6.2.0"),
+            ]).optional(),
+        ])
+        .hop(Hop::All);
+    HELLO = Spec::new("HELLO", AtLeast(1), SESSION, &[])
+        .about(Group::Connection, "6.0.0", "O(1)", "Chooses the protocol version and authenticates")
+        .takes(&[
+            Argument::block("arguments", &[
+                Argument::integer("protover"),
+                Argument::block("username_password", &[Argument::string("username"), Argument::string("password")]).token("AUTH").optional(),
+                Argument::string("clientname").token("SETNAME").optional(),
+            ]).optional(),
+        ]);
+    INFO = Spec::new("INFO", AtLeast(1), ANYTIME, &[])
+        .about(Group::Server, "1.0.0", "O(1)", "Figures about the server")
+        .acl(Categories::DANGEROUS)
+        .tips(&["nondeterministic_output", "request_policy:all_shards", "response_policy:special"])
+        .takes(&[Argument::string("section").optional().multiple()]);
+    KEYS = Spec::new("KEYS", Exactly(2), READ, &[])
+        .about(Group::Generic, "1.0.0", "O(N)", "All keys that match a pattern")
+        .acl(Categories::DANGEROUS.and(Categories::KEYSPACE))
+        .tips(&["request_policy:all_shards", "nondeterministic_output_order"])
+        .takes(&[Argument::new(Kind::Pattern, "pattern")])
+        .hop(Hop::All);
+    LASTSAVE = Spec::new("LASTSAVE", Exactly(1), ANYTIME.and(FAST), &[])
+        .about(Group::Server, "1.0.0", "O(1)", "When the last snapshot on disk was made")
+        .acl(Categories::ADMIN.and(Categories::DANGEROUS))
+        .tips(&["nondeterministic_output"]);
+    LOLWUT = Spec::new("LOLWUT", AtLeast(1), READ_FAST, &[])
+        .about(Group::Server, "5.0.0", "", "Draws a picture, and tells the version")
+        .takes(&[Argument::integer("version").token("VERSION").optional()]);
+    PING = Spec::new("PING", AtLeast(1), FAST, &[])
+        .about(Group::Connection, "1.0.0", "O(1)", "Answers PONG, or with the message")
+        .tips(&["request_policy:all_shards", "response_policy:all_succeeded"])
+        .takes(&[Argument::string("message").optional()]);
+    PSYNC = Spec::new("PSYNC", AtLeast(3), DISK.and(Flags::NO_MULTI), &[])
+        .about(Group::Server, "2.8.0", "", "Asks for the replication stream, from an offset on")
+        .takes(&[Argument::string("replicationid"), Argument::integer("offset")]);
+    QUIT = Spec::new("QUIT", AtLeast(1), SESSION, &[])
+        .about(Group::Connection, "1.0.0", "O(1)", "Closes the connection");
+    RANDOMKEY = Spec::new("RANDOMKEY", Exactly(1), READ, &[])
+        .about(Group::Generic, "1.0.0", "O(1)", "Some key of the database")
+        .tips(&["request_policy:all_shards", "nondeterministic_output"])
+        .hop(Hop::All);
+    REPLCONF = Spec::new("REPLCONF", AtLeast(1), OPERATOR.and(Flags::ALLOW_BUSY), &[])
+        .about(Group::Server, "3.0.0", "O(1)", "What a replica and its master tell each other").system();
+    REPLICAOF = Spec::new("REPLICAOF", Exactly(3), DISK.and(Flags::STALE), &[])
+        .about(Group::Server, "5.0.0", "O(1)", "Makes this server a replica, or a master")
+        .takes(&[
+            Argument::one_of("args", &[
+                Argument::block("host-port", &[Argument::string("host"), Argument::integer("port")]),
+                Argument::block("no-one", &[Argument::word("no", "NO"), Argument::word("one", "ONE")]),
+            ]),
+        ]);
+    RESET = Spec::new("RESET", Exactly(1), SESSION, &[])
+        .about(Group::Connection, "6.2.0", "O(1)", "Brings the connection back to its beginning");
+    ROLE = Spec::new("ROLE", Exactly(1), CONNECTION.and(FAST), &[])
+        .about(Group::Server, "2.8.12", "O(1)", "The role of this server in replication")
+        .acl(Categories::ADMIN.and(Categories::DANGEROUS));
+    SAVE = Spec::new("SAVE", Exactly(1), DISK.and(Flags::NO_MULTI), &[])
+        .about(Group::Server, "1.0.0", "O(N)", "Makes a snapshot on disk and waits for it");
+    SCAN = Spec::new("SCAN", AtLeast(2), READ, &[])
+        .about(Group::Generic, "2.8.0", "O(1)", "Walks through the keys of the database")
+        .tips(&["nondeterministic_output", "request_policy:special"])
+        .takes(&[
+            Argument::integer("cursor"),
+            Argument::new(Kind::Pattern, "pattern").token("MATCH").optional(),
+            Argument::integer("count").token("COUNT").optional(),
+            Argument::string("type").token("TYPE").since("6.0.0").optional(),
+        ])
+        .hop(Hop::All);
+    SELECT = Spec::new("SELECT", Exactly(2), ANYTIME.and(FAST), &[])
+        .about(Group::Connection, "1.0.0", "O(1)", "Chooses the database of this connection")
+        .takes(&[Argument::integer("index")]);
+    SHUTDOWN = Spec::new("SHUTDOWN", AtLeast(1), OPERATOR.and(Flags::NO_MULTI).and(Flags::ALLOW_BUSY), &[])
+        .about(Group::Server, "1.0.0", "O(N)", "Ends the server")
+        .takes(&[
+            Argument::one_of("nosave_save", &[Argument::word("nosave", "NOSAVE"), Argument::word("save", "SAVE")]).optional(),
+            Argument::word("now", "NOW").since("7.0.0").optional(),
+            Argument::word("force", "FORCE").since("7.0.0").optional(),
+            Argument::word("abort", "ABORT").since("7.0.0").optional(),
+        ]);
+    SLAVEOF = Spec::new("SLAVEOF", Exactly(3), DISK.and(Flags::STALE), &[])
+        .about(Group::Server, "1.0.0", "O(1)", "Makes this server a replica, or a master")
+        .deprecated("5.0.0", "REPLICAOF")
+        .takes(&[
+            Argument::one_of("args", &[
+                Argument::block("host-port", &[Argument::string("host"), Argument::integer("port")]),
+                Argument::block("no-one", &[Argument::word("no", "NO"), Argument::word("one", "ONE")]),
+            ]),
+        ]);
+    SWAPDB = Spec::new("SWAPDB", Exactly(3), WRITE_FAST, &[])
+        .about(Group::Server, "4.0.0", "O(N)", "Exchanges two databases")
+        .acl(Categories::DANGEROUS.and(Categories::KEYSPACE))
+        .takes(&[Argument::integer("index1"), Argument::integer("index2")])
+        .hop(Hop::All);
+    SYNC = Spec::new("SYNC", Exactly(1), DISK.and(Flags::NO_MULTI), &[])
+        .about(Group::Server, "1.0.0", "", "Asks for the whole replication stream");
+    TIME = Spec::new("TIME", Exactly(1), ANYTIME.and(FAST), &[])
+        .about(Group::Server, "2.6.0", "O(1)", "The server's clock")
+        .tips(&["nondeterministic_output"]);
+    WAIT = Spec::new("WAIT", Exactly(3), Flags::NOSCRIPT, &[])
+        .about(Group::Generic, "3.0.0", "O(1)", "Waits until replicas have the writes of this connection")
+        .acl(Categories::CONNECTION)
+        .tips(&["request_policy:all_shards", "response_policy:agg_min"])
+        .takes(&[Argument::integer("numreplicas"), Argument::integer("timeout")]);
+}

@@ -1,0 +1,431 @@
+//! A core's side of its clients: bytes in, requests staged, run in order, replies out.
+//!
+//! The window: requests of many connections are parsed, looked up, hashed and prefetched together,
+//! then executed in the order of their arrival; a cache miss that waits costs ten times one that
+//! was asked for early. A connection has bytes of one chunk at most in a window, so that a stall
+//! can keep everything from its first request that did not run by keeping one slice.
+
+use crate::base::limits::{TURN_REPLY_BYTES, WINDOW_REQUESTS};
+use crate::command::args::Args;
+use crate::command::keys;
+use crate::command::spec::{Flags, Hop};
+use crate::node::core::Core;
+use crate::node::message::Origin;
+use crate::node::outbox::{Conn, Outbox};
+use crate::node::session::{ReplyMode, Stall, Waiting};
+use crate::node::table::Run;
+use crate::replication::log::encode_request;
+use crate::resp::error::ErrorKind;
+use crate::resp::reply::Proto;
+use crate::resp::partial::Partial;
+use crate::resp::request;
+
+/// Requests that are parsed and not yet executed.
+#[derive(Debug, Default)]
+pub(super) struct Window<'a> {
+    staged: Vec<Staged<'a>>,
+    words: Vec<&'a [u8]>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Staged<'a> {
+    conn: Conn,
+    first: u32,
+    count: u32,
+    /// Its command's number in the table.
+    row: Option<u16>,
+    /// The core that owns its first key.
+    core: u16,
+    hash: u64,
+    /// The chunk from this request on, and from behind it.
+    rest: &'a [u8],
+    behind: &'a [u8],
+}
+
+impl Core {
+    pub(super) fn open_window<'a>(&mut self) -> Window<'a> {
+        Window { staged: Vec::with_capacity(WINDOW_REQUESTS), words: Vec::with_capacity(256) }
+    }
+
+    pub(super) fn close_window(&mut self, window: Window<'_>) {
+        debug_assert!(window.staged.is_empty());
+    }
+
+    /// Bytes of a client came in.
+    pub(super) fn receive<'a>(
+        &mut self,
+        conn: Conn,
+        bytes: &'a [u8],
+        window: &mut Window<'a>,
+        out: &mut Outbox,
+    ) {
+        self.stats.received(bytes.len());
+        let serial = self.serial;
+        let Some(session) = self.sessions.get_mut(conn) else { return };
+        session.active = self.stats.seconds;
+        if session.staged_in == serial || session.input.is_some() {
+            self.run_window(window, out);
+        }
+        if self.control.is_some() && self.peer_bytes(conn, bytes, out) {
+            return;
+        }
+        self.receive_plain(conn, bytes, window, out);
+    }
+
+    fn receive_plain<'a>(
+        &mut self,
+        conn: Conn,
+        bytes: &'a [u8],
+        window: &mut Window<'a>,
+        out: &mut Outbox,
+    ) {
+        let frozen = self.frozen.is_frozen();
+        let Some(session) = self.sessions.get_mut(conn) else { return };
+        if session.closing {
+            return;
+        }
+        if frozen && session.stall == Stall::Running {
+            session.stall = Stall::Frozen;
+            self.frozen.stalled(conn);
+        }
+        if !session.is_running() {
+            session.keep(bytes);
+            self.check_input(conn, out);
+            return;
+        }
+        match session.input.as_deref_mut() {
+            None => self.stage_all(conn, bytes, window, out),
+            Some(Waiting::Split(partial)) => {
+                let partial = std::mem::take(partial);
+                session.input = None;
+                self.run_split(conn, partial, bytes, window, out);
+                self.check_input(conn, out);
+            }
+            Some(Waiting::Stalled(_)) => {
+                session.keep(bytes);
+                self.run_waiting(conn, out);
+            }
+        }
+    }
+
+    /// Parses all complete requests of a chunk into the window, and runs it whenever it is full.
+    pub(super) fn stage_all<'a>(
+        &mut self,
+        conn: Conn,
+        bytes: &'a [u8],
+        window: &mut Window<'a>,
+        out: &mut Outbox,
+    ) {
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let Some(session) = self.sessions.get_mut(conn) else { return };
+            if !session.is_running() {
+                return; // Kept by whoever stalled it.
+            }
+            let limits = self.view.request_limits(session.authenticated);
+            let first = window.words.len();
+            let Some(used) = request::next(rest, &limits, &mut window.words) else {
+                return self.run_split(conn, Partial::default(), rest, window, out);
+            };
+            let one_by_one = !session.authenticated;
+            session.staged_in = self.serial;
+            let behind = &rest[used..];
+            self.stage(conn, first, (rest, behind), window);
+            rest = behind;
+            if window.staged.len() >= WINDOW_REQUESTS || one_by_one {
+                self.run_window(window, out);
+            }
+        }
+    }
+
+    fn stage<'a>(
+        &mut self,
+        conn: Conn,
+        first: usize,
+        (rest, behind): (&'a [u8], &'a [u8]),
+        window: &mut Window<'a>,
+    ) {
+        let args = Args::new(&window.words[first..]);
+        let mut staged = Staged {
+            conn,
+            first: u32::try_from(first).unwrap_or(u32::MAX),
+            count: u32::try_from(args.len()).unwrap_or(u32::MAX),
+            row: self.shared.table.find(args),
+            core: u16::try_from(self.id).unwrap_or(0),
+            hash: 0,
+            rest,
+            behind,
+        };
+        if let Some(number) = staged.row
+            && let Some(key) = keys::first_key(&self.shared.table.row(number).spec, args)
+        {
+            staged.hash = self.keyspace.hash(key);
+            let core = self.owner(key);
+            if core == self.id {
+                let db = self.sessions.get(conn).map_or(0, |session| session.db);
+                self.keyspace.prefetch_bucket(usize::from(db), staged.hash);
+            }
+            staged.core = u16::try_from(core).unwrap_or(0);
+        }
+        window.staged.push(staged);
+    }
+
+    /// Executes everything staged, in order.
+    pub(super) fn run_window(&mut self, window: &mut Window<'_>, out: &mut Outbox) {
+        if window.staged.is_empty() {
+            return;
+        }
+        self.serial = self.serial.wrapping_add(1);
+        for staged in &window.staged {
+            if usize::from(staged.core) == self.id && staged.hash != 0 {
+                let db = self.sessions.get(staged.conn).map_or(0, |session| session.db);
+                self.keyspace.prefetch_record(usize::from(db), staged.hash);
+            }
+        }
+        for staged in &window.staged {
+            let first = staged.first as usize;
+            let words = &window.words[first..first + staged.count as usize];
+            self.run(staged, Args::new(words), out);
+        }
+        window.staged.clear();
+        window.words.clear();
+    }
+
+    fn run(&mut self, staged: &Staged<'_>, args: Args<'_>, out: &mut Outbox) {
+        let conn = staged.conn;
+        let Some(session) = self.sessions.get_mut(conn) else { return };
+        if !session.is_running() {
+            return; // Kept by the request that stalled it.
+        }
+        if let Some(why) = self.must_wait(conn, staged.row, usize::from(staged.core), args) {
+            self.stall(conn, why, staged.rest, out);
+            return;
+        }
+        self.dispatch(conn, staged.row, usize::from(staged.core), staged.hash, args, out);
+        self.after(conn, staged.behind, out);
+    }
+
+    /// Runs a request that did not lie whole in its chunk; `behind` it come more bytes.
+    pub(super) fn run_alone(
+        &mut self,
+        conn: Conn,
+        args: Args<'_>,
+        behind: &[u8],
+        out: &mut Outbox,
+    ) {
+        let row = self.shared.table.find(args);
+        let key = row.and_then(|it| keys::first_key(&self.shared.table.row(it).spec, args));
+        let core = key.map_or(self.id, |key| self.owner(key));
+        if let Some(why) = self.must_wait(conn, row, core, args) {
+            let mut rest = Vec::new();
+            encode_request(args.words(), &mut rest);
+            rest.extend_from_slice(behind);
+            self.stall(conn, why, &rest, out);
+            return;
+        }
+        let hash = key.map_or(0, |key| self.keyspace.hash(key));
+        self.dispatch(conn, row, core, hash, args, out);
+        self.after(conn, behind, out);
+    }
+
+    fn stall(&mut self, conn: Conn, why: Stall, rest: &[u8], out: &mut Outbox) {
+        let Some(session) = self.sessions.get_mut(conn) else { return };
+        session.stall(why, rest);
+        match why {
+            Stall::Moving => self.move_to_control(conn, out),
+            Stall::Paused => self.pauses.waiting.push(conn),
+            _ => {}
+        }
+    }
+
+    /// Runs one request whose turn has come, wherever it belongs.
+    fn dispatch(
+        &mut self,
+        conn: Conn,
+        number: Option<u16>,
+        core: usize,
+        hash: u64,
+        args: Args<'_>,
+        out: &mut Outbox,
+    ) {
+        if let Err(error) = self.gate(conn, number, args) {
+            self.refuse(conn, number, &error, out);
+            return;
+        }
+        let Some(number) = number else { return };
+        let table = std::sync::Arc::clone(&self.shared.table);
+        let row = table.row(number);
+        if let Some(session) = self.sessions.get_mut(conn) {
+            session.last_command = number;
+        }
+        match row.run {
+            Run::Shard(run) => match row.spec.hop {
+                Hop::Single | Hop::Local | Hop::All if core == self.id => {
+                    self.run_here(conn, number, run, args, out);
+                }
+                Hop::Single | Hop::Local | Hop::All => {
+                    self.depart(conn, number, row, core, hash, args, out);
+                }
+                Hop::Split(gather) => self.split(conn, number, row, gather, args, out),
+                Hop::Exclusive => self.exclusive(conn, number, row, args, out),
+            },
+            Run::Node(run) => self.run_node(conn, number, run, args, out),
+        }
+    }
+
+    /// A shard command whose keys are all here.
+    #[inline]
+    pub(super) fn run_here(
+        &mut self,
+        conn: Conn,
+        number: u16,
+        run: crate::engine::shard::ShardFn,
+        args: Args<'_>,
+        out: &mut Outbox,
+    ) {
+        let Some(session) = self.sessions.get_mut(conn) else { return };
+        let (db, proto, muted) = (usize::from(session.db), session.proto, session.is_muted());
+        match session.flight.take() {
+            None => {
+                let buffer = out.to(conn);
+                let start = buffer.len();
+                self.execute(number, run, args, db, proto, Origin::Client, buffer);
+                if muted {
+                    buffer.truncate(start);
+                }
+            }
+            Some(mut flight) => {
+                flight.answer_here(|buffer| {
+                    let start = buffer.len();
+                    self.execute(number, run, args, db, proto, Origin::Client, buffer);
+                    if muted {
+                        buffer.truncate(start);
+                    }
+                });
+                if let Some(session) = self.sessions.get_mut(conn) {
+                    session.flight = Some(flight);
+                }
+            }
+        }
+    }
+
+    /// Executes a shard command on this core's keys and logs what it did.
+    #[inline]
+    pub(super) fn execute(
+        &mut self,
+        number: u16,
+        run: crate::engine::shard::ShardFn,
+        args: Args<'_>,
+        db: usize,
+        proto: Proto,
+        origin: Origin,
+        buffer: &mut Vec<u8>,
+    ) {
+        let start = buffer.len();
+        let mut cx = crate::engine::shard::Cx {
+            keyspace: &mut self.keyspace,
+            db,
+            now: self.now.wall,
+            reply: crate::resp::reply::Reply { out: buffer, proto },
+            effect: &mut self.effect,
+            prng: &mut self.prng,
+        };
+        let result = run(&mut cx, args);
+        self.stats.called(number, result.is_err());
+        if let Err(error) = result {
+            buffer.truncate(start);
+            self.stats.failed(&error);
+            error.write_to(buffer);
+        }
+        self.settle(db, args, origin);
+    }
+
+    /// Why this request may not start now, if it may not.
+    fn must_wait(
+        &mut self,
+        conn: Conn,
+        row: Option<u16>,
+        core: usize,
+        args: Args<'_>,
+    ) -> Option<Stall> {
+        let table = std::sync::Arc::clone(&self.shared.table);
+        let row = row.map(|number| table.row(number));
+        if self.pauses.is_on() && self.pauses.holds(row, self.now) {
+            return Some(Stall::Paused);
+        }
+        if let Some(flight) = self.sessions.get(conn)?.flight.as_ref() {
+            let admitted = match row {
+                None => flight.admits(Some(self.id), false),
+                Some(row) => self.admits(flight, row, core, args),
+            };
+            if !admitted {
+                return Some(Stall::Flight);
+            }
+        }
+        let row = row?;
+        if self.id != 0 && row.spec.group_moves_to_control() {
+            return Some(Stall::Moving);
+        }
+        (core != self.id && !self.has_room(conn, core)).then_some(Stall::Flight)
+    }
+
+    /// Redis' order of reasons to refuse a command before it runs.
+    fn gate(&self, conn: Conn, number: Option<u16>, args: Args<'_>) -> Result<(), ErrorKind> {
+        let authenticated = self.sessions.get(conn).is_some_and(|it| it.authenticated);
+        let Some(number) = number else {
+            return Err(if authenticated {
+                self.shared.table.unknown(args)
+            } else {
+                ErrorKind::NoAuth
+            });
+        };
+        let row = self.shared.table.row(number);
+        if !authenticated && !row.spec.flags.has(Flags::NO_AUTH) {
+            return Err(ErrorKind::NoAuth);
+        }
+        if !row.spec.arity.accepts(args.len()) {
+            return Err(self.shared.table.wrong_arity(number));
+        }
+        if self.view.is_plain() {
+            return Ok(());
+        }
+        self.view.gate(&row.spec, self.keyspace.used_bytes() * self.cores)
+    }
+
+    fn refuse(&mut self, conn: Conn, number: Option<u16>, error: &ErrorKind, out: &mut Outbox) {
+        self.stats.rejected(number);
+        self.stats.failed(error);
+        self.reply(conn, out, |buffer| error.write_to(buffer));
+    }
+
+    /// Puts a reply in its place: behind those that wait, or straight out.
+    pub(super) fn reply(
+        &mut self,
+        conn: Conn,
+        out: &mut Outbox,
+        write: impl FnOnce(&mut Vec<u8>),
+    ) {
+        let Some(session) = self.sessions.get_mut(conn) else { return };
+        let muted = session.is_muted();
+        match session.flight.as_mut() {
+            Some(flight) if muted => flight.answer_here(|_| {}),
+            Some(flight) => flight.answer_here(write),
+            None if muted => {}
+            None => write(out.to(conn)),
+        }
+    }
+
+    /// What follows every command: CLIENT REPLY SKIP runs out, and a session that has written much
+    /// lets the others go first.
+    fn after(&mut self, conn: Conn, behind: &[u8], out: &mut Outbox) {
+        let Some(session) = self.sessions.get_mut(conn) else { return };
+        session.reply_mode = match session.reply_mode {
+            ReplyMode::SkipNext => ReplyMode::Skip,
+            ReplyMode::Skip => ReplyMode::On,
+            mode => mode,
+        };
+        if out.written_to(conn) > TURN_REPLY_BYTES {
+            self.wrote_much(conn, behind, out);
+        }
+    }
+}

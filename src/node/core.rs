@@ -1,0 +1,250 @@
+//! One core: its sessions, its shard, its roads to the other cores, and one turn of its loop.
+//!
+//! ```text
+//!   Input::Received -> stage (parse, look the command up, hash, prefetch)     up to 64 requests: a window
+//!                   -> run   (gate, route, execute here or send to its core)  in the order of arrival
+//!                   -> seal  (one ticket for all that the turn wrote)         before any reply leaves
+//! ```
+//!
+//! `turn` is the only way in, and does no I/O: what must be done outside stands in the [`Outbox`].
+//! The sessions' side of a request is in `client.rs`, the ways between cores are in `route.rs`, what
+//! core 0 owns besides is in `control.rs`.
+//!
+//! The trap: running a request may stall its session (it must wait for another core, say). Then
+//! everything of that session from this request on is kept and staged again later, including what
+//! was staged already behind it.
+
+use crate::base::prng::Prng;
+use crate::base::time::Now;
+use crate::engine::effect::Effect;
+use crate::engine::expire::ExpireCycle;
+use crate::engine::keyspace::Keyspace;
+use crate::node::control::Control;
+use crate::node::message::Message;
+use crate::node::outbox::{Action, Conn, Level, Outbox};
+use crate::node::pauses::Pauses;
+use crate::node::section::Frozen;
+use crate::node::session::{Ends, Session, Sessions};
+use crate::node::stats::Stats;
+use crate::node::table::Table;
+use crate::node::view::View;
+use crate::node::walker::Walker;
+use crate::replication::log::Log;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// What happens to a core. Bytes are borrowed from the kernel's buffers for the turn.
+#[derive(Debug)]
+pub enum Input<'a> {
+    /// A client connected; on core 0 it may be sent on to another core.
+    Opened { conn: Conn, ends: Ends },
+    /// A connection arrived here from another core, with its session.
+    Moved { conn: Conn, session: Box<Session> },
+    Received { conn: Conn, bytes: &'a [u8] },
+    /// The peer is gone. The outside closes the connection by itself.
+    Ended { conn: Conn },
+    /// The peer takes its output slowly: so many bytes wait in the outside's copy.
+    Backlog { conn: Conn, bytes: usize },
+    /// All waiting output of the connection is sent, or it can be written to again.
+    Drained { conn: Conn },
+    Message { from: usize, message: Message },
+    /// Core 0: the connect asked for by `Action::Dial` was decided.
+    Dialled { result: Result<(Conn, Ends), String> },
+    /// Core 0: what became of reading or writing the RDB file.
+    File(FileEvent),
+    /// Core 0: a signal asks for an orderly end.
+    Terminate,
+}
+
+/// What the outside says of the RDB file.
+#[derive(Debug)]
+pub enum FileEvent {
+    /// The next bytes of the file being loaded; empty: there are no more.
+    Read(Vec<u8>),
+    /// There is no file to load.
+    Absent,
+    /// A save step was done.
+    Saved,
+    Failed(String),
+}
+
+/// The same for every core of a process; handed to [`Core::new`].
+#[derive(Clone, Debug)]
+pub struct Shared {
+    /// The last ticket taken by any core.
+    pub tickets: Arc<AtomicU64>,
+    pub table: Arc<Table>,
+}
+
+/// See the file's header.
+#[derive(Debug)]
+pub struct Core {
+    pub(super) id: usize,
+    pub(super) cores: usize,
+    pub(super) now: Now,
+    pub(super) sessions: Sessions,
+    pub(super) keyspace: Keyspace,
+    pub(super) view: Box<View>,
+    pub(super) shared: Shared,
+    pub(super) log: Log,
+    pub(super) effect: Effect,
+    pub(super) prng: Prng,
+    pub(super) stats: Stats,
+    pub(super) expire: ExpireCycle,
+    pub(super) walker: Walker,
+    pub(super) pauses: Pauses,
+    pub(super) frozen: Frozen,
+    pub(super) roads: crate::node::route::Roads,
+    /// Sessions that go on at the next turn.
+    pub(super) runnable: Vec<Conn>,
+    pub(super) serial: u32,
+    pub(super) next_tick: Now,
+    /// On core 0 only: what concerns the whole node.
+    pub(super) control: Option<Box<Control>>,
+}
+
+/// Milliseconds between two ticks: Redis' default `hz 10`.
+pub const TICK_MS: u64 = 100;
+
+impl Core {
+    /// Core `id` of `cores`, with an empty shard. Core 0 also gets the node's control.
+    #[must_use]
+    pub fn new(id: usize, cores: usize, view: View, shared: Shared, seed: u64, now: Now) -> Self {
+        let mut prng = Prng::new(seed ^ (id as u64) << 32);
+        let hash_seed = {
+            let mut same = Prng::new(seed);
+            [same.next_u64(), same.next_u64(), same.next_u64(), same.next_u64()]
+        };
+        let databases = view.settings.databases();
+        let control = (id == 0).then(|| Box::new(Control::new(cores, &view, &mut prng, now)));
+        let commands = shared.table.len();
+        Self {
+            id,
+            cores,
+            now,
+            sessions: Sessions::default(),
+            keyspace: Keyspace::new(databases, hash_seed),
+            view: Box::new(view),
+            shared,
+            log: Log::new(false),
+            effect: Effect::default(),
+            prng,
+            stats: Stats::new(commands),
+            expire: ExpireCycle::default(),
+            walker: Walker::default(),
+            pauses: Pauses::default(),
+            frozen: Frozen::default(),
+            roads: crate::node::route::Roads::new(cores),
+            runnable: Vec::new(),
+            serial: 0,
+            next_tick: now,
+            control,
+        }
+    }
+
+    /// One turn: everything that happened since the last one.
+    pub fn turn(&mut self, now: Now, inputs: &mut Vec<Input<'_>>, out: &mut Outbox) {
+        self.now = now;
+        let mut window = self.open_window();
+        for input in inputs.drain(..) {
+            match input {
+                Input::Received { conn, bytes } => self.receive(conn, bytes, &mut window, out),
+                other => {
+                    self.run_window(&mut window, out);
+                    self.happened(other, out);
+                }
+            }
+        }
+        self.run_window(&mut window, out);
+        self.close_window(window);
+        if !self.runnable.is_empty() {
+            self.run_runnable(out);
+        }
+        if now.mono >= self.next_tick.mono {
+            self.next_tick.mono = now.mono.plus_ms(TICK_MS);
+            self.tick(out);
+        }
+        self.background(out);
+        self.finish(out);
+    }
+
+    /// Is there work that needs no input, so that the core must not sleep?
+    #[must_use]
+    pub fn is_busy(&self) -> bool {
+        !self.runnable.is_empty() || self.walker.has_work() || self.roads.has_unsent()
+    }
+
+    /// Milliseconds until the core wants a turn even if nothing happens.
+    #[must_use]
+    pub fn sleep_ms(&self) -> u64 {
+        self.next_tick.mono.ms_since(self.now.mono).clamp(1, TICK_MS)
+    }
+
+    /// The shard's keyspace, for whoever checks it from outside (the simulator, digests).
+    pub fn keyspace_mut(&mut self) -> &mut Keyspace {
+        &mut self.keyspace
+    }
+
+    /// The turn took so long: shared out over the commands that it ran.
+    pub fn charge(&mut self, nanoseconds: u64) {
+        self.stats.charge(nanoseconds);
+    }
+
+    fn happened(&mut self, input: Input<'_>, out: &mut Outbox) {
+        match input {
+            Input::Opened { conn, ends } => self.opened(conn, ends, out),
+            Input::Moved { conn, session } => self.moved(conn, *session, out),
+            Input::Received { .. } => {}
+            Input::Ended { conn } => self.ended(conn, out),
+            Input::Backlog { conn, bytes } => self.output_waits(conn, bytes, out),
+            Input::Drained { conn } => self.drained(conn, out),
+            Input::Message { from, message } => self.message(from, message, out),
+            Input::Dialled { result } => self.with_control(out, |it, cx| it.dialled(cx, result)),
+            Input::File(event) => self.with_control(out, |it, cx| it.file(cx, event)),
+            Input::Terminate => self.with_control(out, |it, cx| it.terminate(cx)),
+        }
+    }
+
+    /// Ten times a second: time-outs, active expiry, periodic work of the node.
+    fn tick(&mut self, out: &mut Outbox) {
+        self.stats.tick(self.now);
+        self.time_out_sessions(out);
+        self.unpause(out);
+        self.with_control(out, |control, cx| control.tick(cx));
+    }
+
+    /// What is done in slices between requests: expiry, the snapshot's walk, freeing.
+    fn background(&mut self, out: &mut Outbox) {
+        if !self.frozen.is_frozen() {
+            self.expire_some();
+        }
+        self.keyspace.collect(crate::base::limits::COLLECT_RECORDS_PER_TURN);
+        self.walk_some(out);
+    }
+
+    /// Seals what the turn wrote under one ticket, and hands over all mail.
+    pub(super) fn finish(&mut self, out: &mut Outbox) {
+        self.seal(out);
+        self.send_frames(out);
+        self.with_control(out, |control, cx| control.end_of_turn(cx));
+    }
+
+    /// After executing and before any reply leaves: so real time implies ticket order.
+    pub(super) fn seal(&mut self, out: &mut Outbox) {
+        if self.log.is_empty() {
+            return;
+        }
+        let ticket = self.shared.tickets.fetch_add(1, Ordering::AcqRel) + 1;
+        let batch = self.log.seal(ticket);
+        if self.id == 0 {
+            self.with_control(out, |control, cx| control.effects(cx, batch));
+        } else {
+            self.roads.wrote(ticket);
+            out.mail[0].push(Message::Effects(batch));
+        }
+    }
+
+    pub(super) fn say(&self, out: &mut Outbox, level: Level, text: impl Into<String>) {
+        out.actions.push(Action::Log { level, text: text.into() });
+    }
+}

@@ -1,0 +1,171 @@
+//! What a node command gets: its core, its connection, and a place for its reply.
+//!
+//! A node command that needs the other cores or core 0 opens a slot in its connection's flight
+//! ([`NodeCx::ask_all`], [`NodeCx::ask`]); its reply then comes later, in its turn.
+
+use crate::command::args::Args;
+use crate::node::control::Ask;
+use crate::node::core::Core;
+use crate::node::flight::{Combine, Flight, Gathering};
+use crate::node::gather::Summary;
+use crate::node::message::{self, Message, Origin, RequestHead, Return};
+use crate::node::outbox::{Conn, Outbox};
+use crate::node::session::Session;
+use crate::node::table::Run;
+use crate::resp::error::ErrorKind;
+use crate::resp::reply::{Proto, Reply};
+
+/// A command of the node: writes its reply to `cx.reply`, or asks and is answered later.
+pub type NodeFn = fn(&mut NodeCx<'_>, Args<'_>) -> Result<(), ErrorKind>;
+
+/// One core's part of a node command: writes its part of the reply.
+pub type PartFn = fn(&mut Core, &PartHead, Args<'_>, &mut Reply<'_>);
+
+/// What a part knows of the request.
+#[derive(Clone, Copy, Debug)]
+pub struct PartHead {
+    pub db: usize,
+    pub origin: Origin,
+}
+
+/// See the file's header.
+pub struct NodeCx<'c> {
+    pub core: &'c mut Core,
+    pub out: &'c mut Outbox,
+    pub conn: Conn,
+    pub reply: Reply<'c>,
+    /// The reply comes later; what was written to `reply` is dropped.
+    later: bool,
+}
+
+impl NodeCx<'_> {
+    /// The session that sent the command.
+    ///
+    /// # Panics
+    /// Never: a command runs only while its session is open.
+    pub fn session(&mut self) -> &mut Session {
+        let conn = self.conn;
+        self.core.sessions.get_mut(conn).unwrap_or_else(|| panic!("{conn:?} is open"))
+    }
+
+    #[must_use]
+    pub fn db(&self) -> usize {
+        self.core.sessions.get(self.conn).map_or(0, |it| usize::from(it.db))
+    }
+
+    /// Runs part `part` with `args` on every core and makes one reply of the answers.
+    pub fn ask_all(&mut self, part: &str, args: Args<'_>, summary: Summary) {
+        let number = self.core.shared.table.part(part);
+        let cores = self.core.cores;
+        let muted = self.session().is_muted();
+        let combine = Combine::Node(summary);
+        let gathering = Gathering { combine, parts: vec![None; cores], muted };
+        let slot = self.flight(|flight| flight.depart_split(gathering, true));
+        let mut head = self.head(slot, number);
+        for core in (0..cores).filter(|&core| core != self.core.id) {
+            head.part = u32::try_from(core).unwrap_or(u32::MAX);
+            message::push_request(self.core.roads.to(core), &head, args.iter());
+        }
+        head.part = u32::try_from(self.core.id).unwrap_or(u32::MAX);
+        let mut reply = Vec::new();
+        self.core.execute_part(&head, args, &mut reply);
+        self.core.arrived(self.conn, head.generation, slot, head.part, &reply, self.out);
+    }
+
+    /// Runs part `part` with `args` on one core; its reply is the command's.
+    pub fn ask_core(&mut self, core: usize, part: &str, args: Args<'_>) {
+        let number = self.core.shared.table.part(part);
+        let muted = self.session().is_muted();
+        let slot = self.flight(|flight| flight.depart(Some(core), true, muted));
+        let head = self.head(slot, number);
+        if core == self.core.id {
+            let mut reply = Vec::new();
+            self.core.execute_part(&head, args, &mut reply);
+            self.core.arrived(self.conn, head.generation, slot, 0, &reply, self.out);
+        } else {
+            message::push_request(self.core.roads.to(core), &head, args.iter());
+        }
+    }
+
+    /// Asks core 0 for something about the whole node; it answers in its own time, and until then
+    /// nothing else of this connection runs.
+    pub fn ask(&mut self, ask: Ask) {
+        let muted = self.session().is_muted();
+        let slot = self.flight(|flight| {
+            let slot = flight.depart(None, true, muted);
+            flight.set_barrier();
+            slot
+        });
+        let generation = self.session().generation;
+        let from =
+            Return { core: self.core.id, conn: self.conn, generation, slot, part: 0 };
+        if self.core.id == 0 {
+            self.core.with_control(self.out, |control, cx| control.asked(cx, from, ask));
+        } else {
+            self.out.mail[0].push(Message::Ask { from, ask: Box::new(ask) });
+        }
+    }
+
+    fn flight<T>(&mut self, open: impl FnOnce(&mut Flight) -> T) -> T {
+        self.later = true;
+        self.core.with_flight(self.conn, open)
+    }
+
+    fn head(&mut self, slot: u32, command: u16) -> RequestHead {
+        let conn = self.conn;
+        let session = self.session();
+        RequestHead {
+            conn,
+            generation: session.generation,
+            slot,
+            part: 0,
+            command,
+            db: session.db,
+            proto: session.proto,
+            origin: Origin::Client,
+            hash: 0,
+        }
+    }
+}
+
+impl Core {
+    /// Runs a node command and puts its reply in its place.
+    pub(super) fn run_node(
+        &mut self,
+        conn: Conn,
+        number: u16,
+        run: NodeFn,
+        args: Args<'_>,
+        out: &mut Outbox,
+    ) {
+        let proto = self.sessions.get(conn).map_or(Proto::Resp2, |session| session.proto);
+        let mut buffer = std::mem::take(&mut self.scratch);
+        buffer.clear();
+        let reply = Reply { out: &mut buffer, proto };
+        let mut cx = NodeCx { core: self, out, conn, reply, later: false };
+        let result = run(&mut cx, args);
+        let later = cx.later;
+        self.stats.called(number, result.is_err());
+        if let Err(error) = &result {
+            buffer.clear();
+            self.stats.failed(error);
+            error.write_to(&mut buffer);
+        }
+        if !later || result.is_err() {
+            self.reply(conn, out, |place| place.extend_from_slice(&buffer));
+        }
+        self.scratch = buffer;
+    }
+
+    /// Runs this core's part of a node command.
+    pub(super) fn execute_part(
+        &mut self,
+        head: &RequestHead,
+        args: Args<'_>,
+        out: &mut Vec<u8>,
+    ) {
+        let Run::Part(run) = self.shared.table.row(head.command).run else { return };
+        let part = PartHead { db: usize::from(head.db), origin: head.origin };
+        run(self, &part, args, &mut Reply { out, proto: head.proto });
+    }
+}

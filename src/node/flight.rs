@@ -1,0 +1,280 @@
+//! The replies of one connection that wait for other cores, in the order of the requests.
+//!
+//! A connection whose requests all ran on its own core has no flight: its replies go straight out.
+//! As soon as one waits for another core, every later reply queues behind it here.
+//!
+//! ```text
+//!   slots   [ready][waiting][ready][gather]      slot `s` answers request `base + s`
+//!   bytes   |.....|        |.......|             replies that are ready, in order of arrival
+//! ```
+//!
+//! **Program order.** Commands of one connection take effect in the order in which they were sent:
+//! a request may start while others are under way only if all of those are on the very core that
+//! it goes to (a road keeps its order), or if it and all of them only read ([`Flight::admits`]).
+
+use crate::command::spec::Gather;
+use std::collections::VecDeque;
+
+/// Where the requests under way are, and whether one of them writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Away {
+    Nowhere,
+    On { core: usize, writes: bool },
+    OnSeveral { writes: bool },
+}
+
+/// See the file's header.
+#[derive(Debug)]
+pub struct Flight {
+    base: u32,
+    slots: VecDeque<Slot>,
+    bytes: Vec<u8>,
+    waiting: u32,
+    away: Away,
+    /// Nothing of this connection runs until everything under way is answered.
+    barrier: bool,
+}
+
+#[derive(Debug)]
+enum Slot {
+    Waiting { muted: bool },
+    Ready { start: usize, end: usize },
+    Gather(Box<Gathering>),
+}
+
+/// A split request: its parts come back one by one and become one reply.
+#[derive(Debug)]
+pub struct Gathering {
+    pub combine: Combine,
+    /// Reply bytes of each part, in the order in which the parts were sent.
+    pub parts: Vec<Option<Vec<u8>>>,
+    pub muted: bool,
+}
+
+/// How parts become one reply.
+#[derive(Debug)]
+pub enum Combine {
+    /// As the command's row says. `order[i]` is the part that holds element `i` of the reply.
+    Row { gather: Gather, order: Vec<u16> },
+    /// By a function of the node that made it, which is named by a number of the node's own.
+    Node(crate::node::gather::Summary),
+}
+
+impl Flight {
+    #[must_use]
+    pub fn new(base: u32) -> Self {
+        Self {
+            base,
+            slots: VecDeque::new(),
+            bytes: Vec::new(),
+            waiting: 0,
+            away: Away::Nowhere,
+            barrier: false,
+        }
+    }
+
+    /// May a request for `core` (`None`: several cores) that `writes` start now?
+    #[must_use]
+    pub fn admits(&self, core: Option<usize>, writes: bool) -> bool {
+        if self.barrier {
+            return false;
+        }
+        match self.away {
+            Away::Nowhere => true,
+            Away::On { core: there, writes: wrote } => {
+                core == Some(there) || (!writes && !wrote)
+            }
+            Away::OnSeveral { writes: wrote } => !writes && !wrote,
+        }
+    }
+
+    /// Opens a slot for a request that goes to `core` (`None`: several); returns its number.
+    pub fn depart(&mut self, core: Option<usize>, writes: bool, muted: bool) -> u32 {
+        self.leave(core, writes);
+        self.slots.push_back(Slot::Waiting { muted });
+        self.last()
+    }
+
+    /// Opens a slot for a request that was split.
+    pub fn depart_split(&mut self, gathering: Gathering, writes: bool) -> u32 {
+        self.leave(None, writes);
+        self.slots.push_back(Slot::Gather(Box::new(gathering)));
+        self.last()
+    }
+
+    /// Lets nothing more start until all is answered: WAIT and its like block the connection.
+    pub fn set_barrier(&mut self) {
+        self.barrier = true;
+    }
+
+    /// Queues the reply of a request that ran here: `write` puts it down.
+    pub fn answer_here(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
+        let start = self.bytes.len();
+        write(&mut self.bytes);
+        self.slots.push_back(Slot::Ready { start, end: self.bytes.len() });
+    }
+
+    /// The reply to slot `number` (part `part` of it, where it was split) has come. Returns the
+    /// gathering when its last part is in; its combined reply is then given by `answer`.
+    pub fn arrive(&mut self, number: u32, part: usize, reply: &[u8]) -> Option<Gathering> {
+        let index = number.wrapping_sub(self.base) as usize;
+        match self.slots.get_mut(index)? {
+            Slot::Waiting { .. } => self.answer(number, reply),
+            Slot::Gather(gathering) => {
+                *gathering.parts.get_mut(part)? = Some(reply.to_vec());
+                if gathering.parts.iter().all(Option::is_some) {
+                    let muted = gathering.muted;
+                    let done = std::mem::replace(
+                        &mut self.slots[index],
+                        Slot::Waiting { muted },
+                    );
+                    if let Slot::Gather(gathering) = done {
+                        return Some(*gathering);
+                    }
+                }
+            }
+            Slot::Ready { .. } => debug_assert!(false, "a slot is answered once"),
+        }
+        None
+    }
+
+    /// Fills slot `number` with its whole reply.
+    pub fn answer(&mut self, number: u32, reply: &[u8]) {
+        let index = number.wrapping_sub(self.base) as usize;
+        let Some(slot @ Slot::Waiting { .. }) = self.slots.get_mut(index) else { return };
+        let muted = matches!(slot, Slot::Waiting { muted: true });
+        let start = self.bytes.len();
+        if !muted {
+            self.bytes.extend_from_slice(reply);
+        }
+        *slot = Slot::Ready { start, end: self.bytes.len() };
+        self.waiting -= 1;
+        if self.waiting == 0 {
+            self.away = Away::Nowhere;
+            self.barrier = false;
+        }
+    }
+
+    /// Moves the replies whose turn has come to `out`.
+    pub fn emit(&mut self, out: &mut Vec<u8>) {
+        while let Some(Slot::Ready { start, end }) = self.slots.front() {
+            out.extend_from_slice(&self.bytes[*start..*end]);
+            self.slots.pop_front();
+            self.base = self.base.wrapping_add(1);
+        }
+        if self.slots.is_empty() {
+            self.bytes.clear();
+        }
+    }
+
+    /// Nothing waits and nothing is queued.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.slots.is_empty()
+    }
+
+    /// Bytes of replies that wait for their turn.
+    #[must_use]
+    pub fn queued_bytes(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Ready for another connection, with its memory kept.
+    pub fn reset(&mut self, base: u32) {
+        debug_assert!(self.is_over());
+        self.base = base;
+        self.bytes.clear();
+        self.barrier = false;
+    }
+
+    /// The number that the next slot will have.
+    #[must_use]
+    pub fn next_number(&self) -> u32 {
+        self.last().wrapping_add(1)
+    }
+
+    fn last(&self) -> u32 {
+        let slots = u32::try_from(self.slots.len()).unwrap_or(u32::MAX);
+        self.base.wrapping_add(slots).wrapping_sub(1)
+    }
+
+    fn leave(&mut self, core: Option<usize>, writes: bool) {
+        self.waiting += 1;
+        self.away = match (self.away, core) {
+            (Away::Nowhere, Some(core)) => Away::On { core, writes },
+            (Away::On { core: there, writes: wrote }, Some(core)) if core == there => {
+                Away::On { core, writes: writes || wrote }
+            }
+            (Away::Nowhere, None) => Away::OnSeveral { writes },
+            (Away::On { writes: wrote, .. } | Away::OnSeveral { writes: wrote }, _) => {
+                Away::OnSeveral { writes: writes || wrote }
+            }
+        };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn emitted(flight: &mut Flight) -> String {
+        let mut out = Vec::new();
+        flight.emit(&mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn replies_leave_in_the_order_of_their_requests() {
+        let mut flight = Flight::new(u32::MAX); // numbers wrap
+        let first = flight.depart(Some(1), false, false);
+        flight.answer_here(|out| out.extend_from_slice(b"b"));
+        let third = flight.depart(Some(1), false, false);
+        assert_eq!(emitted(&mut flight), "");
+        assert!(flight.arrive(third, 0, b"c").is_none());
+        assert_eq!(emitted(&mut flight), "");
+        assert!(flight.arrive(first, 0, b"a").is_none());
+        assert_eq!(emitted(&mut flight), "abc");
+        assert!(flight.is_over());
+    }
+
+    #[test]
+    fn a_write_waits_for_what_is_under_way_elsewhere() {
+        let mut flight = Flight::new(0);
+        let read = flight.depart(Some(1), false, false);
+        assert!(flight.admits(Some(2), false) && flight.admits(Some(1), true));
+        assert!(!flight.admits(Some(2), true) && !flight.admits(None, true));
+        flight.answer(read, b"");
+        assert!(flight.admits(Some(2), true));
+        let write = flight.depart(Some(1), true, false);
+        assert!(!flight.admits(Some(2), false), "a read does not pass a write");
+        assert!(flight.admits(Some(1), false), "the road to one core keeps its order");
+        flight.set_barrier();
+        assert!(!flight.admits(Some(1), false));
+        flight.answer(write, b"");
+        assert!(flight.admits(Some(2), true));
+    }
+
+    #[test]
+    fn a_split_request_is_whole_when_its_last_part_is_in() {
+        let mut flight = Flight::new(5);
+        let combine = Combine::Row { gather: Gather::Sum, order: Vec::new() };
+        let number = flight.depart_split(
+            Gathering { combine, parts: vec![None, None], muted: false },
+            true,
+        );
+        assert!(flight.arrive(number, 1, b":1\r\n").is_none());
+        let done = flight.arrive(number, 0, b":2\r\n").unwrap();
+        assert_eq!(done.parts, [Some(b":2\r\n".to_vec()), Some(b":1\r\n".to_vec())]);
+        flight.answer(number, b":3\r\n");
+        assert_eq!(emitted(&mut flight), ":3\r\n");
+    }
+
+    #[test]
+    fn a_muted_reply_leaves_nothing() {
+        let mut flight = Flight::new(0);
+        let number = flight.depart(Some(1), true, true);
+        flight.answer(number, b"+OK\r\n");
+        assert_eq!(emitted(&mut flight), "");
+        assert!(flight.is_over());
+    }
+}

@@ -1,0 +1,154 @@
+//! Requests off the hot path: split over chunks, inline, malformed, or kept while their session was
+//! stalled. All end in the same window as the others.
+
+use crate::base::limits::INPUT_BYTES_MAX;
+use crate::command::args::Args;
+use crate::node::client::Window;
+use crate::node::core::Core;
+use crate::node::outbox::{Action, Conn, Level, Outbox};
+use crate::node::session::{Session, Stall, Waiting};
+use crate::resp::error::ProtocolError;
+use crate::resp::partial::{Fed, Partial};
+
+impl Core {
+    /// Bytes for a request that does not lie whole in one chunk (or is inline, empty, malformed):
+    /// the careful half of the parser takes them, and what lies behind is staged as usual.
+    pub(super) fn run_split<'a>(
+        &mut self,
+        conn: Conn,
+        mut partial: Partial,
+        bytes: &'a [u8],
+        window: &mut Window<'a>,
+        out: &mut Outbox,
+    ) {
+        let Some(session) = self.sessions.get_mut(conn) else { return };
+        let limits = self.view.request_limits(session.authenticated);
+        match partial.feed(bytes, &limits) {
+            Ok(Fed::More) if partial.is_idle() => {}
+            Ok(Fed::More) => session.input = Some(Box::new(Waiting::Split(partial))),
+            Ok(Fed::Request { used }) => {
+                self.run_window(window, out);
+                let behind = &bytes[used..];
+                let mut words = Vec::new();
+                partial.args(&mut words);
+                if !self.sessions.get(conn).is_some_and(Session::is_running) {
+                    // A request of this chunk stalled it while the window ran: it kept the rest.
+                    return;
+                }
+                self.run_alone(conn, Args::new(&words), behind, out);
+                self.stage_all(conn, behind, window, out);
+            }
+            Err(error) => {
+                self.run_window(window, out);
+                self.malformed(conn, bytes, error, out);
+            }
+        }
+    }
+
+    /// Goes on with a session whose bytes were kept.
+    pub(super) fn run_waiting(&mut self, conn: Conn, out: &mut Outbox) {
+        let Some(session) = self.sessions.get_mut(conn) else { return };
+        match session.input.take().map(|it| *it) {
+            Some(Waiting::Stalled(bytes)) => {
+                let mut window = Window::default();
+                self.stage_all(conn, &bytes, &mut window, out);
+                self.run_window(&mut window, out);
+            }
+            split => session.input = split.map(Box::new),
+        }
+    }
+
+    /// Ends a stall; the session goes on at the next turn, or at the end of this one.
+    pub(super) fn wake(&mut self, conn: Conn, was: Stall) {
+        if let Some(session) = self.sessions.get_mut(conn)
+            && session.stall == was
+        {
+            session.stall = Stall::Running;
+            if session.input.is_some() {
+                self.runnable.push(conn);
+            }
+        }
+    }
+
+    /// Goes on with every session that was woken.
+    pub(super) fn run_runnable(&mut self, out: &mut Outbox) {
+        for conn in std::mem::take(&mut self.runnable) {
+            if self.frozen.is_frozen() {
+                if let Some(session) = self.sessions.get_mut(conn)
+                    && matches!(session.stall, Stall::Running | Stall::NextTurn)
+                {
+                    session.stall = Stall::Frozen;
+                    self.frozen.stalled(conn);
+                }
+                continue;
+            }
+            let Some(session) = self.sessions.get_mut(conn) else { continue };
+            if session.stall == Stall::NextTurn {
+                session.stall = Stall::Running;
+            }
+            if session.is_running() {
+                self.run_waiting(conn, out);
+            }
+        }
+    }
+
+    /// A session wrote its share of this turn: the rest of its requests runs at the next one.
+    pub(super) fn wrote_much(&mut self, conn: Conn, behind: &[u8], out: &mut Outbox) {
+        let written = out.written_to(conn);
+        let Some(session) = self.sessions.get_mut(conn) else { return };
+        if session.is_running() && !behind.is_empty() {
+            session.stall(Stall::NextTurn, behind);
+            self.runnable.push(conn);
+        }
+        self.check_output(conn, written, out);
+    }
+
+    /// Bytes that are no request: the reason, and the end of the connection.
+    pub(super) fn malformed(
+        &mut self,
+        conn: Conn,
+        rest: &[u8],
+        error: ProtocolError,
+        out: &mut Outbox,
+    ) {
+        let Some(session) = self.sessions.get_mut(conn) else { return };
+        if !session.is_running() {
+            if session.stall != Stall::Running && session.input.is_none() {
+                session.keep(rest);
+            }
+            return;
+        }
+        if session.flight.is_some() {
+            session.stall(Stall::Flight, rest);
+            return;
+        }
+        session.closing = true;
+        let ends = session.ends.peer_host();
+        match error.reply() {
+            Some(reply) => {
+                reply.write_to(out.to(conn));
+                self.say(out, Level::Verbose, format!("Protocol error of client {ends}: {error:?}"));
+            }
+            None => {
+                self.say(out, Level::Warning, format!("Closing client {ends}: {error:?}"));
+            }
+        }
+        out.actions.push(Action::Close(conn));
+    }
+
+    /// A client that sends without end while its requests cannot run is closed at the limit.
+    pub(super) fn check_input(&mut self, conn: Conn, out: &mut Outbox) {
+        let Some(session) = self.sessions.get_mut(conn) else { return };
+        let bytes = session.input_bytes();
+        if bytes > INPUT_BYTES_MAX.max(self.view.settings.query_buffer_limit()) {
+            session.closing = true;
+            let id = session.id;
+            self.say(
+                out,
+                Level::Warning,
+                format!("Closing client {id}: {bytes} bytes of input wait, over the limit"),
+            );
+            out.actions.push(Action::CloseNow(conn));
+        }
+    }
+}

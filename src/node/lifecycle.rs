@@ -1,0 +1,169 @@
+//! How a session begins, moves, falls behind and ends.
+
+use crate::node::client::Window;
+use crate::node::core::Core;
+use crate::node::outbox::{Action, Conn, Level, Outbox};
+use crate::node::session::{Ends, Kind, Session, Stall};
+use crate::resp::error::ErrorKind;
+use std::sync::atomic::Ordering;
+
+impl Core {
+    /// A client connected.
+    pub(super) fn opened(&mut self, conn: Conn, ends: Ends, out: &mut Outbox) {
+        let settings = &self.view.settings;
+        let open = settings.requirepass.0.is_empty();
+        let id = self.shared.client_ids.fetch_add(1, Ordering::Relaxed) + 1;
+        let refused = if self.shared.clients.fetch_add(1, Ordering::Relaxed)
+            >= settings.maxclients as usize
+        {
+            Some(ErrorKind::MaxClients)
+        } else if settings.protected_mode && open && !ends.is_loopback() {
+            Some(ErrorKind::ProtectedMode)
+        } else {
+            None
+        };
+        self.sessions.open(conn, Session::new(id, ends, open, self.now));
+        match refused {
+            None => self.stats.connections += 1,
+            Some(error) => {
+                self.stats.rejected_connections += 1;
+                error.write_to(out.to(conn));
+                self.hang_up(conn, out);
+            }
+        }
+    }
+
+    /// A session arrives from another core.
+    pub(super) fn moved(&mut self, conn: Conn, mut session: Session, out: &mut Outbox) {
+        session.stall = Stall::Running;
+        self.sessions.open(conn, session);
+        self.runnable.push(conn);
+        self.run_runnable(out);
+    }
+
+    /// Takes a session out to be moved to core 0, with everything that it has not run yet.
+    pub(super) fn move_to_control(&mut self, conn: Conn, out: &mut Outbox) {
+        if let Some(session) = self.sessions.close(conn) {
+            out.actions.push(Action::Move { conn, core: 0, session: Box::new(session) });
+        }
+    }
+
+    /// The peer is gone, or `Action::Close` was carried out.
+    pub(super) fn ended(&mut self, conn: Conn, out: &mut Outbox) {
+        let Some(session) = self.sessions.close(conn) else { return };
+        self.shared.clients.fetch_sub(1, Ordering::Relaxed);
+        if let Some(mut flight) = session.flight {
+            // Replies still under way find another generation here and are dropped.
+            flight.forget();
+        }
+        if session.kind != Kind::Normal || self.id == 0 {
+            let generation = session.generation;
+            self.with_control(out, |control, cx| control.ended(cx, conn, generation));
+        }
+    }
+
+    /// Ends a session from this side: what was written to it is still sent.
+    pub(super) fn hang_up(&mut self, conn: Conn, out: &mut Outbox) {
+        if let Some(session) = self.sessions.get_mut(conn)
+            && !session.closing
+        {
+            session.closing = true;
+            session.input = None;
+            out.actions.push(Action::Close(conn));
+        }
+    }
+
+    /// The peer takes its output slowly; past its class's limit it is closed.
+    pub(super) fn output_waits(&mut self, conn: Conn, bytes: usize, out: &mut Outbox) {
+        if let Some(session) = self.sessions.get_mut(conn) {
+            session.rare_mut().backlog_bytes = bytes;
+            self.check_output(conn, 0, out);
+        }
+    }
+
+    pub(super) fn drained(&mut self, conn: Conn, out: &mut Outbox) {
+        if let Some(rare) = self.sessions.get_mut(conn).and_then(|it| it.rare.as_mut()) {
+            rare.backlog_bytes = 0;
+            rare.over_soft_since = None;
+        }
+        self.with_control(out, |control, cx| control.writable(cx, conn));
+    }
+
+    /// Closes a session whose unsent output is over `client-output-buffer-limit normal`.
+    pub(super) fn check_output(&mut self, conn: Conn, written: usize, out: &mut Outbox) {
+        let seconds = self.stats.seconds;
+        let limit = self.view.settings.client_output_buffer_limit.normal;
+        let Some(session) = self.sessions.get_mut(conn) else { return };
+        if session.kind != Kind::Normal || session.closing {
+            return;
+        }
+        let queued = session.flight.as_ref().map_or(0, |flight| flight.queued_bytes());
+        let waiting = session.rare.as_ref().map_or(0, |rare| rare.backlog_bytes);
+        let bytes = (queued + waiting + written) as u64;
+        let over = |limit: u64| limit > 0 && bytes > limit;
+        let mut why = over(limit.hard).then_some("hard");
+        if over(limit.soft) {
+            let since = *session.rare_mut().over_soft_since.get_or_insert(seconds);
+            if u64::from(seconds.saturating_sub(since)) >= limit.seconds {
+                why = why.or(Some("soft"));
+            }
+        }
+        // Nobody who has not said who they are gets the server to hold much for them.
+        if !session.authenticated && bytes > crate::base::limits::UNAUTHENTICATED_OUTPUT_BYTES_MAX {
+            why = Some("unauthenticated");
+        }
+        if let Some(why) = why {
+            session.closing = true;
+            let id = session.id;
+            self.stats.evicted_clients += 1;
+            let text = format!("Closing client {id}: {bytes} bytes of output wait, over its {why} limit");
+            out.log(Level::Warning, text);
+            out.actions.push(Action::CloseNow(conn));
+        }
+    }
+
+    /// Closes sessions that were idle for longer than `timeout`, and those that do not authenticate.
+    pub(super) fn time_out_sessions(&mut self, out: &mut Outbox) {
+        let timeout = self.view.settings.timeout;
+        let now = self.stats.seconds;
+        let rows = self.sessions.rows();
+        // All rows are looked at once a second, a tenth of them at each tick.
+        let slice = rows.div_ceil(10).max(1);
+        let mut late = Vec::new();
+        for index in self.swept..(self.swept + slice).min(rows) {
+            let conn = Conn(u32::try_from(index).unwrap_or(u32::MAX));
+            let Some(session) = self.sessions.get(conn) else { continue };
+            if session.closing || session.kind != Kind::Normal {
+                continue;
+            }
+            let idle = now.saturating_sub(session.active);
+            let handshake = !session.authenticated
+                && now.saturating_sub(session.created) > crate::base::limits::HANDSHAKE_SECONDS_MAX;
+            let blocked = session.rare.as_ref().is_some_and(|rare| rare.blocked);
+            if (timeout > 0 && idle > timeout && !blocked) || handshake {
+                late.push(conn);
+            }
+        }
+        self.swept = if self.swept + slice >= rows { 0 } else { self.swept + slice };
+        for conn in late {
+            self.hang_up(conn, out);
+        }
+    }
+
+    /// Ends `CLIENT PAUSE` when its time is over.
+    pub(super) fn unpause(&mut self, _out: &mut Outbox) {
+        if self.pauses.is_over(self.now) {
+            self.pauses.unpause();
+        }
+        if !self.pauses.is_on() {
+            for conn in std::mem::take(&mut self.pauses.waiting) {
+                self.wake(conn, Stall::Paused);
+            }
+        }
+    }
+
+    /// Everything in a window of its own: for a request that was not parsed from a chunk.
+    pub(super) fn window_of_one<'a>(&mut self) -> Window<'a> {
+        Window::default()
+    }
+}

@@ -1,0 +1,242 @@
+//! What cores say to each other, and how requests and replies travel in bulk.
+//!
+//! Requests of one turn to one core are one message, a [`Frames`] buffer; so are the replies. The
+//! buffer of the requests goes back as the buffer of the replies, so that a hop allocates nothing.
+//!
+//! ```text
+//!   request   [head: RequestHead][len of arg 0, u32]..[arg 0][arg 1]..
+//!   reply     [head: ReplyHead][RESP bytes]
+//! ```
+//!
+//! Frames never leave the process, so their numbers are trusted: a bad one is a bug and panics.
+
+use crate::node::outbox::Conn;
+use crate::node::section::{Answer, Step};
+use crate::node::session::Session;
+use crate::node::view::View;
+use crate::replication::log::Batch;
+use crate::resp::reply::Proto;
+
+/// From one core to another. A road between two cores keeps its order.
+#[derive(Debug)]
+pub enum Message {
+    /// Requests to execute there; answered by `Replies`.
+    Requests(Vec<u8>),
+    Replies(Vec<u8>),
+    /// To core 0: what a turn wrote.
+    Effects(Batch),
+    /// From core 0: everything up to this ticket was handed to the replicas' sockets.
+    Streamed(u64),
+    /// From core 0: its buffer back.
+    Recycle(Vec<u8>),
+    /// From core 0: execute nothing until `Thaw`; answered by `Frozen`.
+    Freeze,
+    Frozen,
+    Thaw,
+    /// From core 0, while all are frozen or where no order matters; answered by `Stepped`.
+    Step(Step),
+    Stepped(Answer),
+    /// To core 0: a request that concerns the whole node, for the session named.
+    Ask { from: Return, ask: Box<crate::node::control::Ask> },
+    /// From core 0: roles and settings changed.
+    View(Box<View>),
+    /// To core 0: RDB bytes of this core's walk; `last` ends it.
+    Chunk { bytes: Vec<u8>, crc: u64, last: bool, keys: u64 },
+    /// From core 0: one chunk was consumed, another may come.
+    ChunkTaken,
+    /// From core 0: stop the walk.
+    AbandonWalk,
+    /// A connection changes cores; `socket` is the outside's number of it.
+    Session(Box<Session>),
+}
+
+/// Where a reply belongs: which core's connection, and which slot of its flight.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Return {
+    pub core: usize,
+    pub conn: Conn,
+    pub generation: u32,
+    pub slot: u32,
+    pub part: u32,
+}
+
+/// Who asks for a request to be executed: it decides what expired keys mean and who may write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    Client,
+    /// The stream from our master.
+    Master,
+}
+
+/// Everything about a travelling request but its words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RequestHead {
+    pub conn: Conn,
+    pub generation: u32,
+    pub slot: u32,
+    pub part: u32,
+    /// The command's number in the node's table.
+    pub command: u16,
+    pub db: u16,
+    pub proto: Proto,
+    pub origin: Origin,
+    /// The hash of its first key, so that the other core can prefetch at once.
+    pub hash: u64,
+}
+
+const REQUEST_HEAD_BYTES: usize = 4 + 4 * 4 + 2 + 2 + 1 + 1 + 8 + 4;
+const REPLY_HEAD_BYTES: usize = 4 * 5;
+
+/// Appends a request to a buffer of frames.
+pub fn push_request<'a>(
+    out: &mut Vec<u8>,
+    head: &RequestHead,
+    words: impl ExactSizeIterator<Item = &'a [u8]> + Clone,
+) {
+    let start = out.len();
+    out.extend_from_slice(&[0; 4]);
+    for number in [head.conn.0, head.generation, head.slot, head.part] {
+        out.extend_from_slice(&number.to_le_bytes());
+    }
+    out.extend_from_slice(&head.command.to_le_bytes());
+    out.extend_from_slice(&head.db.to_le_bytes());
+    out.push(u8::from(head.proto == Proto::Resp3));
+    out.push(u8::from(head.origin == Origin::Master));
+    out.extend_from_slice(&head.hash.to_le_bytes());
+    out.extend_from_slice(&length(words.len()));
+    for word in words.clone() {
+        out.extend_from_slice(&length(word.len()));
+    }
+    for word in words {
+        out.extend_from_slice(word);
+    }
+    let bytes = length(out.len() - start);
+    out[start..start + 4].copy_from_slice(&bytes);
+}
+
+/// Takes the first request off `frames`; its words go to `words`.
+///
+/// # Panics
+/// Where the frames were not written by [`push_request`].
+pub fn pop_request<'a>(frames: &mut &'a [u8], words: &mut Vec<&'a [u8]>) -> Option<RequestHead> {
+    if frames.is_empty() {
+        return None;
+    }
+    let bytes = number(frames, 0) as usize;
+    let (frame, rest) = frames.split_at(bytes);
+    *frames = rest;
+    let short = |at: usize| u16::from_le_bytes([frame[at], frame[at + 1]]);
+    let mut hash = [0; 8];
+    hash.copy_from_slice(&frame[26..34]);
+    let head = RequestHead {
+        conn: Conn(number(frame, 4)),
+        generation: number(frame, 8),
+        slot: number(frame, 12),
+        part: number(frame, 16),
+        command: short(20),
+        db: short(22),
+        proto: if frame[24] == 1 { Proto::Resp3 } else { Proto::Resp2 },
+        origin: if frame[25] == 1 { Origin::Master } else { Origin::Client },
+        hash: u64::from_le_bytes(hash),
+    };
+    let count = number(frame, 34) as usize;
+    let mut at = REQUEST_HEAD_BYTES + 4 * count;
+    for index in 0..count {
+        let len = number(frame, REQUEST_HEAD_BYTES + 4 * index) as usize;
+        words.push(&frame[at..at + len]);
+        at += len;
+    }
+    Some(head)
+}
+
+/// Appends a reply to a buffer of frames: `write` puts the RESP bytes down.
+pub fn push_reply(
+    out: &mut Vec<u8>,
+    conn: Conn,
+    generation: u32,
+    slot: u32,
+    part: u32,
+    write: impl FnOnce(&mut Vec<u8>),
+) {
+    let start = out.len();
+    out.extend_from_slice(&[0; 4]);
+    for number in [conn.0, generation, slot, part] {
+        out.extend_from_slice(&number.to_le_bytes());
+    }
+    write(out);
+    let bytes = length(out.len() - start);
+    out[start..start + 4].copy_from_slice(&bytes);
+}
+
+/// A reply taken off a buffer of frames.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReplyFrame<'a> {
+    pub conn: Conn,
+    pub generation: u32,
+    pub slot: u32,
+    pub part: u32,
+    pub bytes: &'a [u8],
+}
+
+/// Takes the first reply off `frames`.
+pub fn pop_reply<'a>(frames: &mut &'a [u8]) -> Option<ReplyFrame<'a>> {
+    if frames.is_empty() {
+        return None;
+    }
+    let (frame, rest) = frames.split_at(number(frames, 0) as usize);
+    *frames = rest;
+    Some(ReplyFrame {
+        conn: Conn(number(frame, 4)),
+        generation: number(frame, 8),
+        slot: number(frame, 12),
+        part: number(frame, 16),
+        bytes: &frame[REPLY_HEAD_BYTES..],
+    })
+}
+
+fn number(bytes: &[u8], at: usize) -> u32 {
+    u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
+}
+
+/// Lengths inside the process: a request is bounded by `proto-max-bulk-len`, far below 4 GiB.
+fn length(len: usize) -> [u8; 4] {
+    u32::try_from(len).map_or_else(|_| panic!("a frame of {len} bytes"), u32::to_le_bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_and_replies_travel_unchanged() {
+        let head = |slot, command| RequestHead {
+            conn: Conn(7),
+            generation: 3,
+            slot,
+            part: 2,
+            command,
+            db: 15,
+            proto: Proto::Resp3,
+            origin: Origin::Master,
+            hash: u64::MAX - 1,
+        };
+        let mut frames = Vec::new();
+        let words: [&[u8]; 3] = [b"SET", b"", b"value"];
+        push_request(&mut frames, &head(1, 9), words.into_iter());
+        push_request(&mut frames, &head(2, 300), words[..1].iter().copied());
+        let (mut rest, mut found) = (frames.as_slice(), Vec::new());
+        assert_eq!(pop_request(&mut rest, &mut found), Some(head(1, 9)));
+        assert_eq!(found, words);
+        found.clear();
+        assert_eq!(pop_request(&mut rest, &mut found), Some(head(2, 300)));
+        assert_eq!((found, pop_request(&mut rest, &mut Vec::new())), (vec![words[0]], None));
+
+        let mut frames = Vec::new();
+        push_reply(&mut frames, Conn(1), 2, 3, 4, |out| out.extend_from_slice(b"+OK\r\n"));
+        let mut rest = frames.as_slice();
+        let reply =
+            ReplyFrame { conn: Conn(1), generation: 2, slot: 3, part: 4, bytes: b"+OK\r\n" };
+        assert_eq!(pop_reply(&mut rest), Some(reply));
+        assert_eq!(pop_reply(&mut rest), None);
+    }
+}

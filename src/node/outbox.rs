@@ -1,0 +1,157 @@
+//! What a core wants done after a turn: replies to send, mail for other cores, and actions.
+//!
+//! Replies of all connections lie in one lent buffer, one segment each, in the order of execution;
+//! the driver sends them from there. Whoever writes a reply says first whose it is ([`Outbox::to`]).
+
+use crate::node::message::Message;
+use crate::node::session::Session;
+
+/// A connection of one core: a small number, used again after it was closed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Conn(pub u32);
+
+/// A range of [`Outbox::bytes`] for one connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Segment {
+    pub conn: Conn,
+    pub start: usize,
+    pub end: usize,
+}
+
+/// What only the outside can do. Executed in order, after the segments were handed to the kernel,
+/// except where it says otherwise.
+#[derive(Debug)]
+pub enum Action {
+    /// Close after the waiting output is sent.
+    Close(Conn),
+    /// Close now and drop the waiting output.
+    CloseNow(Conn),
+    /// Stop and resume receiving.
+    Pause(Conn),
+    Resume(Conn),
+    /// Hand the connection to another core, which opens it with this session.
+    Move { conn: Conn, core: usize, session: Box<Session> },
+    /// Core 0: connect to the master; answered by `Input::Dialled`.
+    Dial { host: String, port: u16 },
+    /// Core 0: write, finish or give up the RDB file being saved.
+    Save(SaveStep),
+    /// Core 0: read the RDB file; answered by `Input::File`.
+    LoadFile,
+    /// A setting changed that the outside applies (log level, keepalive, ...): all settings are in
+    /// the core.
+    SettingsChanged,
+    /// End the process.
+    Exit { code: u8 },
+    /// One line for the log.
+    Log { level: Level, text: String },
+    /// Stop this core for so long (`DEBUG SLEEP`).
+    Sleep { micros: u64 },
+}
+
+/// A step of saving: begin (a temporary file), append, commit (sync and rename), abandon.
+#[derive(Debug)]
+pub enum SaveStep {
+    Begin,
+    Append(Vec<u8>),
+    Commit,
+    Abandon,
+}
+
+/// How loud a log line is, in Redis' four levels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    Debug,
+    Verbose,
+    Notice,
+    Warning,
+}
+
+/// See the file's header.
+#[derive(Debug, Default)]
+pub struct Outbox {
+    pub bytes: Vec<u8>,
+    segments: Vec<Segment>,
+    open: Option<(Conn, usize)>,
+    pub actions: Vec<Action>,
+    /// Mail for each other core, in order.
+    pub mail: Vec<Vec<Message>>,
+}
+
+impl Outbox {
+    /// An outbox of one of `cores` cores.
+    #[must_use]
+    pub fn new(cores: usize) -> Self {
+        Self { mail: (0..cores).map(|_| Vec::new()).collect(), ..Self::default() }
+    }
+
+    /// What is written to `bytes` from here on is for `conn`.
+    #[inline]
+    pub fn to(&mut self, conn: Conn) -> &mut Vec<u8> {
+        if self.open.is_none_or(|(open, _)| open != conn) {
+            self.close_segment();
+            self.open = Some((conn, self.bytes.len()));
+        }
+        &mut self.bytes
+    }
+
+    /// How many bytes the segment being written has for `conn`.
+    #[must_use]
+    pub fn written_to(&self, conn: Conn) -> usize {
+        match self.open {
+            Some((open, start)) if open == conn => self.bytes.len() - start,
+            _ => 0,
+        }
+    }
+
+    /// The finished segments; adjacent ones of a connection are one.
+    pub fn segments(&mut self) -> &[Segment] {
+        self.close_segment();
+        &self.segments
+    }
+
+    /// Forgets the segments, after they were sent.
+    pub fn clear_segments(&mut self) {
+        const KEPT_BYTES: usize = 1 << 20;
+        self.open = None;
+        self.segments.clear();
+        self.bytes.clear();
+        if self.bytes.capacity() > KEPT_BYTES {
+            self.bytes.shrink_to(KEPT_BYTES);
+        }
+    }
+
+    /// Nothing to send, to mail or to do.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.bytes.is_empty() && self.actions.is_empty() && self.mail.iter().all(Vec::is_empty)
+    }
+
+    pub fn log(&mut self, level: Level, text: impl Into<String>) {
+        self.actions.push(Action::Log { level, text: text.into() });
+    }
+
+    fn close_segment(&mut self) {
+        if let Some((conn, start)) = self.open.take()
+            && start < self.bytes.len()
+        {
+            self.segments.push(Segment { conn, start, end: self.bytes.len() });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn adjacent_replies_of_a_connection_are_one_segment() {
+        let mut out = Outbox::new(1);
+        for (conn, text) in [(1, "a"), (1, "b"), (2, ""), (3, "c"), (1, "d")] {
+            out.to(Conn(conn)).extend_from_slice(text.as_bytes());
+        }
+        let segment = |conn, start, end| Segment { conn: Conn(conn), start, end };
+        assert_eq!(out.segments(), [segment(1, 0, 2), segment(3, 2, 3), segment(1, 3, 4)]);
+        out.clear_segments();
+        assert!(out.segments().is_empty() && out.is_empty());
+    }
+}

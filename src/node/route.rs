@@ -1,0 +1,454 @@
+//! Requests for keys of other cores: out by the road to their owner, executed there, back in order.
+//!
+//! Requests gather in one buffer a road and leave once a turn; replies likewise. A road with too
+//! many bytes waiting takes no more: the sessions that feed it stall until replies come back, so
+//! nothing grows with what clients send.
+//!
+//! **Replies wait for the stream.** While replicas are fed, what a core answers leaves only after
+//! the effects of that turn were handed to the replicas' sockets by core 0 ([`Message::Streamed`]):
+//! a reply that a client has seen is never ahead of what a replica was sent. Whole turns are held,
+//! reads too, so that their order holds and nobody reads a write that may still be lost.
+
+use crate::base::limits::{ROAD_BATCHES_MAX, ROAD_BYTES_MAX, SPARE_BUFFERS_MAX, SPARE_BYTES_MAX};
+use crate::command::args::Args;
+use crate::command::keys;
+use crate::command::spec::{Gather, Hop};
+use crate::node::core::Core;
+use crate::node::flight::{Combine, Flight, Gathering};
+use crate::node::message::{self, Message, Origin, RequestHead};
+use crate::node::outbox::{Conn, Outbox, Segment};
+use crate::node::session::Stall;
+use crate::node::table::{Row, Run};
+use std::collections::VecDeque;
+
+/// This core's ends of the roads to all others.
+#[derive(Debug)]
+pub(super) struct Roads {
+    requests: Vec<Vec<u8>>,
+    replies: Vec<Vec<u8>>,
+    /// Request messages sent and not answered yet.
+    under_way: Vec<usize>,
+    spare: Vec<Vec<u8>>,
+    /// Sessions that wait for room on a road.
+    stalled: Vec<Conn>,
+    flights: Vec<Box<Flight>>,
+    /// The last ticket taken here, and the last that is known to be with the replicas.
+    wrote: u64,
+    streamed: u64,
+    held: VecDeque<HeldTurn>,
+}
+
+/// What a turn answered, kept until its writes are with the replicas.
+#[derive(Debug)]
+struct HeldTurn {
+    ticket: u64,
+    bytes: Vec<u8>,
+    segments: Vec<(Segment, u32)>,
+    mail: Vec<(usize, Vec<u8>)>,
+}
+
+impl Roads {
+    pub(super) fn new(cores: usize) -> Self {
+        let buffers = || (0..cores).map(|_| Vec::new()).collect();
+        Self {
+            requests: buffers(),
+            replies: buffers(),
+            under_way: vec![0; cores],
+            spare: Vec::new(),
+            stalled: Vec::new(),
+            flights: Vec::new(),
+            wrote: 0,
+            streamed: 0,
+            held: VecDeque::new(),
+        }
+    }
+
+    pub(super) fn has_unsent(&self) -> bool {
+        let ready = |(batch, &away): (&Vec<u8>, &usize)| {
+            !batch.is_empty() && away < ROAD_BATCHES_MAX
+        };
+        self.requests.iter().zip(&self.under_way).any(ready)
+    }
+
+    pub(super) fn wrote(&mut self, ticket: u64) {
+        self.wrote = ticket;
+    }
+
+    /// Nothing of this core's is under way on any road.
+    pub(super) fn is_quiet(&self) -> bool {
+        self.under_way.iter().all(|&it| it == 0) && self.requests.iter().all(Vec::is_empty)
+    }
+
+    fn is_full(&self, core: usize) -> bool {
+        self.requests[core].len() > ROAD_BYTES_MAX
+    }
+
+    fn recycle(&mut self, mut buffer: Vec<u8>) {
+        if self.spare.len() < SPARE_BUFFERS_MAX && buffer.capacity() <= SPARE_BYTES_MAX {
+            buffer.clear();
+            self.spare.push(buffer);
+        }
+    }
+}
+
+impl Core {
+    /// The core that owns a key.
+    #[inline]
+    pub(super) fn owner(&self, key: &[u8]) -> usize {
+        if self.cores == 1 {
+            return 0;
+        }
+        usize::from(keys::slot(key)) * self.cores / usize::from(crate::base::limits::SLOTS)
+    }
+
+    /// May the request start beside what its connection has under way?
+    pub(super) fn admits(&self, flight: &Flight, row: &Row, core: usize, args: Args<'_>) -> bool {
+        let writes = row.spec.is_write();
+        match (&row.run, row.spec.hop) {
+            (Run::Node(_), _) => flight.admits(None, true),
+            (Run::Shard(_), Hop::Single | Hop::Local | Hop::All) => {
+                flight.admits(Some(core), writes)
+            }
+            (Run::Shard(_), Hop::Split(_) | Hop::Exclusive) => {
+                let one = self.only_owner(row, args);
+                flight.admits(one, writes || row.spec.hop == Hop::Exclusive)
+            }
+        }
+    }
+
+    /// Room on the road to `core`? If not, the session waits for it.
+    pub(super) fn has_room(&mut self, conn: Conn, core: usize) -> bool {
+        let full = core != self.id && self.roads.is_full(core);
+        if full {
+            self.roads.stalled.push(conn);
+        }
+        !full
+    }
+
+    /// Sends a request to the core that owns its key.
+    pub(super) fn depart(
+        &mut self,
+        conn: Conn,
+        command: u16,
+        row: &Row,
+        core: usize,
+        hash: u64,
+        args: Args<'_>,
+    ) {
+        let writes = row.spec.is_write();
+        let Some(session) = self.sessions.get_mut(conn) else { return };
+        let muted = session.is_muted();
+        let flight = session.flight.get_or_insert_with(|| new_flight(&mut self.roads.flights, session.next_slot));
+        let slot = flight.depart(Some(core), writes, muted);
+        let head = RequestHead {
+            conn,
+            generation: session.generation,
+            slot,
+            part: 0,
+            command,
+            db: session.db,
+            proto: session.proto,
+            origin: Origin::Client,
+            hash,
+        };
+        message::push_request(&mut self.roads.requests[core], &head, args.iter());
+    }
+
+    /// A request over several keys: in one piece where one core owns them all, else each core gets
+    /// its own part.
+    pub(super) fn split(
+        &mut self,
+        conn: Conn,
+        command: u16,
+        row: &Row,
+        gather: Gather,
+        args: Args<'_>,
+        out: &mut Outbox,
+    ) {
+        let Run::Shard(run) = row.run else { return };
+        match self.only_owner(row, args) {
+            Some(core) if core == self.id => self.run_here(conn, command, run, args, out),
+            Some(core) => self.depart(conn, command, row, core, 0, args),
+            None => self.split_over_cores(conn, command, row, gather, args, out),
+        }
+    }
+
+    fn split_over_cores(
+        &mut self,
+        conn: Conn,
+        command: u16,
+        row: &Row,
+        gather: Gather,
+        args: Args<'_>,
+        out: &mut Outbox,
+    ) {
+        let (parts, order) = self.parts(row, args);
+        let Some(session) = self.sessions.get_mut(conn) else { return };
+        let gathering = Gathering {
+            combine: Combine::Row { gather, order },
+            parts: vec![None; parts.len()],
+            muted: session.is_muted(),
+        };
+        let flight = session.flight.get_or_insert_with(|| new_flight(&mut self.roads.flights, session.next_slot));
+        let slot = flight.depart_split(gathering, row.spec.is_write());
+        let mut head = RequestHead {
+            conn,
+            generation: session.generation,
+            slot,
+            part: 0,
+            command,
+            db: session.db,
+            proto: session.proto,
+            origin: Origin::Client,
+            hash: 0,
+        };
+        let mut here = None;
+        for (index, (core, words)) in parts.iter().enumerate() {
+            head.part = u32::try_from(index).unwrap_or(u32::MAX);
+            if *core == self.id {
+                here = Some((head.part, words));
+            } else {
+                message::push_request(
+                    &mut self.roads.requests[*core],
+                    &head,
+                    words.iter().copied(),
+                );
+            }
+        }
+        if let (Some((part, words)), Run::Shard(run)) = (here, row.run) {
+            let (db, proto) = (usize::from(head.db), head.proto);
+            let mut reply = Vec::new();
+            self.execute(command, run, Args::new(words), db, proto, Origin::Client, &mut reply);
+            self.arrived(conn, head.generation, slot, part, &reply, out);
+        }
+    }
+
+    /// The words of each core's part, and for each key in order the part that has it.
+    fn parts<'a>(&self, row: &Row, args: Args<'a>) -> (Vec<(usize, Vec<&'a [u8]>)>, Vec<u16>) {
+        let step = keys::step(&row.spec);
+        let mut parts: Vec<(usize, Vec<&[u8]>)> = Vec::new();
+        let mut order = Vec::new();
+        for group in args.words()[1..].chunks(step) {
+            let core = self.owner(group[0]);
+            let index = parts.iter().position(|(it, _)| *it == core).unwrap_or_else(|| {
+                parts.push((core, vec![args.name()]));
+                parts.len() - 1
+            });
+            parts[index].1.extend_from_slice(group);
+            order.push(u16::try_from(index).unwrap_or(u16::MAX));
+        }
+        (parts, order)
+    }
+
+    /// The one core that owns all keys of a request, if there is one.
+    pub(super) fn only_owner(&self, row: &Row, args: Args<'_>) -> Option<usize> {
+        if self.cores == 1 {
+            return Some(0);
+        }
+        let mut owner = None;
+        for key in keys::keys_of(&row.spec, args).ok()? {
+            let core = self.owner(args.get(key.at)?);
+            match owner {
+                None => owner = Some(core),
+                Some(other) if other != core => return None,
+                Some(_) => {}
+            }
+        }
+        Some(owner.unwrap_or(self.id))
+    }
+
+    /// Requests from another core: executed in windows like a client's, answered in one message.
+    pub(super) fn requests(&mut self, from: usize, frames: Vec<u8>) {
+        let mut replies = std::mem::take(&mut self.roads.replies[from]);
+        let (mut rest, mut words) = (frames.as_slice(), Vec::new());
+        let mut window: Vec<(RequestHead, usize, usize)> = Vec::new();
+        while !rest.is_empty() {
+            window.clear();
+            words.clear();
+            while window.len() < crate::base::limits::WINDOW_REQUESTS {
+                let first = words.len();
+                let Some(head) = message::pop_request(&mut rest, &mut words) else { break };
+                if head.hash != 0 {
+                    self.keyspace.prefetch_bucket(usize::from(head.db), head.hash);
+                }
+                window.push((head, first, words.len()));
+            }
+            for (head, ..) in window.iter().filter(|(head, ..)| head.hash != 0) {
+                self.keyspace.prefetch_record(usize::from(head.db), head.hash);
+            }
+            for (head, first, end) in &window {
+                let args = Args::new(&words[*first..*end]);
+                message::push_reply(
+                    &mut replies,
+                    head.conn,
+                    head.generation,
+                    head.slot,
+                    head.part,
+                    |out| self.execute_for(head, args, out),
+                );
+            }
+        }
+        self.roads.replies[from] = replies;
+        self.roads.recycle(frames);
+    }
+
+    fn execute_for(&mut self, head: &RequestHead, args: Args<'_>, out: &mut Vec<u8>) {
+        let table = std::sync::Arc::clone(&self.shared.table);
+        match table.row(head.command).run {
+            Run::Shard(run) => {
+                let db = usize::from(head.db);
+                self.execute(head.command, run, args, db, head.proto, head.origin, out);
+            }
+            // Sent only by `ask_all`, which names rows of `part.rs`.
+            Run::Node(_) => self.execute_part(head, args, out),
+        }
+    }
+
+    /// Replies of another core to requests of this one's clients.
+    pub(super) fn replies(&mut self, from: usize, frames: Vec<u8>, out: &mut Outbox) {
+        self.roads.under_way[from] = self.roads.under_way[from].saturating_sub(1);
+        let mut rest = frames.as_slice();
+        while let Some(reply) = message::pop_reply(&mut rest) {
+            let (conn, generation) = (reply.conn, reply.generation);
+            self.arrived(conn, generation, reply.slot, reply.part, reply.bytes, out);
+        }
+        self.roads.recycle(frames);
+        for conn in std::mem::take(&mut self.roads.stalled) {
+            self.wake(conn, Stall::Flight);
+        }
+    }
+
+    /// One reply has come back: into its slot, and out what is in turn.
+    pub(super) fn arrived(
+        &mut self,
+        conn: Conn,
+        generation: u32,
+        slot: u32,
+        part: u32,
+        reply: &[u8],
+        out: &mut Outbox,
+    ) {
+        if conn == crate::node::apply::LINK {
+            return self.applied(reply, out);
+        }
+        let Some(session) = self.sessions.same(conn, generation) else { return };
+        let proto = session.proto;
+        let Some(flight) = session.flight.as_mut() else { return };
+        if let Some(gathering) = flight.arrive(slot, part as usize, reply) {
+            let mut combined = Vec::new();
+            self.combine(&gathering, proto, &mut combined);
+            self.answer(conn, generation, slot, &combined, out);
+            return;
+        }
+        self.land(conn, out);
+    }
+
+    /// Answers a slot that waits, and sends what is in turn.
+    pub(super) fn answer(
+        &mut self,
+        conn: Conn,
+        generation: u32,
+        slot: u32,
+        reply: &[u8],
+        out: &mut Outbox,
+    ) {
+        let Some(session) = self.sessions.same(conn, generation) else { return };
+        let Some(flight) = session.flight.as_mut() else { return };
+        flight.answer(slot, reply);
+        self.land(conn, out);
+    }
+
+    /// Sends the replies that are in turn; with the last one the flight is over.
+    fn land(&mut self, conn: Conn, out: &mut Outbox) {
+        let Some(session) = self.sessions.get_mut(conn) else { return };
+        let Some(flight) = session.flight.as_mut() else { return };
+        flight.emit(out.to(conn));
+        if flight.is_over() {
+            session.next_slot = flight.next_number();
+            if let Some(flight) = session.flight.take()
+                && self.roads.flights.len() < SPARE_BUFFERS_MAX
+            {
+                self.roads.flights.push(flight);
+            }
+        }
+        // Others under way may admit the next request, or none are left.
+        self.wake(conn, Stall::Flight);
+    }
+
+    /// Sends this turn's requests and replies, or holds the replies until the stream is ahead.
+    pub(super) fn send_frames(&mut self, out: &mut Outbox) {
+        for core in 0..self.cores {
+            let roads = &mut self.roads;
+            if !roads.requests[core].is_empty() && roads.under_way[core] < ROAD_BATCHES_MAX {
+                let empty = roads.spare.pop().unwrap_or_default();
+                let frames = std::mem::replace(&mut roads.requests[core], empty);
+                roads.under_way[core] += 1;
+                out.mail[core].push(Message::Requests(frames));
+            }
+        }
+        let mut mail = Vec::new();
+        for core in 0..self.cores {
+            if !self.roads.replies[core].is_empty() {
+                let empty = self.roads.spare.pop().unwrap_or_default();
+                mail.push((core, std::mem::replace(&mut self.roads.replies[core], empty)));
+            }
+        }
+        if self.log.is_active() && (self.roads.wrote > self.roads.streamed) {
+            self.hold(mail, out);
+        } else if self.roads.held.is_empty() {
+            for (core, frames) in mail {
+                out.mail[core].push(Message::Replies(frames));
+            }
+        } else {
+            self.hold(mail, out);
+        }
+        self.release(out);
+    }
+
+    /// Keeps everything that this turn answered.
+    fn hold(&mut self, mail: Vec<(usize, Vec<u8>)>, out: &mut Outbox) {
+        let segments: Vec<(Segment, u32)> = out
+            .segments()
+            .iter()
+            .map(|it| (*it, self.sessions.get(it.conn).map_or(0, |session| session.generation)))
+            .collect();
+        if segments.is_empty() && mail.is_empty() {
+            return;
+        }
+        let bytes = std::mem::take(&mut out.bytes);
+        out.clear_segments();
+        let ticket = self.roads.wrote;
+        self.roads.held.push_back(HeldTurn { ticket, bytes, segments, mail });
+    }
+
+    /// Sends what waited for tickets that are with the replicas by now.
+    fn release(&mut self, out: &mut Outbox) {
+        let active = self.log.is_active();
+        let streamed = self.roads.streamed;
+        while let Some(turn) = self.roads.held.pop_front_if(|it| !active || it.ticket <= streamed) {
+            for (segment, generation) in turn.segments {
+                if self.sessions.same(segment.conn, generation).is_some() {
+                    out.to(segment.conn).extend_from_slice(&turn.bytes[segment.start..segment.end]);
+                }
+            }
+            for (core, frames) in turn.mail {
+                out.mail[core].push(Message::Replies(frames));
+            }
+        }
+    }
+
+    /// Everything up to `ticket` is with the replicas.
+    pub(super) fn streamed(&mut self, ticket: u64) {
+        self.roads.streamed = self.roads.streamed.max(ticket);
+    }
+}
+
+fn new_flight(spare: &mut Vec<Box<Flight>>, base: u32) -> Box<Flight> {
+    match spare.pop() {
+        Some(mut flight) => {
+            flight.reset(base);
+            flight
+        }
+        None => Box::new(Flight::new(base)),
+    }
+}

@@ -1,0 +1,286 @@
+//! One client connection as its core sees it, and the slab that holds them all.
+//!
+//! An idle session owns no buffer: a split request, replies that wait for other cores, a name and
+//! the like hang off it only while they exist. `const` asserts below hold the row to two cache lines.
+//!
+//! A session that cannot go on (its next request must wait for another core, the clients are
+//! paused, ...) is *stalled*: its bytes wait in `input` until `Core` resumes it.
+
+use crate::base::time::Now;
+use crate::node::flight::Flight;
+use crate::node::outbox::Conn;
+use crate::resp::reply::Proto;
+use crate::resp::partial::Partial;
+use std::net::SocketAddr;
+
+/// Who connected to whom.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Ends {
+    /// A Unix socket, or the simulator.
+    #[default]
+    Local,
+    Tcp(Box<(SocketAddr, SocketAddr)>),
+}
+
+impl Ends {
+    /// The ends of a TCP connection: the peer's and ours.
+    #[must_use]
+    pub fn tcp(peer: SocketAddr, local: SocketAddr) -> Self {
+        Self::Tcp(Box::new((peer, local)))
+    }
+
+    /// A peer on this host: all of 127/8, `::1`, or a Unix socket.
+    #[must_use]
+    pub fn is_loopback(&self) -> bool {
+        match self {
+            Self::Local => true,
+            Self::Tcp(ends) => ends.0.ip().to_canonical().is_loopback(),
+        }
+    }
+
+    /// The peer's host as text; empty where it has none.
+    #[must_use]
+    pub fn peer_host(&self) -> String {
+        match self {
+            Self::Local => String::new(),
+            Self::Tcp(ends) => ends.0.ip().to_canonical().to_string(),
+        }
+    }
+}
+
+/// Why a session does not go on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Stall {
+    #[default]
+    Running,
+    /// Its next request waits for replies of other cores.
+    Flight,
+    /// It wrote enough for this turn.
+    NextTurn,
+    /// All cores stand still for a section.
+    Frozen,
+    /// `CLIENT PAUSE`.
+    Paused,
+    /// It is about to move to another core.
+    Moving,
+}
+
+/// What the replies of a session do (`CLIENT REPLY`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ReplyMode {
+    #[default]
+    On,
+    Off,
+    /// The next command is not answered.
+    SkipNext,
+    /// This command is not answered.
+    Skip,
+}
+
+/// What kind of connection it is, as `CLIENT LIST TYPE` and `CLIENT KILL TYPE` say it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Kind {
+    #[default]
+    Normal,
+    Replica,
+    /// Our link to our master.
+    Master,
+}
+
+/// See the file's header.
+#[derive(Debug, Default)]
+pub struct Session {
+    pub id: u64,
+    pub input: Option<Box<Waiting>>,
+    pub flight: Option<Box<Flight>>,
+    pub rare: Option<Box<Rare>>,
+    pub ends: Ends,
+    pub generation: u32,
+    pub next_slot: u32,
+    /// Seconds since the epoch.
+    pub created: u32,
+    /// Seconds since the epoch of the last request.
+    pub active: u32,
+    /// The window that last staged a request of it.
+    pub staged_in: u32,
+    pub db: u16,
+    pub last_command: u16,
+    pub proto: Proto,
+    pub stall: Stall,
+    pub reply_mode: ReplyMode,
+    pub kind: Kind,
+    pub authenticated: bool,
+    pub closing: bool,
+    pub open: bool,
+    pub no_evict: bool,
+    pub no_touch: bool,
+}
+
+const _: () = assert!(size_of::<Session>() <= 128);
+
+/// Bytes of a session that wait: a request that is not complete, or requests that may not run yet.
+#[derive(Debug)]
+pub enum Waiting {
+    Split(Partial),
+    Stalled(Vec<u8>),
+}
+
+impl Waiting {
+    /// Bytes held.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        match self {
+            Self::Split(partial) => partial.memory(),
+            Self::Stalled(bytes) => bytes.len(),
+        }
+    }
+}
+
+/// What few sessions have.
+#[derive(Debug, Default)]
+pub struct Rare {
+    pub name: Vec<u8>,
+    pub lib_name: Vec<u8>,
+    pub lib_ver: Vec<u8>,
+    /// A WAIT is under way, which CLIENT UNBLOCK may end.
+    pub blocked: bool,
+    /// Output that the peer has not taken, as last reported, and since when it is over the soft limit.
+    pub backlog_bytes: usize,
+    pub over_soft_since: Option<u32>,
+}
+
+impl Session {
+    /// A session that has just connected.
+    #[must_use]
+    pub fn new(id: u64, ends: Ends, authenticated: bool, now: Now) -> Self {
+        let seconds = seconds(now);
+        Self {
+            id,
+            ends,
+            authenticated,
+            created: seconds,
+            active: seconds,
+            open: true,
+            ..Self::default()
+        }
+    }
+
+    /// The rare part, made where there is none.
+    pub fn rare_mut(&mut self) -> &mut Rare {
+        self.rare.get_or_insert_default()
+    }
+
+    #[must_use]
+    pub fn name(&self) -> &[u8] {
+        self.rare.as_ref().map_or(&[], |rare| &rare.name)
+    }
+
+    /// May its next request run?
+    #[must_use]
+    pub fn is_running(&self) -> bool {
+        self.stall == Stall::Running && !self.closing
+    }
+
+    /// Does the command being executed now get an answer?
+    #[must_use]
+    pub fn is_muted(&self) -> bool {
+        matches!(self.reply_mode, ReplyMode::Off | ReplyMode::Skip)
+    }
+
+    /// Keeps `bytes` for later, after what waits already.
+    pub fn keep(&mut self, bytes: &[u8]) {
+        match self.input.as_deref_mut() {
+            Some(Waiting::Stalled(waiting)) => waiting.extend_from_slice(bytes),
+            // A split request is only ever kept while its session runs.
+            Some(Waiting::Split(_)) | None => self.input = Some(Box::new(Waiting::Stalled(bytes.to_vec()))),
+        }
+    }
+
+    /// Stops here; `rest` is everything from the first request that did not run.
+    pub fn stall(&mut self, why: Stall, rest: &[u8]) {
+        self.stall = why;
+        self.input = Some(Box::new(Waiting::Stalled(rest.to_vec())));
+    }
+
+    /// Bytes of input that wait.
+    #[must_use]
+    pub fn input_bytes(&self) -> usize {
+        self.input.as_ref().map_or(0, |input| input.bytes())
+    }
+}
+
+/// Whole seconds since the epoch, in 32 bits (until 2106).
+#[must_use]
+pub fn seconds(now: Now) -> u32 {
+    u32::try_from(now.wall.ms() / 1_000).unwrap_or(u32::MAX)
+}
+
+/// All sessions of a core by connection number.
+#[derive(Debug, Default)]
+pub struct Sessions {
+    rows: Vec<Session>,
+    open: usize,
+}
+
+impl Sessions {
+    /// Puts a session in the row of `conn`.
+    pub fn open(&mut self, conn: Conn, mut session: Session) {
+        let index = conn.0 as usize;
+        if self.rows.len() <= index {
+            self.rows.resize_with(index + 1, Session::default);
+        }
+        let row = &mut self.rows[index];
+        debug_assert!(!row.open);
+        session.generation = row.generation.wrapping_add(1);
+        session.open = true;
+        *row = session;
+        self.open += 1;
+    }
+
+    /// Frees the row and returns what was in it.
+    pub fn close(&mut self, conn: Conn) -> Option<Session> {
+        let row = self.rows.get_mut(conn.0 as usize).filter(|row| row.open)?;
+        let empty = Session { generation: row.generation, ..Session::default() };
+        self.open -= 1;
+        Some(std::mem::replace(row, empty))
+    }
+
+    /// The open session of `conn`.
+    #[inline]
+    pub fn get_mut(&mut self, conn: Conn) -> Option<&mut Session> {
+        self.rows.get_mut(conn.0 as usize).filter(|row| row.open)
+    }
+
+    #[inline]
+    #[must_use]
+    pub fn get(&self, conn: Conn) -> Option<&Session> {
+        self.rows.get(conn.0 as usize).filter(|row| row.open)
+    }
+
+    /// The open session of `conn`, if it is still the one of that generation.
+    pub fn same(&mut self, conn: Conn, generation: u32) -> Option<&mut Session> {
+        self.get_mut(conn).filter(|row| row.generation == generation)
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = (Conn, &Session)> {
+        self.rows.iter().enumerate().filter(|(_, row)| row.open).map(|(index, row)| {
+            (Conn(u32::try_from(index).unwrap_or(u32::MAX)), row)
+        })
+    }
+
+    /// Rows, open or not: what a sliced walk over all sessions runs through.
+    #[must_use]
+    pub fn rows(&self) -> usize {
+        self.rows.len()
+    }
+
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.open
+    }
+
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.open == 0
+    }
+}

@@ -1,0 +1,153 @@
+//! What a core counts, and how the counts of all cores become one.
+//!
+//! Counting costs an addition on the hot path; time is charged a turn at a time by the runtime,
+//! evenly over the commands that ran in it, because nothing here reads a clock.
+
+use crate::base::map::HashMap;
+use crate::base::time::{Mono, Now};
+use crate::node::session;
+use crate::resp::error::ErrorKind;
+
+/// One command's counts, as `INFO commandstats` shows them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CommandStats {
+    pub calls: u64,
+    pub nanoseconds: u64,
+    pub rejected: u64,
+    pub failed: u64,
+}
+
+/// See the file's header.
+#[derive(Clone, Debug, Default)]
+pub struct Stats {
+    /// Seconds since the epoch, read once a turn.
+    pub seconds: u32,
+    pub commands: Vec<CommandStats>,
+    pub errors: HashMap<String, u64>,
+    pub processed: u64,
+    pub connections: u64,
+    pub rejected_connections: u64,
+    pub evicted_clients: u64,
+    pub input_bytes: u64,
+    pub output_bytes: u64,
+    pub expired: u64,
+    pub error_replies: u64,
+    /// Commands of this turn, to be charged.
+    turn: Vec<u16>,
+    rates: [Rate; 3],
+}
+
+/// The rate of a counter over the last 16 tenths of a second, as Redis samples it.
+#[derive(Clone, Copy, Debug, Default)]
+struct Rate {
+    last: u64,
+    samples: [u64; 16],
+    at: usize,
+}
+
+impl Stats {
+    #[must_use]
+    pub fn new(commands: usize) -> Self {
+        Self { commands: vec![CommandStats::default(); commands], ..Self::default() }
+    }
+
+    /// The time of the turn that begins.
+    pub fn begin(&mut self, now: Now) {
+        self.seconds = session::seconds(now);
+    }
+
+    #[inline]
+    pub fn called(&mut self, number: u16, failed: bool) {
+        let stats = &mut self.commands[usize::from(number)];
+        stats.calls += 1;
+        stats.failed += u64::from(failed);
+        self.processed += 1;
+        self.turn.push(number);
+    }
+
+    pub fn rejected(&mut self, number: Option<u16>) {
+        if let Some(number) = number {
+            self.commands[usize::from(number)].rejected += 1;
+        }
+    }
+
+    /// An error reply was sent.
+    pub fn failed(&mut self, error: &ErrorKind) {
+        self.error_replies += 1;
+        let code = error.code();
+        match self.errors.get_mut(code) {
+            Some(count) => *count += 1,
+            None if self.errors.len() < crate::base::limits::ERROR_CODES_MAX => {
+                self.errors.insert(code.to_string(), 1);
+            }
+            None => {}
+        }
+    }
+
+    #[inline]
+    pub fn received(&mut self, bytes: usize) {
+        self.input_bytes += bytes as u64;
+    }
+
+    /// Charges the turn's time to its commands.
+    pub fn charge(&mut self, nanoseconds: u64) {
+        let share = nanoseconds / (self.turn.len() as u64).max(1);
+        for number in self.turn.drain(..) {
+            self.commands[usize::from(number)].nanoseconds += share;
+        }
+    }
+
+    /// Ten times a second.
+    pub fn tick(&mut self, _now: Now) {
+        let counters = [self.processed, self.input_bytes, self.output_bytes];
+        for (rate, counter) in self.rates.iter_mut().zip(counters) {
+            rate.samples[rate.at] = counter.saturating_sub(rate.last) * 10;
+            rate.last = counter;
+            rate.at = (rate.at + 1) % rate.samples.len();
+        }
+    }
+
+    /// Per second, lately: commands, bytes in, bytes out.
+    #[must_use]
+    pub fn rates(&self) -> [u64; 3] {
+        self.rates.map(|rate| rate.samples.iter().sum::<u64>() / rate.samples.len() as u64)
+    }
+
+    /// `CONFIG RESETSTAT`.
+    pub fn reset(&mut self) {
+        let (seconds, commands) = (self.seconds, self.commands.len());
+        *self = Self { seconds, ..Self::new(commands) };
+    }
+
+    /// Adds what another core counted.
+    pub fn add(&mut self, other: &Self) {
+        for (sum, it) in self.commands.iter_mut().zip(&other.commands) {
+            sum.calls += it.calls;
+            sum.nanoseconds += it.nanoseconds;
+            sum.rejected += it.rejected;
+            sum.failed += it.failed;
+        }
+        for (code, count) in &other.errors {
+            *self.errors.entry(code.clone()).or_default() += count;
+        }
+        self.processed += other.processed;
+        self.connections += other.connections;
+        self.rejected_connections += other.rejected_connections;
+        self.evicted_clients += other.evicted_clients;
+        self.input_bytes += other.input_bytes;
+        self.output_bytes += other.output_bytes;
+        self.expired += other.expired;
+        self.error_replies += other.error_replies;
+        for (sum, rate) in self.rates.iter_mut().zip(&other.rates) {
+            for (sum, sample) in sum.samples.iter_mut().zip(rate.samples) {
+                *sum += sample;
+            }
+        }
+    }
+
+    /// Whole seconds from `start` to `now`.
+    #[must_use]
+    pub fn uptime(start: Mono, now: Now) -> u64 {
+        now.mono.ms_since(start) / 1_000
+    }
+}

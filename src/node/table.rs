@@ -1,0 +1,170 @@
+//! Every command of this node in one table: rows by number, numbers by name.
+//!
+//! A row's number names the command on the roads between cores, in statistics and in sessions. The
+//! table is built once and shared by all cores.
+
+use crate::command::args::Args;
+use crate::command::lookup::Lookup;
+use crate::command::spec::{Command, Spec};
+use crate::engine::shard::ShardFn;
+use crate::node::cx::{NodeFn, PartFn};
+use crate::resp::error::ErrorKind;
+
+/// What runs a command.
+#[derive(Clone, Copy, Debug)]
+pub enum Run {
+    /// On the core that owns its keys.
+    Shard(ShardFn),
+    /// On the core that has the connection.
+    Node(NodeFn),
+    /// A core's part of a node command that asks all cores; not a command of clients.
+    Part(PartFn),
+}
+
+/// A command, or a sub-command of one.
+#[derive(Clone, Debug)]
+pub struct Row {
+    pub spec: &'static Spec,
+    pub run: Run,
+    /// `config|get` for a sub-command; lower case, as statistics show it.
+    pub full_name: String,
+    /// The container's name where this is a sub-command.
+    pub container: Option<&'static str>,
+    /// Numbers of the sub-commands by name.
+    subcommands: Option<Lookup<u16>>,
+}
+
+/// See the file's header.
+#[derive(Clone, Debug)]
+pub struct Table {
+    rows: Vec<Row>,
+    names: Lookup<u16>,
+    parts: Lookup<u16>,
+}
+
+impl Table {
+    /// The table of these families.
+    #[must_use]
+    pub fn new(
+        shard: &[&'static [Command<ShardFn>]],
+        node: &[&'static [Command<NodeFn>]],
+        parts: &'static [(&'static str, &'static Spec, PartFn)],
+    ) -> Self {
+        let mut rows = Vec::new();
+        let mut names = Vec::new();
+        for command in shard.iter().copied().flatten() {
+            add(command, Run::Shard, &mut rows, &mut names);
+        }
+        for command in node.iter().copied().flatten() {
+            add(command, Run::Node, &mut rows, &mut names);
+        }
+        let mut part_names = Vec::new();
+        for (name, spec, run) in parts {
+            part_names.push((*name, number(rows.len())));
+            let full_name = name.to_string();
+            let run = Run::Part(*run);
+            rows.push(Row { spec, run, full_name, container: None, subcommands: None });
+        }
+        Self { rows, names: Lookup::new(names), parts: Lookup::new(part_names) }
+    }
+
+    /// How many rows, sub-commands and parts included.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    #[inline]
+    #[must_use]
+    pub fn row(&self, number: u16) -> &Row {
+        &self.rows[usize::from(number)]
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = (u16, &Row)> {
+        self.rows.iter().enumerate().map(|(index, row)| (number(index), row))
+    }
+
+    /// The command that a request names: of a container its sub-command.
+    #[inline]
+    #[must_use]
+    pub fn find(&self, args: Args<'_>) -> Option<u16> {
+        let number = self.names.get(args.name())?;
+        match &self.row(number).subcommands {
+            None => Some(number),
+            Some(names) => match args.get(1) {
+                Some(name) => names.get(name),
+                None => Some(number),
+            },
+        }
+    }
+
+    /// The row of a part by its name.
+    ///
+    /// # Panics
+    /// Where no part has that name: a slip in the code.
+    #[must_use]
+    pub fn part(&self, name: &str) -> u16 {
+        self.parts.get(name.as_bytes()).unwrap_or_else(|| panic!("no part {name}"))
+    }
+
+    /// Why a request names no command.
+    #[must_use]
+    pub fn unknown(&self, args: Args<'_>) -> ErrorKind {
+        match self.names.get(args.name()) {
+            Some(number) => {
+                let name = args.get(1).unwrap_or_default();
+                ErrorKind::unknown_subcommand(self.row(number).spec.name, name)
+            }
+            None => ErrorKind::unknown_command(args.words()),
+        }
+    }
+
+    #[must_use]
+    pub fn wrong_arity(&self, number: u16) -> ErrorKind {
+        let row = self.row(number);
+        match row.container {
+            None => ErrorKind::WrongArity { command: row.spec.name },
+            Some(command) => {
+                ErrorKind::WrongSubcommandArity { command, subcommand: row.spec.name }
+            }
+        }
+    }
+}
+
+fn add<F: Copy>(
+    command: &'static Command<F>,
+    run: fn(F) -> Run,
+    rows: &mut Vec<Row>,
+    names: &mut Vec<(&'static str, u16)>,
+) {
+    let name = command.spec.name;
+    let subcommands = command.subcommands.iter().map(|sub| {
+        let row = Row {
+            spec: &sub.spec,
+            run: run(sub.run),
+            full_name: format!("{}|{}", name.to_lowercase(), sub.spec.name.to_lowercase()),
+            container: Some(name),
+            subcommands: None,
+        };
+        rows.push(row);
+        (sub.spec.name, number(rows.len() - 1))
+    });
+    let subcommands: Vec<_> = subcommands.collect();
+    names.push((name, number(rows.len())));
+    rows.push(Row {
+        spec: &command.spec,
+        run: run(command.run),
+        full_name: name.to_lowercase(),
+        container: None,
+        subcommands: (!subcommands.is_empty()).then(|| Lookup::new(subcommands)),
+    });
+}
+
+fn number(index: usize) -> u16 {
+    u16::try_from(index).unwrap_or(u16::MAX)
+}

@@ -1,0 +1,114 @@
+//! What every core knows of the node: settings, role, and reasons to refuse commands.
+//!
+//! Core 0 decides it and sends all others a copy when it changes; on a road it arrives in order
+//! with everything else that core 0 sends, so that a core is never ahead of itself.
+
+use crate::command::spec::{Flags, Spec};
+use crate::node::settings::Settings;
+use crate::resp::error::ErrorKind;
+use crate::resp::request::RequestLimits;
+use std::sync::Arc;
+
+/// What this node is in replication.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Role {
+    #[default]
+    Master,
+    Replica {
+        /// The link is up and the master's data set is here.
+        linked: bool,
+    },
+}
+
+/// See the file's header.
+#[derive(Clone, Debug)]
+pub struct View {
+    pub settings: Arc<Settings>,
+    pub role: Role,
+    /// The data set is being loaded, from a file or from a master.
+    pub loading: bool,
+    /// The last save failed, and writes are refused until one succeeds.
+    pub save_failed: bool,
+    /// Fewer good replicas than `min-replicas-to-write`.
+    pub few_replicas: bool,
+    /// Somebody wants the stream: writes are logged.
+    pub streaming: bool,
+    plain: bool,
+}
+
+impl View {
+    #[must_use]
+    pub fn new(settings: Arc<Settings>) -> Self {
+        let mut view = Self {
+            settings,
+            role: Role::Master,
+            loading: false,
+            save_failed: false,
+            few_replicas: false,
+            streaming: false,
+            plain: false,
+        };
+        view.settle();
+        view
+    }
+
+    /// Works out anew whether any command can be refused; after every change.
+    pub fn settle(&mut self) {
+        self.plain = self.role == Role::Master
+            && !self.loading
+            && !self.save_failed
+            && !self.few_replicas
+            && self.settings.maxmemory == 0;
+    }
+
+    /// No reason to refuse anything: the usual case, one branch on the hot path.
+    #[inline]
+    #[must_use]
+    pub fn is_plain(&self) -> bool {
+        self.plain
+    }
+
+    #[must_use]
+    pub fn is_replica(&self) -> bool {
+        matches!(self.role, Role::Replica { .. })
+    }
+
+    /// Reasons to refuse a client's command, in Redis' order. `used_bytes` is what the keys take.
+    ///
+    /// # Errors
+    /// The first reason that applies.
+    pub fn gate(&self, spec: &Spec, used_bytes: usize) -> Result<(), ErrorKind> {
+        let flags = spec.flags;
+        let writes = spec.is_write();
+        let limit = usize::try_from(self.settings.maxmemory).unwrap_or(usize::MAX);
+        if limit > 0 && flags.has(Flags::DENYOOM) && used_bytes > limit && !self.is_replica() {
+            return Err(ErrorKind::Oom);
+        }
+        if self.save_failed && writes && !self.is_replica() {
+            return Err(ErrorKind::MisconfRdb);
+        }
+        if self.few_replicas && writes && !self.is_replica() {
+            return Err(ErrorKind::NoReplicas);
+        }
+        if let Role::Replica { linked } = self.role {
+            if writes && self.settings.replica_read_only {
+                return Err(ErrorKind::ReadOnly);
+            }
+            let stale = !linked && !self.settings.replica_serve_stale_data;
+            if stale && !flags.has(Flags::STALE) {
+                return Err(ErrorKind::MasterDown);
+            }
+        }
+        if self.loading && !flags.has(Flags::LOADING) {
+            return Err(ErrorKind::Loading);
+        }
+        Ok(())
+    }
+
+    /// What a request may be like.
+    #[must_use]
+    pub fn request_limits(&self, authenticated: bool) -> RequestLimits {
+        let bulk = usize::try_from(self.settings.proto_max_bulk_len).unwrap_or(usize::MAX);
+        RequestLimits::new(bulk, authenticated)
+    }
+}

@@ -1,0 +1,226 @@
+//! One attached replica: what it said of itself, how far it is, what INFO and ROLE show.
+//!
+//! Invariant: whoever has a cursor pins the ring from there on, also while its link is being
+//! closed, because a send in flight may still point at those bytes.
+//!
+//! Not here: what moves a replica from one state to the next (`master.rs`).
+
+use crate::base::time::Mono;
+use crate::replication::psync::parse_i64;
+
+/// The caller's name for a connection.
+pub type LinkId = u64;
+
+/// Bytes of an announced address (Redis: 255).
+const IP_BYTES_MAX: usize = 255;
+
+/// How far an attached replica is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    /// REPLCONF came, PSYNC did not yet.
+    Handshake,
+    /// Waits for the next snapshot to start.
+    WaitSnapshot,
+    /// Its snapshot is being spooled: the length that it must be told first is not known.
+    WaitSize { cut: u64 },
+    /// The snapshot's bytes are on their way.
+    Receiving { cut: u64, eof: bool },
+    /// All bytes and the EOF mark left. The stream waits for the replica's first ACK: a stock
+    /// replica finds the mark only at the end of what it has read.
+    AwaitAck { cut: u64 },
+    /// It reads the ring at `cursor`; one send at a time.
+    Online { cursor: u64, in_flight: bool },
+    /// We want it gone and wait for `Closed`.
+    Closing { cursor: Option<u64> },
+}
+
+/// One attached replica.
+#[derive(Debug, Clone)]
+pub struct Attached {
+    pub link: LinkId,
+    pub state: State,
+    /// The address it announces, else its peer address.
+    pub ip: Vec<u8>,
+    pub port: u16,
+    pub capa_eof: bool,
+    pub capa_psync2: bool,
+    pub rdb_only: bool,
+    /// It came by SYNC: no `+FULLRESYNC` line for it, and no acks from it.
+    pub sync_only: bool,
+    pub ack: u64,
+    /// When it last acknowledged, or was heard of, or took bytes of its snapshot.
+    pub heard: Mono,
+    pub waits_since: Mono,
+    pub over_soft_since: Option<Mono>,
+}
+
+/// A row of INFO's `slaveN` and of ROLE.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Row<'a> {
+    pub ip: &'a [u8],
+    pub port: u16,
+    pub state: &'static str,
+    pub offset: u64,
+    pub lag_s: u64,
+}
+
+/// What REPLCONF of a replica leads to.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Said {
+    Reply(&'static [u8]),
+    Unrecognized,
+    Ack(u64),
+    Nothing,
+}
+
+impl Attached {
+    #[must_use]
+    pub fn new(link: LinkId, now: Mono) -> Self {
+        Self {
+            link,
+            state: State::Handshake,
+            ip: Vec::new(),
+            port: 0,
+            capa_eof: false,
+            capa_psync2: false,
+            rdb_only: false,
+            sync_only: false,
+            ack: 0,
+            heard: now,
+            waits_since: now,
+            over_soft_since: None,
+        }
+    }
+
+    /// The oldest byte that it still needs.
+    #[must_use]
+    pub fn cursor(&self) -> Option<u64> {
+        match self.state {
+            State::Handshake | State::WaitSnapshot => None,
+            State::WaitSize { cut } | State::Receiving { cut, .. } | State::AwaitAck { cut } => {
+                Some(cut)
+            }
+            State::Online { cursor, .. } => Some(cursor),
+            State::Closing { cursor } => cursor,
+        }
+    }
+
+    /// Its row in INFO, once it asked for data.
+    #[must_use]
+    pub fn row(&self, now: Mono) -> Option<Row<'_>> {
+        let (state, lag_s) = match self.state {
+            State::Handshake | State::Closing { .. } => return None,
+            State::WaitSnapshot | State::WaitSize { .. } => ("wait_bgsave", 0),
+            State::Receiving { .. } | State::AwaitAck { .. } => ("send_bulk", 0),
+            State::Online { .. } => ("online", now.ms_since(self.heard) / 1_000),
+        };
+        Some(Row { ip: &self.ip, port: self.port, state, offset: self.ack, lag_s })
+    }
+
+    /// `REPLCONF option value ...`, the command's name left out.
+    pub fn replconf(&mut self, options: &[&[u8]]) -> Said {
+        if options.is_empty() || !options.len().is_multiple_of(2) {
+            return Said::Reply(b"-ERR syntax error\r\n");
+        }
+        for pair in options.chunks_exact(2) {
+            let (option, value) = (pair[0], pair[1]);
+            let refused = match () {
+                () if option.eq_ignore_ascii_case(b"listening-port") => self.set_port(value),
+                () if option.eq_ignore_ascii_case(b"ip-address") => self.set_ip(value),
+                () if option.eq_ignore_ascii_case(b"capa") => self.add_capability(value),
+                () if option.eq_ignore_ascii_case(b"rdb-only") => self.set_rdb_only(value),
+                () if option.eq_ignore_ascii_case(b"ack") => {
+                    let ack = parse_i64(value).and_then(|ack| u64::try_from(ack).ok());
+                    return ack.map_or(Said::Nothing, Said::Ack);
+                }
+                () if option.eq_ignore_ascii_case(b"getack") => return Said::Nothing,
+                () => return Said::Unrecognized,
+            };
+            if let Err(refusal) = refused {
+                return Said::Reply(refusal);
+            }
+        }
+        Said::Reply(b"+OK\r\n")
+    }
+
+    fn set_port(&mut self, value: &[u8]) -> Result<(), &'static [u8]> {
+        self.port = number(value).and_then(|port| u16::try_from(port).map_err(|_| NOT_A_PORT))?;
+        Ok(())
+    }
+
+    fn set_ip(&mut self, value: &[u8]) -> Result<(), &'static [u8]> {
+        // What is shown in INFO must not break its lines.
+        if value.len() > IP_BYTES_MAX || value.iter().any(|byte| !byte.is_ascii_graphic()) {
+            return Err(b"-ERR REPLCONF ip-address provided by replica instance is not usable\r\n");
+        }
+        self.ip = value.to_vec();
+        Ok(())
+    }
+
+    fn add_capability(&mut self, value: &[u8]) -> Result<(), &'static [u8]> {
+        self.capa_eof |= value.eq_ignore_ascii_case(b"eof");
+        self.capa_psync2 |= value.eq_ignore_ascii_case(b"psync2");
+        Ok(()) // Others are for newer masters.
+    }
+
+    fn set_rdb_only(&mut self, value: &[u8]) -> Result<(), &'static [u8]> {
+        self.rdb_only = match number(value)? {
+            0 => false,
+            1 => true,
+            _ => return Err(NOT_A_FLAG),
+        };
+        Ok(())
+    }
+}
+
+const NOT_A_NUMBER: &[u8] = b"-ERR value is not an integer or out of range\r\n";
+const NOT_A_FLAG: &[u8] = b"-ERR value is out of range, value must between 0 and 1\r\n";
+const NOT_A_PORT: &[u8] = b"-ERR value is out of range, value must between 0 and 65535\r\n";
+
+fn number(value: &[u8]) -> Result<i64, &'static [u8]> {
+    parse_i64(value).ok_or(NOT_A_NUMBER)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn replconf_answers_as_a_stock_master() {
+        let golden = include_str!("../../tests/golden/psync/master_full_eof.txt");
+        let mut replica = Attached::new(1, Mono(0));
+        let (mut lines, mut checked) = (golden.lines(), 0);
+        while let Some(line) = lines.next() {
+            let Some(options) = line.strip_prefix("> REPLCONF ") else { continue };
+            let options: Vec<&[u8]> = options.split(' ').map(str::as_bytes).collect();
+            let expected =
+                lines.next().unwrap().strip_prefix("< ").unwrap().replace("\\r\\n", "\r\n");
+            match replica.replconf(&options) {
+                Said::Reply(reply) => assert_eq!(reply, expected.as_bytes(), "{line}"),
+                Said::Unrecognized => assert!(expected.starts_with("-ERR Unrecognized"), "{line}"),
+                Said::Ack(offset) => assert_eq!(offset, 0),
+                Said::Nothing => panic!("{line}"),
+            }
+            checked += 1;
+        }
+        assert_eq!(checked, 8);
+        assert_eq!((&replica.ip[..], replica.port), (&b"10.0.0.9"[..], 6380));
+        assert!(replica.capa_eof && replica.capa_psync2 && !replica.rdb_only);
+    }
+
+    #[test]
+    fn hostile_options_change_nothing() {
+        let mut replica = Attached::new(1, Mono(0));
+        for options in [
+            &[&b"listening-port"[..], b"65536"][..],
+            &[b"ip-address", b"1.2.3.4\r\nrole:master"],
+            &[b"ip-address", &[b'1'; 256]],
+            &[b"rdb-only", b"x"],
+            &[],
+        ] {
+            assert!(matches!(replica.replconf(options), Said::Reply([b'-', ..])), "{options:?}");
+        }
+        assert_eq!(replica.replconf(&[b"ack", b"-1"]), Said::Nothing);
+        assert_eq!((replica.ip.len(), replica.port), (0, 0));
+    }
+}

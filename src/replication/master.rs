@@ -1,0 +1,880 @@
+//! Every attached replica, as this node sees it.
+//!
+//! ```text
+//!  Handshake -PSYNC-> (+CONTINUE) ------------------------------------------------> Online
+//!        \---PSYNC-> WaitSnapshot -> [WaitSize ->] Receiving -> [AwaitAck ->] ------> Online
+//!                    +FULLRESYNC at the cut         $EOF mode ends with an ACK
+//! ```
+//!
+//! A replica is a cursor in the ring. All that wait when a snapshot starts share it; one that
+//! comes later joins it as long as none of its bytes has left and the ring still reaches back to
+//! its cut, else waits for the next.
+//!
+//! Invariants:
+//!   * a cursor is inside the ring: the caller trims with [`Master::slowest_cursor`];
+//!   * one send per replica is in flight; `Sent` moves the cursor and asks for the next;
+//!   * nobody is forgotten before `Closed` (a send may still point into the ring);
+//!   * an ACK never counts beyond the history's end, whatever the replica says.
+//!
+//! The caller makes snapshots and puts their bytes, between header and mark, onto the links of
+//! [`Master::receivers`]; what this machine says to a link keeps its order.
+//!
+//! Not here: the ring itself, WAIT (`acks.rs`), INFO's text (`info.rs`).
+
+use std::ops::Range;
+
+use crate::base::limits::REPLICAS_MAX;
+use crate::base::time::Mono;
+use crate::replication::attached::{Attached, LinkId, Row, Said, State};
+use crate::replication::psync::{Answer, FullReason, History, Request};
+
+/// What an operator may set; the names are `redis.conf`'s.
+#[derive(Debug, Clone, Copy)]
+pub struct Settings {
+    /// `repl-ping-replica-period`.
+    pub ping_period_ms: u64,
+    /// `repl-timeout`.
+    pub timeout_ms: u64,
+    /// `repl-diskless-sync-delay`: how long the first to wait lets others join.
+    pub snapshot_delay_ms: u64,
+    /// `client-output-buffer-limit replica`, 0 for none.
+    pub output_hard_bytes: u64,
+    pub output_soft_bytes: u64,
+    pub output_soft_ms: u64,
+    /// `repl-backlog-size`: a limit below it would drop whom PSYNC has just let continue.
+    pub backlog_bytes: u64,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            ping_period_ms: 10_000,
+            timeout_ms: 60_000,
+            snapshot_delay_ms: 0,
+            output_hard_bytes: 256 << 20,
+            output_soft_bytes: 64 << 20,
+            output_soft_ms: 60_000,
+            backlog_bytes: 1 << 20,
+        }
+    }
+}
+
+/// The stream as it is now, lent for a call.
+#[derive(Debug, Clone)]
+pub struct Stream<'a> {
+    pub history: &'a History,
+    /// The ring's bytes; `None` while there is no backlog.
+    pub held: Option<Range<u64>>,
+    pub source: Source,
+}
+
+/// Whose writes the stream has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Source {
+    Own,
+    /// A master's, repeated verbatim: nothing of ours may get between.
+    Master,
+    /// A master's, but the link is down or not yet up: nobody can be served from scratch.
+    MasterLost,
+}
+
+/// All that can happen.
+#[derive(Debug)]
+pub enum Input<'a> {
+    /// REPLCONF's arguments without its name.
+    Replconf {
+        from: LinkId,
+        options: &'a [&'a [u8]],
+    },
+    /// PSYNC's two arguments, or none for SYNC; `peer` is the address the replica comes from.
+    Psync {
+        from: LinkId,
+        args: Option<[&'a [u8]; 2]>,
+        peer: &'a [u8],
+    },
+    /// A replica that loads sends empty lines, so that we see it live.
+    Newline {
+        from: LinkId,
+    },
+    /// The snapshot asked for was cut when the stream was `cut` long. With a mark it is sent as
+    /// it grows; without one its size comes later.
+    SnapshotStarted {
+        cut: u64,
+        mark: Option<[u8; 40]>,
+    },
+    /// All of an unmarked snapshot is spooled.
+    SnapshotSize {
+        bytes: u64,
+    },
+    /// Its first bytes leave now: nobody may join any more.
+    SnapshotFlows,
+    /// No more bytes come.
+    SnapshotEnded,
+    SnapshotFailed,
+    /// Some of the snapshot's bytes left for this replica; `all` of them, the mark included.
+    SnapshotSent {
+        to: LinkId,
+        all: bool,
+    },
+    /// So many bytes of the ring left for this replica.
+    Sent {
+        to: LinkId,
+        bytes: usize,
+    },
+    /// The link is gone, and nothing of it is in flight.
+    Closed {
+        from: LinkId,
+    },
+    /// The ring has grown.
+    Appended,
+    /// The history is another one: who reads it cannot go on.
+    HistoryChanged,
+    /// At least once a second.
+    Tick,
+}
+
+/// All that this machine wants done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Output {
+    Reply {
+        to: LinkId,
+        bytes: Vec<u8>,
+    },
+    /// Send of the ring from here on, as much as suits.
+    SendFromRing {
+        to: LinkId,
+        from: u64,
+    },
+    /// Cut a snapshot soon. `eof`: it may be sent as it grows; else it must be spooled first.
+    NeedSnapshot {
+        eof: bool,
+    },
+    /// PING into the stream.
+    StreamPing,
+    /// A replica starts from nothing, and why: for the log.
+    FullResync {
+        to: LinkId,
+        reason: FullReason,
+    },
+    Close {
+        to: LinkId,
+        reason: CloseReason,
+    },
+}
+
+/// Why a replica is dropped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CloseReason {
+    Timeout,
+    OutputHardLimit,
+    OutputSoftLimit,
+    SnapshotFailed,
+    /// It wanted the RDB only, and has it.
+    RdbOnlyDone,
+    HistoryChanged,
+    TooManyReplicas,
+}
+
+/// What INFO's Stats section shows of synchronisations.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counters {
+    pub sync_full: u64,
+    pub sync_partial_ok: u64,
+    pub sync_partial_err: u64,
+}
+
+/// The snapshot being made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Snapshot {
+    None,
+    Asked {
+        eof: bool,
+    },
+    /// Cut; `open` while a late comer may join.
+    Running {
+        cut: u64,
+        mark: Option<[u8; 40]>,
+        open: bool,
+    },
+}
+
+/// All attached replicas.
+#[derive(Debug)]
+pub struct Master {
+    pub settings: Settings,
+    replicas: Vec<Attached>,
+    snapshot: Snapshot,
+    counters: Counters,
+    pinged: Mono,
+    newlines: Mono,
+}
+
+impl Master {
+    #[must_use]
+    pub fn new(settings: Settings, now: Mono) -> Self {
+        let (replicas, snapshot) = (Vec::new(), Snapshot::None);
+        let counters = Counters::default();
+        Self { settings, replicas, snapshot, counters, pinged: now, newlines: now }
+    }
+
+    /// The only way in.
+    pub fn handle(
+        &mut self,
+        now: Mono,
+        stream: &Stream<'_>,
+        input: Input<'_>,
+        out: &mut Vec<Output>,
+    ) {
+        match input {
+            Input::Replconf { from, options } => self.replconf(now, stream, from, options, out),
+            Input::Psync { from, args, peer } => self.psync(now, stream, from, args, peer, out),
+            Input::Newline { from } => self.with(from, |it| it.heard = now),
+            Input::SnapshotStarted { cut, mark } => {
+                self.snapshot = Snapshot::Running { cut, mark, open: true };
+                for index in 0..self.replicas.len() {
+                    self.join(index, now, stream, out);
+                }
+            }
+            Input::SnapshotSize { bytes } => self.size(now, bytes, out),
+            Input::SnapshotFlows => {
+                if let Snapshot::Running { open, mark: Some(_), .. } = &mut self.snapshot {
+                    *open = false;
+                }
+            }
+            Input::SnapshotEnded => self.snapshot_ended(now, out),
+            Input::SnapshotFailed => self.snapshot_failed(out),
+            Input::SnapshotSent { to, all } => self.snapshot_sent(now, stream, to, all, out),
+            Input::Sent { to, bytes } => self.sent(stream, to, bytes, out),
+            Input::Closed { from } => self.replicas.retain(|it| it.link != from),
+            Input::Appended => self.replicas.iter_mut().for_each(|it| pump(it, stream, out)),
+            Input::HistoryChanged => {
+                for replica in self.replicas.iter_mut().filter(|it| it.state != State::Handshake) {
+                    close(replica, CloseReason::HistoryChanged, out);
+                }
+            }
+            Input::Tick => self.tick(now, stream, out),
+        }
+    }
+
+    /// The oldest byte that somebody needs: what the ring is trimmed by.
+    #[must_use]
+    pub fn slowest_cursor(&self) -> Option<u64> {
+        self.replicas.iter().filter_map(Attached::cursor).min()
+    }
+
+    /// The links that get the running snapshot's bytes.
+    pub fn receivers(&self) -> impl Iterator<Item = LinkId> + '_ {
+        let receives = |it: &&Attached| matches!(it.state, State::Receiving { .. });
+        self.replicas.iter().filter(receives).map(|it| it.link)
+    }
+
+    /// Replicas that acknowledged at least `offset`: what WAIT counts.
+    #[must_use]
+    pub fn acked(&self, offset: u64) -> usize {
+        self.online().filter(|it| it.ack >= offset).count()
+    }
+
+    /// Replicas heard of within `lag_max_s`: what `min-replicas-to-write` counts.
+    #[must_use]
+    pub fn good_replicas(&self, now: Mono, lag_max_s: u64) -> usize {
+        self.online().filter(|it| now.ms_since(it.heard) / 1_000 <= lag_max_s).count()
+    }
+
+    /// INFO's `slaveN` lines, in the order of arrival. ROLE lists those whose state is `online`.
+    pub fn rows(&self, now: Mono) -> impl Iterator<Item = Row<'_>> {
+        self.replicas.iter().filter_map(move |it| it.row(now))
+    }
+
+    #[must_use]
+    pub fn counters(&self) -> Counters {
+        self.counters
+    }
+
+    fn online(&self) -> impl Iterator<Item = &Attached> {
+        self.replicas.iter().filter(|it| matches!(it.state, State::Online { .. }))
+    }
+
+    fn with(&mut self, link: LinkId, act: impl FnOnce(&mut Attached)) {
+        if let Some(replica) = self.replicas.iter_mut().find(|it| it.link == link) {
+            act(replica);
+        }
+    }
+
+    /// The row of `link`, made now if it is new; `None` if there are too many.
+    fn row_of(&mut self, link: LinkId, now: Mono, out: &mut Vec<Output>) -> Option<usize> {
+        let known = self.replicas.iter().position(|it| it.link == link);
+        if known.is_none() {
+            if self.replicas.len() >= REPLICAS_MAX {
+                out.push(Output::Close { to: link, reason: CloseReason::TooManyReplicas });
+                return None;
+            }
+            self.replicas.push(Attached::new(link, now));
+        }
+        known.or(Some(self.replicas.len() - 1))
+    }
+
+    fn replconf(
+        &mut self,
+        now: Mono,
+        stream: &Stream<'_>,
+        from: LinkId,
+        options: &[&[u8]],
+        out: &mut Vec<Output>,
+    ) {
+        let Some(index) = self.row_of(from, now, out) else { return };
+        let replica = &mut self.replicas[index];
+        let reply = match replica.replconf(options) {
+            Said::Reply(reply) => reply.to_vec(),
+            Said::Unrecognized => {
+                let mut reply = b"-ERR Unrecognized REPLCONF option: ".to_vec();
+                let option = options.iter().step_by(2).find(|it| !is_known(it));
+                let shown = option.iter().flat_map(|it| it.iter().take(128));
+                reply.extend(shown.map(|&byte| if byte < b' ' { b' ' } else { byte }));
+                reply.extend_from_slice(b"\r\n");
+                reply
+            }
+            Said::Ack(offset) => return acknowledged(replica, now, stream, offset, out),
+            Said::Nothing => return,
+        };
+        out.push(Output::Reply { to: from, bytes: reply });
+    }
+
+    fn psync(
+        &mut self,
+        now: Mono,
+        stream: &Stream<'_>,
+        from: LinkId,
+        args: Option<[&[u8]; 2]>,
+        peer: &[u8],
+        out: &mut Vec<Output>,
+    ) {
+        let Some(index) = self.row_of(from, now, out) else { return };
+        let replica = &mut self.replicas[index];
+        if replica.state != State::Handshake {
+            return; // Redis ignores it too.
+        }
+        let mut reply = |bytes: &[u8]| out.push(Output::Reply { to: from, bytes: bytes.to_vec() });
+        if stream.source == Source::MasterLost {
+            return reply(b"-NOMASTERLINK Can't SYNC while not connected with my master\r\n");
+        }
+        let request = match args {
+            None => Some(Request::Sync),
+            Some([replid, offset]) => Request::parse(replid, offset),
+        };
+        let Some(request) = request else {
+            return reply(b"-ERR value is not an integer or out of range\r\n");
+        };
+        if replica.ip.is_empty() {
+            replica.ip = peer.to_vec();
+        }
+        (replica.heard, replica.waits_since) = (now, now);
+        match stream.history.answer(request, stream.held.clone()) {
+            Answer::Continue { resume } => {
+                let mut line = b"+CONTINUE".to_vec();
+                if replica.capa_psync2 {
+                    line.push(b' ');
+                    line.extend_from_slice(&stream.history.replid);
+                }
+                line.extend_from_slice(b"\r\n");
+                reply(&line);
+                replica.ack = resume;
+                replica.state = State::Online { cursor: resume, in_flight: false };
+                self.counters.sync_partial_ok += 1;
+                pump(replica, stream, out);
+            }
+            Answer::Full(reason) => {
+                let asked_more = matches!(request, Request::Resume { .. } | Request::Stranger);
+                self.counters.sync_partial_err += u64::from(asked_more);
+                self.counters.sync_full += 1;
+                replica.sync_only = request == Request::Sync;
+                replica.state = State::WaitSnapshot;
+                out.push(Output::FullResync { to: from, reason });
+                self.join(index, now, stream, out);
+                self.ask_for_snapshot(now, out);
+            }
+        }
+    }
+
+    /// Gives the running snapshot to a replica that waits, if it still can have it.
+    fn join(&mut self, index: usize, now: Mono, stream: &Stream<'_>, out: &mut Vec<Output>) {
+        let Snapshot::Running { cut, mark, open: true } = self.snapshot else { return };
+        let replica = &mut self.replicas[index];
+        let reachable = stream.held.as_ref().is_some_and(|held| held.start <= cut);
+        let able = mark.is_none() || replica.capa_eof;
+        if replica.state != State::WaitSnapshot || !reachable || !able {
+            return;
+        }
+        let mut bytes = Vec::new();
+        if !replica.sync_only {
+            let replid = String::from_utf8_lossy(&stream.history.replid);
+            bytes.extend_from_slice(format!("+FULLRESYNC {replid} {cut}\r\n").as_bytes());
+        }
+        replica.heard = now;
+        replica.ack = 0;
+        replica.state = match mark {
+            None => State::WaitSize { cut },
+            Some(mark) => {
+                bytes.extend_from_slice(b"$EOF:");
+                bytes.extend_from_slice(&mark);
+                bytes.extend_from_slice(b"\r\n");
+                State::Receiving { cut, eof: true }
+            }
+        };
+        if !bytes.is_empty() {
+            out.push(Output::Reply { to: replica.link, bytes });
+        }
+    }
+
+    fn size(&mut self, now: Mono, size: u64, out: &mut Vec<Output>) {
+        if let Snapshot::Running { open, .. } = &mut self.snapshot {
+            *open = false;
+        }
+        for replica in &mut self.replicas {
+            if let State::WaitSize { cut } = replica.state {
+                replica.state = State::Receiving { cut, eof: false };
+                replica.heard = now;
+                let bytes = format!("${size}\r\n").into_bytes();
+                out.push(Output::Reply { to: replica.link, bytes });
+            }
+        }
+    }
+
+    fn snapshot_ended(&mut self, now: Mono, out: &mut Vec<Output>) {
+        let Snapshot::Running { mark, .. } = self.snapshot else { return };
+        if let Some(mark) = mark {
+            for to in self.receivers() {
+                out.push(Output::Reply { to, bytes: mark.to_vec() });
+            }
+        }
+        self.snapshot = Snapshot::None;
+        self.ask_for_snapshot(now, out);
+    }
+
+    fn snapshot_failed(&mut self, out: &mut Vec<Output>) {
+        let started = matches!(self.snapshot, Snapshot::Running { .. });
+        self.snapshot = Snapshot::None;
+        for replica in &mut self.replicas {
+            let hit = match replica.state {
+                State::WaitSnapshot => !started,
+                State::WaitSize { .. } | State::Receiving { .. } => started,
+                State::Handshake
+                | State::AwaitAck { .. }
+                | State::Online { .. }
+                | State::Closing { .. } => false,
+            };
+            if hit {
+                close(replica, CloseReason::SnapshotFailed, out);
+            }
+        }
+    }
+
+    fn snapshot_sent(
+        &mut self,
+        now: Mono,
+        stream: &Stream<'_>,
+        to: LinkId,
+        all: bool,
+        out: &mut Vec<Output>,
+    ) {
+        self.with(to, |replica| {
+            let State::Receiving { cut, eof } = replica.state else { return };
+            replica.heard = now;
+            if all && replica.rdb_only {
+                close(replica, CloseReason::RdbOnlyDone, out);
+            } else if all && eof {
+                replica.state = State::AwaitAck { cut };
+            } else if all {
+                replica.state = State::Online { cursor: cut, in_flight: false };
+                pump(replica, stream, out);
+            }
+        });
+    }
+
+    fn sent(&mut self, stream: &Stream<'_>, to: LinkId, bytes: usize, out: &mut Vec<Output>) {
+        self.with(to, |replica| {
+            if let State::Online { cursor, in_flight } = &mut replica.state {
+                assert!(*in_flight, "bytes left that nobody asked for");
+                (*cursor, *in_flight) = (*cursor + bytes as u64, false);
+                pump(replica, stream, out);
+            }
+        });
+    }
+
+    /// Asks for a snapshot if somebody waits, long enough for others to join, and none is made.
+    fn ask_for_snapshot(&mut self, now: Mono, out: &mut Vec<Output>) {
+        let waiting = || self.replicas.iter().filter(|it| it.state == State::WaitSnapshot);
+        let longest = waiting().map(|it| now.ms_since(it.waits_since)).max();
+        let ready = longest.is_some_and(|ms| ms >= self.settings.snapshot_delay_ms);
+        if ready && self.snapshot == Snapshot::None {
+            // One that does not know the mark makes all of them wait for the size.
+            let eof = waiting().all(|it| it.capa_eof);
+            self.snapshot = Snapshot::Asked { eof };
+            out.push(Output::NeedSnapshot { eof });
+        }
+    }
+
+    fn tick(&mut self, now: Mono, stream: &Stream<'_>, out: &mut Vec<Output>) {
+        let attached = self.replicas.iter().any(|it| it.state != State::Handshake);
+        if now.ms_since(self.pinged) >= self.settings.ping_period_ms {
+            self.pinged = now;
+            if attached && stream.source == Source::Own {
+                out.push(Output::StreamPing);
+            }
+        }
+        let newline = now.ms_since(self.newlines) >= 1_000;
+        if newline {
+            self.newlines = now;
+        }
+        for replica in &mut self.replicas {
+            match replica.state {
+                State::WaitSnapshot | State::WaitSize { .. } if newline => {
+                    out.push(Output::Reply { to: replica.link, bytes: b"\n".to_vec() });
+                }
+                State::Receiving { .. } | State::AwaitAck { .. } | State::Online { .. } => {
+                    let silent = now.ms_since(replica.heard) > self.settings.timeout_ms;
+                    if silent && !replica.sync_only {
+                        close(replica, CloseReason::Timeout, out);
+                    }
+                }
+                State::WaitSnapshot
+                | State::WaitSize { .. }
+                | State::Handshake
+                | State::Closing { .. } => {}
+            }
+            if let Some(reason) = over_limit(replica, &self.settings, now, stream) {
+                close(replica, reason, out);
+            }
+        }
+        self.ask_for_snapshot(now, out);
+    }
+}
+
+/// Asks for the next send, if there are bytes and none is in flight.
+fn pump(replica: &mut Attached, stream: &Stream<'_>, out: &mut Vec<Output>) {
+    let Some(held) = &stream.held else { return };
+    if let State::Online { cursor, in_flight } = &mut replica.state {
+        assert!(held.start <= *cursor && *cursor <= held.end, "cursor {cursor} of {held:?}");
+        if !*in_flight && *cursor < held.end {
+            *in_flight = true;
+            out.push(Output::SendFromRing { to: replica.link, from: *cursor });
+        }
+    }
+}
+
+fn acknowledged(
+    replica: &mut Attached,
+    now: Mono,
+    stream: &Stream<'_>,
+    offset: u64,
+    out: &mut Vec<Output>,
+) {
+    let end = stream.held.as_ref().map_or(0, |held| held.end);
+    match replica.state {
+        State::AwaitAck { cut } => {
+            replica.state = State::Online { cursor: cut, in_flight: false };
+            pump(replica, stream, out);
+        }
+        State::Online { .. } => {}
+        // Redis' replicas acknowledge only what they were given; others count for nothing.
+        State::Handshake
+        | State::WaitSnapshot
+        | State::WaitSize { .. }
+        | State::Receiving { .. }
+        | State::Closing { .. } => return,
+    }
+    replica.heard = now;
+    if offset <= end {
+        replica.ack = replica.ack.max(offset);
+    }
+}
+
+/// Is it further behind than `client-output-buffer-limit replica` allows?
+fn over_limit(
+    replica: &mut Attached,
+    settings: &Settings,
+    now: Mono,
+    stream: &Stream<'_>,
+) -> Option<CloseReason> {
+    let end = stream.held.as_ref()?.end;
+    if matches!(replica.state, State::Closing { .. }) {
+        return None;
+    }
+    let behind = end.saturating_sub(replica.cursor()?);
+    let hard = settings.output_hard_bytes.max(settings.backlog_bytes);
+    if settings.output_hard_bytes > 0 && behind > hard {
+        return Some(CloseReason::OutputHardLimit);
+    }
+    let soft = settings.output_soft_bytes.max(settings.backlog_bytes);
+    if settings.output_soft_bytes == 0 || behind <= soft {
+        replica.over_soft_since = None;
+        return None;
+    }
+    let since = *replica.over_soft_since.get_or_insert(now);
+    (now.ms_since(since) > settings.output_soft_ms).then_some(CloseReason::OutputSoftLimit)
+}
+
+fn close(replica: &mut Attached, reason: CloseReason, out: &mut Vec<Output>) {
+    if !matches!(replica.state, State::Closing { .. }) {
+        replica.state = State::Closing { cursor: replica.cursor() };
+        out.push(Output::Close { to: replica.link, reason });
+    }
+}
+
+fn is_known(option: &[u8]) -> bool {
+    [&b"listening-port"[..], b"ip-address", b"capa", b"rdb-only"]
+        .iter()
+        .any(|known| known.eq_ignore_ascii_case(option))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MARK: [u8; 40] = [b'e'; 40];
+
+    struct Bed {
+        master: Master,
+        history: History,
+        held: Option<Range<u64>>,
+        source: Source,
+        now: Mono,
+    }
+
+    impl Bed {
+        fn new() -> Self {
+            let history = History::new([b'a'; 40]);
+            let master = Master::new(Settings::default(), Mono(0));
+            Self { master, history, held: Some(0..100), source: Source::Own, now: Mono(0) }
+        }
+
+        fn give(&mut self, input: Input<'_>) -> Vec<Output> {
+            let (history, held, source) = (&self.history, self.held.clone(), self.source);
+            let mut out = Vec::new();
+            self.master.handle(self.now, &Stream { history, held, source }, input, &mut out);
+            out
+        }
+
+        fn psync(&mut self, from: LinkId, id: &[u8], offset: &[u8]) -> Vec<Output> {
+            self.give(Input::Psync { from, args: Some([id, offset]), peer: b"10.0.0.1" })
+        }
+
+        fn capa(&mut self, from: LinkId) {
+            self.give(Input::Replconf { from, options: &[b"capa", b"eof", b"capa", b"psync2"] });
+        }
+
+        fn online(&mut self, from: LinkId) {
+            self.capa(from);
+            let out = self.psync(from, &[b'a'; 40], b"101");
+            assert_eq!(out, [reply(from, &format!("+CONTINUE {}\r\n", "a".repeat(40)))]);
+        }
+
+        fn ack(&mut self, from: LinkId, offset: &[u8]) -> Vec<Output> {
+            self.give(Input::Replconf { from, options: &[b"ACK", offset] })
+        }
+
+        fn after(&mut self, ms: u64) -> Vec<Output> {
+            self.now = self.now.plus_ms(ms);
+            self.give(Input::Tick)
+        }
+
+        fn states(&self) -> Vec<&'static str> {
+            self.master.rows(self.now).map(|row| row.state).collect()
+        }
+    }
+
+    fn reply(to: LinkId, text: &str) -> Output {
+        Output::Reply { to, bytes: text.as_bytes().to_vec() }
+    }
+
+    fn full_line() -> String {
+        format!("+FULLRESYNC {} 100\r\n", "a".repeat(40))
+    }
+
+    #[test]
+    fn a_marked_snapshot_is_shared_and_the_stream_waits_for_the_ack() {
+        let mut bed = Bed::new();
+        bed.capa(1);
+        bed.capa(2);
+        let asked = bed.psync(1, b"?", b"-1");
+        assert_eq!(asked[0], Output::FullResync { to: 1, reason: FullReason::New });
+        assert_eq!(asked[1], Output::NeedSnapshot { eof: true });
+        assert_eq!(bed.psync(2, b"?", b"-1").len(), 1, "asked already");
+        let both = bed.give(Input::SnapshotStarted { cut: 100, mark: Some(MARK) });
+        let line = format!("{}$EOF:{}\r\n", full_line(), "e".repeat(40));
+        assert_eq!(both, [reply(1, &line), reply(2, &line)]);
+        bed.capa(3);
+        assert_eq!(bed.psync(3, b"?", b"-1")[1], reply(3, &line), "joins");
+        bed.give(Input::SnapshotFlows);
+        bed.capa(4);
+        assert_eq!(bed.psync(4, b"?", b"-1").len(), 1, "waits for the next");
+        assert_eq!(bed.master.receivers().collect::<Vec<_>>(), [1, 2, 3]);
+        bed.held = Some(0..150);
+        let ended = bed.give(Input::SnapshotEnded);
+        assert_eq!(ended.last(), Some(&Output::NeedSnapshot { eof: true }));
+        assert_eq!(ended[0], Output::Reply { to: 1, bytes: MARK.to_vec() });
+        assert!(bed.give(Input::SnapshotSent { to: 1, all: true }).is_empty());
+        assert!(bed.give(Input::Appended).is_empty(), "nothing before its ACK");
+        assert_eq!(bed.master.slowest_cursor(), Some(100));
+        assert_eq!(bed.ack(1, b"100"), [Output::SendFromRing { to: 1, from: 100 }]);
+        assert_eq!(bed.states(), ["online", "send_bulk", "send_bulk", "wait_bgsave"]);
+        assert_eq!(
+            bed.give(Input::Sent { to: 1, bytes: 20 }),
+            [Output::SendFromRing { to: 1, from: 120 }]
+        );
+        assert!(bed.give(Input::Sent { to: 1, bytes: 30 }).is_empty());
+        assert_eq!(bed.master.counters().sync_full, 4);
+    }
+
+    #[test]
+    fn a_replica_without_eof_gets_the_size_and_the_stream_at_once() {
+        let mut bed = Bed::new();
+        let asked = bed.psync(1, b"?", b"-1");
+        assert_eq!(asked[1], Output::NeedSnapshot { eof: false });
+        assert_eq!(bed.after(1_000), [reply(1, "\n")], "kept alive");
+        assert_eq!(
+            bed.give(Input::SnapshotStarted { cut: 100, mark: None }),
+            [reply(1, &full_line())]
+        );
+        assert_eq!(bed.after(1_000), [reply(1, "\n")], "kept alive while spooling");
+        bed.give(Input::SnapshotFlows);
+        let sync = bed.give(Input::Psync { from: 2, args: None, peer: b"::1" });
+        assert_eq!(
+            sync,
+            [Output::FullResync { to: 2, reason: FullReason::Sync }],
+            "joins silently"
+        );
+        let sized = bed.give(Input::SnapshotSize { bytes: 9 });
+        assert_eq!(sized, [reply(1, "$9\r\n"), reply(2, "$9\r\n")]);
+        bed.held = Some(50..101);
+        let sent = bed.give(Input::SnapshotSent { to: 1, all: true });
+        assert_eq!(sent, [Output::SendFromRing { to: 1, from: 100 }]);
+        assert!(bed.give(Input::SnapshotEnded).is_empty());
+    }
+
+    #[test]
+    fn nobody_joins_a_cut_that_the_ring_has_left_behind() {
+        let mut bed = Bed::new();
+        bed.capa(1);
+        bed.psync(1, b"?", b"-1");
+        bed.give(Input::Closed { from: 1 });
+        bed.give(Input::SnapshotStarted { cut: 100, mark: Some(MARK) });
+        bed.held = Some(101..200);
+        bed.capa(2);
+        assert_eq!(bed.psync(2, b"?", b"-1").len(), 1);
+        assert_eq!(bed.give(Input::SnapshotEnded), [Output::NeedSnapshot { eof: true }]);
+        assert_eq!(
+            bed.give(Input::SnapshotFailed),
+            [Output::Close { to: 2, reason: CloseReason::SnapshotFailed }]
+        );
+    }
+
+    #[test]
+    fn psync_is_answered_as_a_stock_master_does() {
+        let mut bed = Bed::new();
+        let golden = include_str!("../../tests/golden/psync/master_full_eof.txt");
+        assert!(golden.contains("> PSYNC ? x\n< -ERR value is not an integer or out of range"));
+        assert_eq!(
+            bed.psync(1, b"?", b"x"),
+            [reply(1, "-ERR value is not an integer or out of range\r\n")]
+        );
+        bed.source = Source::MasterLost;
+        let refused = include_str!("../../tests/golden/psync/replica_refuses.txt");
+        let Output::Reply { bytes, .. } = &bed.psync(1, b"?", b"-1")[0] else { panic!() };
+        assert!(refused.contains(std::str::from_utf8(bytes).unwrap().trim_end()));
+        bed.source = Source::Own;
+        assert_eq!(bed.psync(1, &[b'a'; 40], b"101"), [reply(1, "+CONTINUE\r\n")]);
+        assert_eq!(bed.psync(1, &[b'a'; 40], b"101"), [], "asked twice");
+        bed.psync(2, &[b'b'; 40], b"101");
+        let counters = Counters { sync_full: 1, sync_partial_ok: 1, sync_partial_err: 1 };
+        assert_eq!(bed.master.counters(), counters);
+    }
+
+    #[test]
+    fn pings_go_into_the_stream_only_where_somebody_reads_our_own() {
+        let mut bed = Bed::new();
+        assert_eq!(bed.after(10_000), []);
+        bed.online(1);
+        assert_eq!(bed.after(10_000), [Output::StreamPing]);
+        bed.source = Source::Master;
+        assert_eq!(bed.after(10_000), []);
+    }
+
+    #[test]
+    fn the_silent_and_the_slow_are_dropped_and_stay_pinned_until_closed() {
+        let mut bed = Bed::new();
+        bed.master.settings.ping_period_ms = u64::MAX;
+        (1..=3).for_each(|link| bed.online(link));
+        bed.after(60_000);
+        bed.ack(1, b"100");
+        bed.ack(2, b"100");
+        assert_eq!(bed.after(1), [Output::Close { to: 3, reason: CloseReason::Timeout }]);
+        bed.held = Some(100..100 + (64 << 20) + 1);
+        bed.give(Input::Appended);
+        bed.give(Input::Sent { to: 2, bytes: 10 });
+        assert_eq!(bed.after(1), []);
+        bed.ack(1, b"100");
+        bed.ack(2, b"110");
+        let slow = Output::Close { to: 1, reason: CloseReason::OutputSoftLimit };
+        assert_eq!(bed.after(59_000), []);
+        bed.ack(1, b"100");
+        bed.ack(2, b"110");
+        assert_eq!(bed.after(1_001), [slow]);
+        bed.held = Some(100..111 + (256 << 20));
+        let slow = Output::Close { to: 2, reason: CloseReason::OutputHardLimit };
+        assert_eq!(bed.after(1), [slow]);
+        assert_eq!(bed.master.slowest_cursor(), Some(100));
+        (1..=3).for_each(|from| drop(bed.give(Input::Closed { from })));
+        assert_eq!(bed.master.slowest_cursor(), None);
+    }
+
+    #[test]
+    fn acks_count_for_wait_and_for_good_replicas() {
+        let mut bed = Bed::new();
+        (1..=2).for_each(|link| bed.online(link));
+        bed.held = Some(0..200);
+        bed.ack(1, b"150");
+        bed.ack(2, b"201");
+        assert_eq!((bed.master.acked(100), bed.master.acked(101)), (2, 1));
+        assert_eq!(bed.master.acked(151), 0, "nobody has what was not yet written");
+        bed.after(5_000);
+        bed.ack(1, b"140");
+        assert_eq!(bed.master.acked(150), 1, "an acknowledgement is never taken back");
+        bed.after(6_000);
+        assert_eq!(
+            (bed.master.good_replicas(bed.now, 10), bed.master.good_replicas(bed.now, 11)),
+            (1, 2)
+        );
+        let rows: Vec<_> = bed.master.rows(bed.now).collect();
+        assert_eq!((rows[0].ip, rows[0].offset, rows[0].lag_s), (&b"10.0.0.1"[..], 150, 6));
+    }
+
+    #[test]
+    fn a_changed_history_and_an_rdb_only_client_end_links() {
+        let mut bed = Bed::new();
+        bed.online(1);
+        bed.capa(2);
+        bed.give(Input::Replconf { from: 2, options: &[b"rdb-only", b"1"] });
+        bed.give(Input::Psync { from: 2, args: None, peer: b"" });
+        bed.give(Input::SnapshotStarted { cut: 100, mark: Some(MARK) });
+        assert_eq!(
+            bed.give(Input::SnapshotSent { to: 2, all: true }),
+            [Output::Close { to: 2, reason: CloseReason::RdbOnlyDone }]
+        );
+        assert_eq!(
+            bed.give(Input::HistoryChanged),
+            [Output::Close { to: 1, reason: CloseReason::HistoryChanged }]
+        );
+        for from in 10..10 + REPLICAS_MAX as u64 {
+            bed.capa(from);
+        }
+        let refused = bed.psync(9, b"?", b"-1");
+        assert_eq!(refused, [Output::Close { to: 9, reason: CloseReason::TooManyReplicas }]);
+        assert_eq!(
+            bed.give(Input::Replconf {
+                from: 10,
+                options: &[b"capa", b"eof", b"vers\r\nion", b"9"]
+            }),
+            [reply(10, "-ERR Unrecognized REPLCONF option: vers  ion\r\n")]
+        );
+    }
+}

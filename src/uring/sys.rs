@@ -1,0 +1,311 @@
+//! The few socket calls that std lacks, each a thin wrapper that returns `io::Result`.
+#![expect(unsafe_code, reason = "system calls")]
+
+use std::io;
+use std::mem;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+
+/// Where a peer listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Address {
+    Tcp(SocketAddr),
+    Unix(PathBuf),
+}
+
+/// A listening TCP socket with SO_REUSEADDR and the given backlog; IPv6 sockets are IPv6 only, so
+/// that both families can be bound to one port.
+///
+/// # Errors
+/// The kernel's.
+pub fn listen_tcp(address: SocketAddr, backlog: i32) -> io::Result<OwnedFd> {
+    let family = if address.is_ipv4() { libc::AF_INET } else { libc::AF_INET6 };
+    let fd = socket(family)?;
+    set_option(&fd, libc::SOL_SOCKET, libc::SO_REUSEADDR, 1)?;
+    if address.is_ipv6() {
+        set_option(&fd, libc::IPPROTO_IPV6, libc::IPV6_V6ONLY, 1)?;
+    }
+    let (storage, len) = raw_address(address);
+    // SAFETY: `storage` holds an address of `len` bytes and outlives the call.
+    check(unsafe { libc::bind(fd.as_raw_fd(), (&raw const storage).cast(), len) })?;
+    // SAFETY: no pointers.
+    check(unsafe { libc::listen(fd.as_raw_fd(), backlog) })?;
+    Ok(fd)
+}
+
+/// A listening Unix socket. A stale file at `path` is removed first. The socket has its final mode
+/// before anybody can connect: it is bound under a umask that lets nobody in.
+///
+/// # Errors
+/// The kernel's, or `AddrInUse` where somebody still listens there.
+pub fn listen_unix(path: &Path, mode: Option<u32>) -> io::Result<OwnedFd> {
+    if UnixStream::connect(path).is_ok() {
+        return Err(io::Error::from(io::ErrorKind::AddrInUse));
+    }
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    // SAFETY: umask has no failure; it is process-wide, so this runs before other threads start.
+    let before = mode.map(|_| unsafe { libc::umask(0o777) });
+    let bound = UnixListener::bind(path);
+    if let Some(before) = before {
+        // SAFETY: as above.
+        unsafe { libc::umask(before) };
+    }
+    let listener = bound?;
+    if let Some(mode) = mode {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))?;
+    }
+    Ok(listener.into())
+}
+
+/// A connected blocking stream: for the one-off dial of a helper thread or a tool.
+///
+/// # Errors
+/// The kernel's.
+pub fn connect(address: &Address) -> io::Result<OwnedFd> {
+    Ok(match address {
+        Address::Tcp(address) => {
+            let stream = TcpStream::connect(address)?;
+            stream.set_nodelay(true)?;
+            stream.into()
+        }
+        Address::Unix(path) => UnixStream::connect(path)?.into(),
+    })
+}
+
+/// Starts a TCP connect without waiting; the socket turns writable when it is decided.
+///
+/// # Errors
+/// The kernel's, where it refuses at once.
+pub fn start_connect(address: SocketAddr) -> io::Result<OwnedFd> {
+    let family = if address.is_ipv4() { libc::AF_INET } else { libc::AF_INET6 };
+    let fd = socket(family)?;
+    set_nonblocking(&fd)?;
+    let (storage, len) = raw_address(address);
+    // SAFETY: `storage` holds an address of `len` bytes and outlives the call.
+    let result = unsafe { libc::connect(fd.as_raw_fd(), (&raw const storage).cast(), len) };
+    match check(result) {
+        Err(error) if error.raw_os_error() != Some(libc::EINPROGRESS) => Err(error),
+        _ => Ok(fd),
+    }
+}
+
+/// What became of a connect: `SO_ERROR`.
+///
+/// # Errors
+/// The reason why the connect failed.
+pub fn connect_result(fd: RawFd) -> io::Result<()> {
+    let mut error: libc::c_int = 0;
+    let mut len = socklen(size_of::<libc::c_int>());
+    // SAFETY: both pointers are to locals of the right size.
+    check(unsafe {
+        libc::getsockopt(
+            fd,
+            libc::SOL_SOCKET,
+            libc::SO_ERROR,
+            (&raw mut error).cast(),
+            &raw mut len,
+        )
+    })?;
+    if error == 0 { Ok(()) } else { Err(io::Error::from_raw_os_error(error)) }
+}
+
+/// TCP_NODELAY and keepalive with `seconds` of idleness (0: none), as Redis sets them: three probes,
+/// a third of the idle time apart. Errors are ignored: a Unix socket has neither.
+pub fn tune_client(fd: &OwnedFd, keepalive_seconds: u32) {
+    let _ = set_option(fd, libc::IPPROTO_TCP, libc::TCP_NODELAY, 1);
+    let Ok(seconds @ 1..) = i32::try_from(keepalive_seconds) else { return };
+    let _ = set_option(fd, libc::SOL_SOCKET, libc::SO_KEEPALIVE, 1);
+    let _ = set_option(fd, libc::IPPROTO_TCP, libc::TCP_KEEPIDLE, seconds);
+    let _ = set_option(fd, libc::IPPROTO_TCP, libc::TCP_KEEPINTVL, (seconds / 3).max(1));
+    let _ = set_option(fd, libc::IPPROTO_TCP, libc::TCP_KEEPCNT, 3);
+}
+
+/// Switches Nagle's algorithm of a TCP socket off or on.
+pub fn set_nodelay(fd: &OwnedFd, on: bool) {
+    let _ = set_option(fd, libc::IPPROTO_TCP, libc::TCP_NODELAY, i32::from(on));
+}
+
+/// Chooses the congestion control of a TCP socket by name; `false` where the host has none of it.
+pub fn set_congestion_control(fd: &OwnedFd, name: &str) -> bool {
+    // SAFETY: the pointer and length are those of `name`.
+    let result = unsafe {
+        libc::setsockopt(
+            fd.as_raw_fd(),
+            libc::IPPROTO_TCP,
+            libc::TCP_CONGESTION,
+            name.as_ptr().cast(),
+            socklen(name.len()),
+        )
+    };
+    result == 0
+}
+
+/// Sends what fits without waiting.
+///
+/// # Errors
+/// `WouldBlock` where nothing fits, or the reason why the peer is gone.
+pub fn send(fd: RawFd, bytes: &[u8]) -> io::Result<usize> {
+    // SAFETY: the pointer and length are those of `bytes`.
+    let sent = unsafe {
+        libc::send(
+            fd,
+            bytes.as_ptr().cast(),
+            bytes.len(),
+            libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL,
+        )
+    };
+    usize::try_from(sent).map_err(|_| io::Error::last_os_error())
+}
+
+/// Ends both directions; whoever waits in the kernel for this socket is told.
+pub fn shutdown(fd: RawFd) {
+    // SAFETY: no pointers; an error (already gone) changes nothing.
+    unsafe { libc::shutdown(fd, libc::SHUT_RDWR) };
+}
+
+/// The peer of a connected TCP socket; `None` for a Unix socket or one that is gone.
+#[must_use]
+pub fn peer_address(fd: RawFd) -> Option<SocketAddr> {
+    address_of(fd, libc::getpeername)
+}
+
+/// Our own end of a TCP socket.
+#[must_use]
+pub fn local_address(fd: RawFd) -> Option<SocketAddr> {
+    address_of(fd, libc::getsockname)
+}
+
+/// The soft limit of a resource in its own unit; `u64::MAX` where there is none.
+#[must_use]
+pub fn soft_limit(resource: libc::__rlimit_resource_t) -> u64 {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: the pointer is to a local.
+    if unsafe { libc::getrlimit(resource, &raw mut limit) } != 0 {
+        return u64::MAX;
+    }
+    limit.rlim_cur
+}
+
+/// Raises the soft limit of a resource to at most its hard limit; returns what it is then.
+pub fn raise_soft_limit(resource: libc::__rlimit_resource_t, wanted: u64) -> u64 {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: the pointer is to a local.
+    if unsafe { libc::getrlimit(resource, &raw mut limit) } == 0 && limit.rlim_cur < wanted {
+        limit.rlim_cur = wanted.min(limit.rlim_max);
+        // SAFETY: as above.
+        unsafe { libc::setrlimit(resource, &raw const limit) };
+    }
+    soft_limit(resource)
+}
+
+/// Takes over `fd`, which the kernel has just handed to us by number.
+pub(super) fn own(fd: RawFd) -> OwnedFd {
+    // SAFETY: the number comes from an accept completion and nobody else holds it.
+    unsafe { OwnedFd::from_raw_fd(fd) }
+}
+
+/// Binds an ephemeral port of the loopback, for tests and tools.
+///
+/// # Errors
+/// The kernel's.
+pub fn listen_anywhere() -> io::Result<(OwnedFd, SocketAddr)> {
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let address = listener.local_addr()?;
+    Ok((listener.into(), address))
+}
+
+fn socket(family: i32) -> io::Result<OwnedFd> {
+    // SAFETY: no pointers.
+    let fd = check(unsafe { libc::socket(family, libc::SOCK_STREAM | libc::SOCK_CLOEXEC, 0) })?;
+    Ok(own(fd))
+}
+
+fn set_nonblocking(fd: &OwnedFd) -> io::Result<()> {
+    // SAFETY: no pointers.
+    let flags = check(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_GETFL) })?;
+    // SAFETY: no pointers.
+    check(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETFL, flags | libc::O_NONBLOCK) })?;
+    Ok(())
+}
+
+fn set_option(fd: &OwnedFd, level: i32, name: i32, value: i32) -> io::Result<()> {
+    // SAFETY: the pointer is to a local of the size given.
+    check(unsafe {
+        libc::setsockopt(
+            fd.as_raw_fd(),
+            level,
+            name,
+            (&raw const value).cast(),
+            socklen(size_of::<i32>()),
+        )
+    })?;
+    Ok(())
+}
+
+fn socklen(bytes: usize) -> libc::socklen_t {
+    libc::socklen_t::try_from(bytes).unwrap_or(libc::socklen_t::MAX)
+}
+
+fn check(result: libc::c_int) -> io::Result<libc::c_int> {
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
+}
+
+fn raw_address(address: SocketAddr) -> (libc::sockaddr_storage, libc::socklen_t) {
+    // SAFETY: an all-zero sockaddr_storage is a valid value of it.
+    let mut storage: libc::sockaddr_storage = unsafe { mem::zeroed() };
+    match address {
+        SocketAddr::V4(v4) => {
+            let raw = (&raw mut storage).cast::<libc::sockaddr_in>();
+            // SAFETY: sockaddr_storage is large and aligned enough for every address family.
+            let raw = unsafe { &mut *raw };
+            raw.sin_family = libc::sa_family_t::try_from(libc::AF_INET).unwrap_or_default();
+            raw.sin_port = v4.port().to_be();
+            raw.sin_addr.s_addr = u32::from(*v4.ip()).to_be();
+            (storage, socklen(size_of::<libc::sockaddr_in>()))
+        }
+        SocketAddr::V6(v6) => {
+            let raw = (&raw mut storage).cast::<libc::sockaddr_in6>();
+            // SAFETY: as above.
+            let raw = unsafe { &mut *raw };
+            raw.sin6_family = libc::sa_family_t::try_from(libc::AF_INET6).unwrap_or_default();
+            raw.sin6_port = v6.port().to_be();
+            raw.sin6_addr.s6_addr = v6.ip().octets();
+            raw.sin6_scope_id = v6.scope_id();
+            (storage, socklen(size_of::<libc::sockaddr_in6>()))
+        }
+    }
+}
+
+type NameCall =
+    unsafe extern "C" fn(libc::c_int, *mut libc::sockaddr, *mut libc::socklen_t) -> libc::c_int;
+
+fn address_of(fd: RawFd, call: NameCall) -> Option<SocketAddr> {
+    // SAFETY: an all-zero sockaddr_storage is a valid value of it.
+    let mut storage: libc::sockaddr_storage = unsafe { mem::zeroed() };
+    let mut len = socklen(size_of::<libc::sockaddr_storage>());
+    // SAFETY: both pointers are to locals, and `len` says how large the first is.
+    if unsafe { call(fd, (&raw mut storage).cast(), &raw mut len) } != 0 {
+        return None;
+    }
+    match i32::from(storage.ss_family) {
+        libc::AF_INET => {
+            // SAFETY: the family says which address lies there.
+            let raw = unsafe { &*(&raw const storage).cast::<libc::sockaddr_in>() };
+            let ip = std::net::Ipv4Addr::from(u32::from_be(raw.sin_addr.s_addr));
+            Some((ip, u16::from_be(raw.sin_port)).into())
+        }
+        libc::AF_INET6 => {
+            // SAFETY: as above.
+            let raw = unsafe { &*(&raw const storage).cast::<libc::sockaddr_in6>() };
+            let ip = std::net::Ipv6Addr::from(raw.sin6_addr.s6_addr);
+            Some((ip, u16::from_be(raw.sin6_port)).into())
+        }
+        _ => None,
+    }
+}

@@ -1,0 +1,265 @@
+//! Starts and stops real servers, each on a free port in a folder of its own.
+//!
+//! A server that a test forgets dies with its value: by its own process id, never by name.
+
+use super::client::Client;
+use super::{PATIENCE, wait_for, wait_until};
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::{env, fs, process};
+
+/// Whose program it is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kind {
+    /// The server under test, with so many cores.
+    Ours(u16),
+    /// The real server of the system.
+    Redis,
+}
+
+impl Kind {
+    pub fn program(self) -> PathBuf {
+        match self {
+            Self::Ours(_) => under_test(),
+            Self::Redis => "redis-server".into(),
+        }
+    }
+
+    /// Whether this is a stock server, be it in its own name or standing in for ours.
+    pub fn is_stock(self) -> bool {
+        self.program().file_name().is_some_and(|it| it == "redis-server")
+    }
+}
+
+/// The program that the tests are about.
+pub fn under_test() -> PathBuf {
+    env::var_os("RINGFOLD_BIN").map_or_else(|| env!("CARGO_BIN_EXE_ringfold").into(), PathBuf::from)
+}
+
+/// A folder that goes when its owner goes, unless a test is failing: then it stays to be read.
+pub struct Folder(pub PathBuf);
+
+impl Folder {
+    pub fn new() -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let path = env::temp_dir().join(format!("ringfold-test-{}-{number}", process::id()));
+        fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+}
+
+/// How to start a server. Later arguments win over earlier ones, as in the servers themselves.
+#[derive(Clone)]
+pub struct Plan {
+    pub kind: Kind,
+    pub ip: String,
+    pub port: u16,
+    /// A configuration file before all arguments.
+    pub config: Option<PathBuf>,
+    pub args: Vec<String>,
+    pub password: Option<String>,
+}
+
+impl Plan {
+    pub fn new(kind: Kind) -> Self {
+        let ip = "127.0.0.1".to_string();
+        Self { kind, port: free_port(&ip), ip, config: None, args: Vec::new(), password: None }
+    }
+
+    pub fn arg(mut self, name: &str, values: &[&str]) -> Self {
+        self.args.push(format!("--{name}"));
+        self.args.extend(values.iter().map(ToString::to_string));
+        self
+    }
+
+    pub fn password(mut self, password: &str) -> Self {
+        self.password = Some(password.to_string());
+        self.arg("requirepass", &[password]).arg("masterauth", &[password])
+    }
+
+    pub fn ip(mut self, ip: &str) -> Self {
+        self.port = free_port(ip);
+        self.ip = ip.to_string();
+        self
+    }
+
+    pub fn config(mut self, path: &Path) -> Self {
+        self.config = Some(path.to_path_buf());
+        self
+    }
+
+    pub fn start(self) -> Server {
+        Server::start(self)
+    }
+
+    fn command(&self, dir: &Path) -> Command {
+        let mut command = Command::new(self.kind.program());
+        command.args(&self.config);
+        command.args(["--port", &self.port.to_string(), "--bind", &self.ip]);
+        command.args(["--dir", dir.to_str().unwrap(), "--save", ""]);
+        if let (Kind::Ours(cores), false) = (self.kind, self.kind.is_stock()) {
+            command.args(["--cores", &cores.to_string()]);
+        }
+        command.args(&self.args);
+        let log = fs::File::options().create(true).append(true).open(dir.join("log")).unwrap();
+        command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
+        command
+    }
+}
+
+/// A running server.
+pub struct Server {
+    pub plan: Plan,
+    child: Child,
+    pub folder: Folder,
+}
+
+impl Server {
+    /// A server of this kind with default settings and these arguments.
+    pub fn of(kind: Kind) -> Self {
+        Plan::new(kind).start()
+    }
+
+    fn start(plan: Plan) -> Self {
+        let folder = Folder::new();
+        let child = plan.command(&folder.0).spawn();
+        let child = child.unwrap_or_else(|why| panic!("{:?}: {why}", plan.kind.program()));
+        let mut server = Self { plan, child, folder };
+        server.wait_until_it_answers();
+        server
+    }
+
+    /// Starts the program again in the same folder, on the same port, with the same plan.
+    pub fn restart(&mut self) {
+        self.child = self.plan.command(&self.folder.0).spawn().unwrap();
+        self.wait_until_it_answers();
+    }
+
+    /// As `restart`, without waiting for an answer.
+    pub fn restart_at_once(&mut self) {
+        self.child = self.plan.command(&self.folder.0).spawn().unwrap();
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub fn port(&self) -> u16 {
+        self.plan.port
+    }
+
+    pub fn address(&self) -> String {
+        format!("{}:{}", self.plan.ip, self.plan.port)
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.0.join(name)
+    }
+
+    /// A new connection, authenticated where the plan has a password.
+    pub fn client(&self) -> Client {
+        let mut client = Client::connect(&self.address()).unwrap();
+        if let Some(password) = &self.plan.password {
+            assert_eq!(client.call(&["AUTH", password]), b"+OK\r\n");
+        }
+        client
+    }
+
+    /// SIGKILL: nothing in user space is flushed.
+    pub fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Waits until the program has ended by itself.
+    pub fn wait_for_exit(&mut self) -> ExitStatus {
+        wait_for("the server exits", || self.child.try_wait().unwrap())
+    }
+
+    pub fn has_exited(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
+    }
+
+    pub fn log(&self) -> String {
+        fs::read(self.path("log")).map(|it| String::from_utf8_lossy(&it).into()).unwrap_or_default()
+    }
+
+    /// One field of INFO, without its section.
+    pub fn info(&self, field: &str) -> Option<String> {
+        self.client().info(field)
+    }
+
+    fn wait_until_it_answers(&mut self) {
+        let address = self.address();
+        wait_until("the server answers PING", || {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                panic!("{:?} ended: {status}\n{}", self.plan.kind.program(), self.log());
+            }
+            let answer = Client::connect(&address).and_then(|mut it| it.try_call(&["PING"]));
+            answer.is_ok_and(|it| !it.starts_with(b"-LOADING") && !it.is_empty())
+        });
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            let (log, pid) = (self.log(), self.pid());
+            let from = log.char_indices().rev().nth(2_000).map_or(0, |(at, _)| at);
+            eprintln!(
+                "-- the end of the log of {:?}, pid {pid}:\n{}",
+                self.plan.kind,
+                &log[from..]
+            );
+        }
+    }
+}
+
+/// A port that nobody listens on now, below the range from which the system draws the ports of
+/// outgoing connections: so that a restarted server finds its own port free.
+pub fn free_port(ip: &str) -> u16 {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    wait_for("a port is free", || {
+        let number = NEXT.fetch_add(1, Ordering::Relaxed) + process::id().wrapping_mul(37);
+        let port = u16::try_from(10_000 + number % 20_000).unwrap();
+        // A sentinel's or cluster's second port is 10,000 higher: not used here.
+        TcpListener::bind((ip, port)).is_ok().then_some(port)
+    })
+}
+
+/// DEBUG DIGEST of both servers becomes the same, and is not that of an empty keyspace.
+pub fn wait_until_equal(a: &Server, b: &Server) {
+    let digest = |it: &Server| it.client().call(&["DEBUG", "DIGEST"]);
+    let start = std::time::Instant::now();
+    loop {
+        let (last_a, last_b) = (digest(a), digest(b));
+        if last_a == last_b && last_a.starts_with(b"+") {
+            assert_ne!(
+                last_a,
+                [b"+".as_slice(), &[b'0'; 40], b"\r\n"].concat(),
+                "nothing compared"
+            );
+            return;
+        }
+        assert!(
+            start.elapsed() < PATIENCE,
+            "the keyspaces stay different: {} and {}",
+            last_a.escape_ascii(),
+            last_b.escape_ascii()
+        );
+        std::thread::park_timeout(std::time::Duration::from_millis(20));
+    }
+}
