@@ -1,0 +1,303 @@
+//! A plain blocking client, for what surrounds the measured run: introducing connections, filling
+//! the key space, and reading back what the ledger says must be there.
+
+use crate::drive::{Stream, name};
+use crate::failure::Failure;
+use crate::keys::Keys;
+use crate::ledger::{Fault, Ledger};
+use crate::plan::{Draw, Plan, Target, VALUE_MAX, to_usize};
+use crate::source::Source;
+use crate::template::{Encoder, Filling, Template, array, bulk, stamp};
+use std::io::{Read, Write};
+use std::time::Duration;
+
+/// Requests in one batch, and keys that are read over one connection.
+const BATCH: usize = 256;
+const KEYS_PER_CONNECTION: usize = 65_536;
+/// Bytes of a line outside a bulk string, and of one receive.
+const LINE_MAX: usize = 4096;
+const BUFFER_LEN: usize = 64 << 10;
+/// Faults that are told one by one.
+const EXAMPLES_MAX: usize = 10;
+
+/// What reading the ledger back found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ReadBack {
+    pub keys: u64,
+    pub lost: u64,
+    pub old: u64,
+    pub wrong: u64,
+    pub examples: Vec<String>,
+}
+
+/// A reply as far as this client needs to tell.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    Bulk(Vec<u8>),
+    Null,
+    Error(String),
+    /// A status, a number, a whole aggregate.
+    Other,
+}
+
+/// One blocking connection.
+pub struct Fresh {
+    stream: Stream,
+    name: String,
+    input: Vec<u8>,
+    at: usize,
+}
+
+impl Fresh {
+    /// Connects and sends the introduction; [`Self::introduced`] takes its replies, so that many
+    /// can be on their way at once.
+    pub fn connect(plan: &Plan) -> Result<Self, Failure> {
+        let limit = Duration::from_secs_f64(plan.timeout_seconds);
+        let stream = Stream::connect(&plan.target, limit)?;
+        let mut fresh = Self { stream, name: name(&plan.target), input: Vec::new(), at: 0 };
+        fresh.send(&introduction(&plan.target).0)?;
+        Ok(fresh)
+    }
+
+    /// The connection, ready for requests.
+    pub fn introduced(mut self, plan: &Plan) -> Result<Self, Failure> {
+        for _ in 0..introduction(&plan.target).1 {
+            if let Answer::Error(text) = self.answer()? {
+                return Err(Failure::Replied(format!("{text} (while connecting)")));
+            }
+        }
+        Ok(self)
+    }
+
+    /// The bare socket; nothing was received beyond the introduction.
+    #[must_use]
+    pub fn into_stream(self) -> Stream {
+        self.stream
+    }
+
+    fn send(&mut self, bytes: &[u8]) -> Result<(), Failure> {
+        let name = &self.name;
+        self.stream.write_all(bytes).map_err(|it| Failure::Lost(format!("sending to {name}: {it}")))
+    }
+
+    /// Receives one reply.
+    fn answer(&mut self) -> Result<Answer, Failure> {
+        let mut first = None;
+        let mut lacking = 1u64;
+        while lacking > 0 {
+            lacking -= 1;
+            let line = self.line()?;
+            let no_resp = || Failure::NoResp(format!("`{}`", line.escape_ascii()));
+            let (kind, text) = line.split_first().ok_or_else(no_resp)?;
+            let text = String::from_utf8_lossy(text);
+            let len = || text.parse::<i64>().map_err(|_| no_resp());
+            let answer = match kind {
+                b'$' | b'=' => match u64::try_from(len()?) {
+                    Ok(len) => Answer::Bulk(self.body(len)?),
+                    Err(_) => Answer::Null,
+                },
+                b'*' | b'~' | b'%' => {
+                    let each = if *kind == b'%' { 2 } else { 1 };
+                    let values = u64::try_from(len()?).unwrap_or(0).min(1 << 20);
+                    lacking += values * each;
+                    Answer::Other
+                }
+                b'-' => Answer::Error(text.into_owned()),
+                b'_' => Answer::Null,
+                b'+' | b':' | b',' | b'#' | b'(' => Answer::Other,
+                _ => return Err(no_resp()),
+            };
+            first.get_or_insert(answer);
+        }
+        Ok(first.unwrap_or(Answer::Other))
+    }
+
+    fn line(&mut self) -> Result<Vec<u8>, Failure> {
+        loop {
+            let rest = &self.input[self.at..];
+            if let Some(len) = rest.windows(2).position(|it| it == b"\r\n") {
+                let line = rest[..len].to_vec();
+                self.at += len + 2;
+                return Ok(line);
+            }
+            if rest.len() > LINE_MAX {
+                return Err(Failure::NoResp(format!("a line longer than {LINE_MAX} bytes")));
+            }
+            self.receive()?;
+        }
+    }
+
+    fn body(&mut self, len: u64) -> Result<Vec<u8>, Failure> {
+        if len > VALUE_MAX {
+            return Err(Failure::NoResp(format!("a string of {len} bytes")));
+        }
+        let end = self.at + to_usize(len);
+        let mut missing = end + 2;
+        while self.input.len() < missing {
+            missing -= self.at;
+            self.receive()?;
+            missing += self.at;
+        }
+        let end = missing - 2;
+        let body = self.input[self.at..end].to_vec();
+        self.at = missing;
+        Ok(body)
+    }
+
+    /// Receives more behind what was not taken yet, which moves to the front.
+    fn receive(&mut self) -> Result<(), Failure> {
+        self.input.drain(..self.at);
+        self.at = 0;
+        let held = self.input.len();
+        self.input.resize(held + BUFFER_LEN, 0);
+        let received = self.stream.read(&mut self.input[held..]);
+        self.input.truncate(held + received.as_ref().map_or(0, |it| *it));
+        match received {
+            Ok(0) => Err(Failure::Lost(format!("{} closed a connection", self.name))),
+            Ok(_) => Ok(()),
+            Err(it) => Err(Failure::Lost(format!("receiving from {}: {it}", self.name))),
+        }
+    }
+}
+
+/// Sets every key of every group once.
+pub fn fill(plan: &Plan) -> Result<(), Failure> {
+    let mut fresh = Fresh::connect(plan)?.introduced(plan)?;
+    for group in &plan.groups {
+        let template = Template::parse("set").map_err(Failure::Plan)?;
+        let encoder = Encoder::new(template, group.value_bytes);
+        let keys = Keys::Uniform { count: group.keys };
+        let (mut batch, mut key) = (Vec::new(), 0);
+        while key < group.keys {
+            let last = group.keys.min(key + BATCH as u64);
+            batch.clear();
+            for key in key..last {
+                let filling =
+                    Filling { key, number: key, connection: 0, keys: &keys, stamped: false };
+                let mut draw = Draw::new(Draw::stream(plan.seed, u64::MAX), key);
+                encoder.write(&mut batch, &filling, &mut draw);
+            }
+            fresh.send(&batch)?;
+            for _ in key..last {
+                if let Answer::Error(text) = fresh.answer()? {
+                    return Err(Failure::Replied(format!("{text} (while filling)")));
+                }
+            }
+            key = last;
+        }
+    }
+    Ok(())
+}
+
+/// Reads every key with an acknowledged write, over connections that did not write it.
+pub fn read_back(plan: &Plan, ledger: &Ledger) -> Result<ReadBack, Failure> {
+    let sources = Source::all(plan).map_err(Failure::Plan)?;
+    let keys: Vec<u64> = ledger.keys().collect();
+    let mut found = ReadBack { keys: keys.len() as u64, ..ReadBack::default() };
+    for keys in keys.chunks(KEYS_PER_CONNECTION) {
+        let mut fresh = Fresh::connect(plan)?.introduced(plan)?;
+        for keys in keys.chunks(BATCH) {
+            let mut batch = Vec::new();
+            for key in keys {
+                array(&mut batch, 2);
+                bulk(&mut batch, b"GET");
+                bulk(&mut batch, key_name(*key).as_bytes());
+            }
+            fresh.send(&batch)?;
+            for key in keys {
+                let value = match fresh.answer()? {
+                    Answer::Bulk(value) => Some(value),
+                    Answer::Null => None,
+                    Answer::Error(text) => {
+                        return Err(Failure::Replied(format!("{text} (while reading back)")));
+                    }
+                    Answer::Other => Some(Vec::new()),
+                };
+                let number = value.as_deref().map(stamp);
+                let written = |number| {
+                    is_written(plan, &sources, *key, number, value.as_deref().unwrap_or_default())
+                };
+                if let Err(fault) = ledger.judge(*key, number, written) {
+                    found.note(*key, fault, value.as_deref());
+                }
+            }
+        }
+    }
+    Ok(found)
+}
+
+impl ReadBack {
+    #[must_use]
+    pub fn faults(&self) -> u64 {
+        self.lost + self.old + self.wrong
+    }
+
+    fn note(&mut self, key: u64, fault: Fault, value: Option<&[u8]>) {
+        let (count, text) = match fault {
+            Fault::Lost => (&mut self.lost, "is gone"),
+            Fault::Old => (&mut self.old, "has an older value than the acknowledged one"),
+            Fault::Wrong => (&mut self.wrong, "has a value that was never written to it"),
+        };
+        *count += 1;
+        if self.examples.len() < EXAMPLES_MAX {
+            let value = value.map_or(String::new(), |it| {
+                format!(": `{}`", it[..it.len().min(40)].escape_ascii())
+            });
+            self.examples.push(format!("{} {text}{value}", key_name(key)));
+        }
+    }
+}
+
+/// Whether write `number`, drawn again, set `key` to exactly `value`.
+fn is_written(plan: &Plan, sources: &[Source], key: u64, number: u64, value: &[u8]) -> bool {
+    let connections = plan.connections();
+    let (connection, request) = (number % connections, number / connections);
+    let mut first = 0;
+    for (group, source) in plan.groups.iter().zip(sources) {
+        first += u64::from(group.connections);
+        if connection < first {
+            let mut bytes = Vec::new();
+            let stream = Draw::stream(plan.seed, connection);
+            let drawn = source.write(&mut bytes, stream, connection, request);
+            let mut end = format!("${}\r\n", value.len()).into_bytes();
+            end.extend_from_slice(value);
+            end.extend_from_slice(b"\r\n");
+            return drawn.write && drawn.key == key && bytes.ends_with(&end);
+        }
+    }
+    false
+}
+
+/// What the templates `get` and `set` write for `{key}`.
+fn key_name(key: u64) -> String {
+    format!("key:{key:012}")
+}
+
+/// The requests that open every connection, and how many they are.
+fn introduction(target: &Target) -> (Vec<u8>, usize) {
+    let mut requests: Vec<Vec<&[u8]>> = Vec::new();
+    let db = target.db.to_string();
+    let user = target.user.as_deref();
+    let password = target.password.as_deref().map(str::as_bytes);
+    if target.resp == 3 {
+        let mut hello: Vec<&[u8]> = vec![b"HELLO", b"3"];
+        if let Some(password) = password {
+            hello.extend([&b"AUTH"[..], user.unwrap_or("default").as_bytes(), password]);
+        }
+        requests.push(hello);
+    } else if let Some(password) = password {
+        let mut auth: Vec<&[u8]> = vec![b"AUTH"];
+        auth.extend(user.map(str::as_bytes));
+        auth.push(password);
+        requests.push(auth);
+    }
+    if target.db != 0 {
+        requests.push(vec![b"SELECT", db.as_bytes()]);
+    }
+    let mut bytes = Vec::new();
+    for request in &requests {
+        array(&mut bytes, request.len());
+        request.iter().for_each(|word| bulk(&mut bytes, word));
+    }
+    (bytes, requests.len())
+}

@@ -1,0 +1,353 @@
+//! The plan: everything that a run will do, as data, before the first socket opens.
+//!
+//! A plan is made from the command line or read back from JSON, and all that happens later follows
+//! from it: request `k` of connection `c` draws its command, key and value from a generator seeded
+//! by `(seed, c, k)`, so it does not depend on which connection was answered first; an open loop's
+//! send times come from a generator seeded by `(seed, group, thread)`.
+//!
+//! Clients come in groups, each with its own pace, commands, keys and values: a plan file may hold
+//! several, the command line makes one. Connections are numbered through over all groups, and
+//! connection `c` is driven by thread `c % threads`.
+//!
+//! Invariant: whatever passed [`Plan::check`] can be run; later parts do not check again.
+//!
+//! Not here: what a command looks like on the wire (`template.rs`), when it leaves (`pace.rs`).
+
+use crate::keys::Distribution;
+use crate::template::Template;
+use serde::{Deserialize, Serialize};
+
+/// Keys that a ledger may watch: two words each, in one array per thread.
+pub const LEDGER_KEYS_MAX: u64 = 1 << 24;
+/// A value that a ledger checks begins with its write's number in hexadecimal.
+pub const LEDGER_VALUE_MIN: u64 = 16;
+/// Redis' own bound for one string.
+pub const VALUE_MAX: u64 = 512 << 20;
+/// The twelve digits that `{key}` is written with.
+pub const KEYS_MAX: u64 = 1_000_000_000_000;
+/// Requests in flight on one connection.
+pub const PIPELINE_MAX: u32 = 65_536;
+
+/// One run.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+pub struct Plan {
+    pub seed: u64,
+    pub target: Target,
+    pub threads: u32,
+    /// One CPU per thread to pin it to; empty: the kernel chooses.
+    pub cores: Vec<usize>,
+    /// Seconds that clients send; the run ends when the last reply is in.
+    pub seconds: f64,
+    /// Seconds before those, driven but not measured.
+    pub warm_up_seconds: f64,
+    /// Seconds without any reply after which the server is given up.
+    pub timeout_seconds: f64,
+    /// Set every key once before the run.
+    pub fill: bool,
+    /// Keep a ledger of acknowledged SETs and read it back at the end.
+    pub verify: bool,
+    pub groups: Vec<Group>,
+}
+
+/// Where to connect to, and how to introduce oneself.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    pub host: String,
+    pub port: u16,
+    /// A Unix socket's path; then host and port do not count.
+    pub unix: Option<String>,
+    pub user: Option<String>,
+    pub password: Option<String>,
+    pub db: u32,
+    /// 2 or 3.
+    pub resp: u8,
+}
+
+/// Clients that behave alike.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+pub struct Group {
+    pub connections: u32,
+    pub pace: Pace,
+    /// The most requests in flight on one connection.
+    pub pipeline: u32,
+    /// Requests of the whole group; beside the plan's seconds, whatever ends first.
+    pub requests: Option<u64>,
+    pub mix: Vec<Share>,
+    pub keys: u64,
+    pub distribution: Distribution,
+    pub value_bytes: Sizes,
+}
+
+/// When the next request leaves.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq)]
+#[serde(rename_all = "snake_case")]
+pub enum Pace {
+    /// As soon as the replies to a connection's batch are in: measures capacity.
+    Closed,
+    /// At planned times, evenly spaced, connections in turn; `rate` is the group's, per second.
+    Uniform { rate: f64 },
+    /// At planned times, a Poisson process for each connection.
+    Poisson { rate: f64 },
+}
+
+/// One command of a mix.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+pub struct Share {
+    pub command: String,
+    pub weight: u32,
+}
+
+/// Value sizes, evenly between both ends.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sizes {
+    pub min: u64,
+    pub max: u64,
+}
+
+impl Plan {
+    /// Whether this can be run; else what to change.
+    pub fn check(&self) -> Result<(), String> {
+        if self.groups.is_empty() {
+            return Err("a plan needs at least one group of clients".into());
+        }
+        if self.threads == 0 || u64::from(self.threads) > self.connections() {
+            return Err(format!(
+                "{} threads cannot share {} connections: each thread needs one at least",
+                self.threads,
+                self.connections()
+            ));
+        }
+        if !self.cores.is_empty() && self.cores.len() != to_usize(u64::from(self.threads)) {
+            return Err("name one core for each thread, or none".into());
+        }
+        if !(2..=3).contains(&self.target.resp) {
+            return Err("RESP has versions 2 and 3".into());
+        }
+        let seconds = [self.seconds, self.warm_up_seconds, self.timeout_seconds];
+        if !seconds.iter().all(|it| (0.0..=31_536_000.0).contains(it)) {
+            return Err("durations lie between 0 and 31536000 seconds".into());
+        }
+        if self.timeout_seconds == 0.0 || self.seconds == 0.0 {
+            return Err("the duration and the time limit for replies must be above 0".into());
+        }
+        self.groups.iter().try_for_each(|group| group.check())?;
+        if self.verify { self.check_ledger() } else { Ok(()) }
+    }
+
+    /// Connections of all groups.
+    #[must_use]
+    pub fn connections(&self) -> u64 {
+        self.groups.iter().map(|group| u64::from(group.connections)).sum()
+    }
+
+    /// Every command of every group, in order: `(group, share)`. The index is a command's `kind`.
+    #[must_use]
+    pub fn kinds(&self) -> Vec<(usize, Share)> {
+        let shares = |(index, group): (usize, &Group)| {
+            group.mix.iter().map(move |share| (index, share.clone())).collect::<Vec<_>>()
+        };
+        self.groups.iter().enumerate().flat_map(shares).collect()
+    }
+
+    fn check_ledger(&self) -> Result<(), String> {
+        let connections = self.connections();
+        for group in &self.groups {
+            if !(connections..=LEDGER_KEYS_MAX).contains(&group.keys) {
+                return Err(format!(
+                    "with --verify every connection writes keys of its own: --keys must lie between \
+                     the number of connections, {connections}, and {LEDGER_KEYS_MAX}"
+                ));
+            }
+            if group.value_bytes.min < LEDGER_VALUE_MIN {
+                return Err(format!(
+                    "with --verify values need {LEDGER_VALUE_MIN} bytes or more, to be unique"
+                ));
+            }
+            for share in &group.mix {
+                let template = Template::parse(&share.command)?;
+                if !template.is_plain_set() && !template.is_plain_get() {
+                    return Err(format!(
+                        "with --verify only the commands `set` and `get` can run, not `{}`: the \
+                         ledger could not know what it left behind",
+                        share.command
+                    ));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Group {
+    fn check(&self) -> Result<(), String> {
+        if self.connections == 0 {
+            return Err("a group needs at least one connection".into());
+        }
+        if !(1..=PIPELINE_MAX).contains(&self.pipeline) {
+            return Err(format!("a pipeline holds between 1 and {PIPELINE_MAX} requests"));
+        }
+        if !(1..=KEYS_MAX).contains(&self.keys) {
+            return Err(format!("there may be between 1 and {KEYS_MAX} keys"));
+        }
+        let Sizes { min, max } = self.value_bytes;
+        if min > max || max > VALUE_MAX {
+            return Err(format!("value sizes run from small to large, at most {VALUE_MAX} bytes"));
+        }
+        if let Pace::Uniform { rate } | Pace::Poisson { rate } = self.pace
+            && !(rate.is_finite() && (1e-3..=1e9).contains(&rate))
+        {
+            return Err("a rate lies between 0.001 and 1000000000 requests a second".into());
+        }
+        if self.mix.is_empty() || self.mix.iter().map(|it| u64::from(it.weight)).sum::<u64>() == 0 {
+            return Err("a mix needs a command with a ratio above 0".into());
+        }
+        self.distribution.check()?;
+        self.mix.iter().try_for_each(|share| Template::parse(&share.command).map(|_| ()))
+    }
+}
+
+/// The random numbers of one request: splitmix64, seeded by what names the request. Cheap enough to
+/// make one per request, and any request can be drawn again without those before it.
+#[derive(Clone, Debug)]
+pub struct Draw(u64);
+
+impl Draw {
+    /// The stream of connection `connection`; one multiplication more gives each request's.
+    #[must_use]
+    pub fn stream(seed: u64, connection: u64) -> u64 {
+        mix(mix(seed).wrapping_add(connection.wrapping_mul(0x9e37_79b9_7f4a_7c15)))
+    }
+
+    #[must_use]
+    pub fn new(stream: u64, request: u64) -> Self {
+        Self(stream ^ request.wrapping_mul(0xd6e8_feb8_6659_fd93))
+    }
+
+    pub fn next_u64(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        mix(self.0)
+    }
+
+    /// Below `bound`, evenly; 0 where `bound` is 0.
+    pub fn below(&mut self, bound: u64) -> u64 {
+        #[expect(clippy::cast_possible_truncation, reason = "the high half of a 128-bit product")]
+        let high = ((u128::from(self.next_u64()) * u128::from(bound)) >> 64) as u64;
+        high
+    }
+
+    /// In `0.0..1.0`, 53 bits.
+    pub fn unit(&mut self) -> f64 {
+        (self.next_u64() >> 11) as f64 / (1u64 << 53) as f64
+    }
+}
+
+/// Seconds as nanoseconds.
+#[must_use]
+pub fn nanoseconds(seconds: f64) -> u64 {
+    #[expect(clippy::cast_possible_truncation, reason = "checked plans stay below a year")]
+    let ns = (seconds * 1e9) as u64;
+    ns
+}
+
+/// A count as an index; lossless where memory is addressed with 64 bits.
+#[must_use]
+pub fn to_usize(count: u64) -> usize {
+    usize::try_from(count).unwrap_or(usize::MAX)
+}
+
+fn mix(z: u64) -> u64 {
+    let z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}
+
+/// A plan for tests: one closed group of `get` and `set`.
+#[cfg(test)]
+pub fn sample() -> Plan {
+    Plan {
+        seed: 1,
+        target: Target {
+            host: "127.0.0.1".into(),
+            port: 6379,
+            unix: None,
+            user: None,
+            password: None,
+            db: 0,
+            resp: 2,
+        },
+        threads: 1,
+        cores: Vec::new(),
+        seconds: 1.0,
+        warm_up_seconds: 0.0,
+        timeout_seconds: 1.0,
+        fill: false,
+        verify: false,
+        groups: vec![Group {
+            connections: 4,
+            pace: Pace::Closed,
+            pipeline: 2,
+            requests: None,
+            mix: vec![
+                Share { command: "get".into(), weight: 1 },
+                Share { command: "set".into(), weight: 1 },
+            ],
+            keys: 100,
+            distribution: Distribution::Uniform,
+            value_bytes: Sizes { min: 16, max: 16 },
+        }],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(change: impl FnOnce(&mut Plan), because: &str) {
+        let mut plan = sample();
+        change(&mut plan);
+        let error = plan.check().unwrap_err();
+        assert!(error.contains(because), "{error}");
+    }
+
+    #[test]
+    fn what_cannot_run_is_refused_with_its_reason() {
+        assert_eq!(sample().check(), Ok(()));
+        refused(|it| it.groups.clear(), "at least one group");
+        refused(|it| it.threads = 5, "5 threads cannot share 4 connections");
+        refused(|it| it.cores = vec![0, 1], "one core for each thread");
+        refused(|it| it.seconds = f64::NAN, "durations");
+        refused(|it| it.groups[0].pipeline = 0, "pipeline");
+        refused(|it| it.groups[0].value_bytes = Sizes { min: 2, max: 1 }, "value sizes");
+        refused(|it| it.groups[0].pace = Pace::Poisson { rate: 0.0 }, "rate");
+        refused(|it| it.groups[0].mix.clear(), "mix");
+        refused(|it| it.groups[0].mix[0].command = "GET {nothing}".into(), "{nothing}");
+        let verify = |it: &mut Plan| it.verify = true;
+        refused(|it| (verify(it), it.groups[0].keys = 3).1, "number of connections");
+        refused(|it| (verify(it), it.groups[0].value_bytes.min = 8).1, "16 bytes or more");
+        refused(|it| (verify(it), it.groups[0].mix[0].command = "DEL a".into()).1, "`DEL a`");
+    }
+
+    #[test]
+    fn a_plan_survives_its_own_json() {
+        let mut plan = sample();
+        plan.groups[0].pace = Pace::Poisson { rate: 1234.5 };
+        plan.groups[0].distribution = Distribution::Zipf { exponent: 0.99 };
+        let text = serde_json::to_string(&plan).unwrap();
+        assert_eq!(serde_json::from_str::<Plan>(&text).unwrap(), plan);
+    }
+
+    #[test]
+    fn a_request_draws_the_same_numbers_whatever_was_drawn_before() {
+        let draw = |seed, connection, request| {
+            Draw::new(Draw::stream(seed, connection), request).next_u64()
+        };
+        assert_eq!(draw(1, 2, 3), draw(1, 2, 3));
+        let all: Vec<u64> = (0..4)
+            .flat_map(|seed| (0..4).flat_map(move |c| (0..4).map(move |k| draw(seed, c, k))))
+            .collect();
+        let mut unique = all.clone();
+        unique.sort_unstable();
+        unique.dedup();
+        assert_eq!(unique.len(), all.len());
+    }
+}
