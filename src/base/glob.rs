@@ -168,7 +168,11 @@ mod tests {
         ];
         for (pattern, text, nocase, expected) in table {
             let shown = (String::from_utf8_lossy(pattern), String::from_utf8_lossy(text));
-            assert_eq!(matches_with(pattern, text, *nocase), *expected, "{shown:?} nocase {nocase}");
+            assert_eq!(
+                matches_with(pattern, text, *nocase),
+                *expected,
+                "{shown:?} nocase {nocase}"
+            );
         }
     }
 
@@ -195,7 +199,11 @@ mod tests {
             let (pattern, text) = (draw(b"***?[]^-\\ab", 10), draw(b"ab", 8));
             let expected = reference(&pattern, &text);
             if !text.is_empty() {
-                assert_eq!(matches_with(&pattern, &text, false), expected, "seed {seed} {pattern:?}");
+                assert_eq!(
+                    matches_with(&pattern, &text, false),
+                    expected,
+                    "seed {seed} {pattern:?}"
+                );
             }
         }
     }

@@ -66,6 +66,8 @@ const _: () = {
     assert!(STREAM_UNIT_BYTES_MAX > BULK_BYTES_MAX);
     assert!(LOG_SPARE_BYTES_MAX >= RING_CHUNK_BYTES);
     assert!(MERGE_TICKETS_MAX > CORES_MAX);
+};
+
 /// Bytes of one configuration file, and of standard input where it holds the configuration.
 pub const CONFIG_FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
@@ -96,3 +98,77 @@ pub const SNAPSHOT_CHUNK_BYTES: usize = 64 * 1024;
 const _: () = assert!(SNAPSHOT_CHUNK_BYTES < BULK_BYTES_MAX);
 /// Bytes of the table that `LCS` fills; two strings of 11,000 bytes each.
 pub const LCS_TABLE_BYTES_MAX: usize = BULK_BYTES_MAX;
+
+/// Bytes of replies after which a connection's further requests wait for the next turn.
+pub const TURN_REPLY_BYTES: usize = 1024 * 1024;
+
+/// Bytes of input that may wait in a stalled session before the operator's limit counts.
+pub const INPUT_BYTES_MAX: usize = 1024 * 1024;
+
+/// Bytes of output kept for a client that has not authenticated.
+pub const UNAUTHENTICATED_OUTPUT_BYTES_MAX: u64 = 1024;
+
+/// Seconds that a client has to authenticate where a password is set.
+pub const HANDSHAKE_SECONDS_MAX: u32 = 10;
+
+/// Request messages under way on one road, and bytes that gather for the next, before the sessions
+/// that feed it wait.
+pub const ROAD_BATCHES_MAX: usize = 4;
+pub const ROAD_BYTES_MAX: usize = 1024 * 1024;
+
+/// Items that a road between two cores holds. What is not a request is bounded by its own rules.
+pub const ROAD_ITEMS_MAX: usize = 1024;
+
+/// Buffers kept for reuse, and the largest that is.
+pub const SPARE_BUFFERS_MAX: usize = 64;
+pub const SPARE_BYTES_MAX: usize = 256 * 1024;
+
+/// Records walked in a slice of a snapshot, chunks that may wait to be consumed, and the bytes of
+/// handed-over records for which a slice grows by itself once more.
+pub const WALK_RECORDS_PER_TURN: usize = 256;
+pub const WALK_CHUNKS_MAX: usize = 8;
+pub const WALK_POOL_BYTES: usize = 1024 * 1024;
+
+/// Snapshot bytes that may wait in a replica's feed before the walks pause.
+pub const FEED_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// Snapshot bytes kept for a replica that takes no EOF mark, before its sync is given up.
+pub const SPOOL_BYTES_MAX: u64 = 1024 * 1024 * 1024;
+
+/// Steps of saving a file that may be unconfirmed before the walks pause.
+pub const SAVE_STEPS_MAX: usize = 32;
+
+/// Requests under way to other cores while a stream or a file is applied.
+pub const APPLY_UNDER_WAY_MAX: usize = 16 * 1024;
+
+/// Bytes of a master's stream that wait to be applied before its socket is not read from.
+pub const APPLY_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// Buckets looked at by one slice of active expiry, and while many keys are found expired.
+pub const EXPIRE_BUCKETS_PER_TURN: usize = 256;
+pub const EXPIRE_BUCKETS_PER_TURN_PRESSED: usize = 2048;
+
+/// Records of a dropped database freed per turn.
+pub const COLLECT_RECORDS_PER_TURN: usize = 512;
+
+/// Error codes counted apart in `INFO errorstats`.
+pub const ERROR_CODES_MAX: usize = 128;
+
+const _: () = assert!(ROAD_BATCHES_MAX * 4 < ROAD_ITEMS_MAX);
+
+/// Bytes of a value that still lies in its record; a longer one is shared by reference.
+pub const INLINE_VALUE_BYTES_MAX: usize = 1_024;
+
+/// Bytes of a key that still lies in its record.
+pub const INLINE_KEY_BYTES_MAX: usize = 512;
+
+/// Bytes of the largest small record: header, expiry, key and value.
+pub const ARENA_RECORD_BYTES_MAX: usize = 1_600;
+
+/// Bytes of the longest key and the longest value that the keyspace takes.
+pub const STRING_BYTES_MAX: usize = u32::MAX as usize;
+
+const _: () = {
+    assert!(INLINE_KEY_BYTES_MAX + INLINE_VALUE_BYTES_MAX + 16 <= ARENA_RECORD_BYTES_MAX);
+    assert!(BULK_BYTES_MAX <= STRING_BYTES_MAX);
+};

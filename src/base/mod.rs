@@ -2,10 +2,11 @@
 pub mod time;
 pub mod prng;
 pub mod limits;
+pub mod map;
+pub mod prefetch;
 pub mod spsc;
 pub mod long_double;
 pub mod num;
 pub mod crc;
 pub mod glob;
 pub mod settings;
-pub mod glob;

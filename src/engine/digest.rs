@@ -54,6 +54,31 @@ impl Digest {
         }
     }
 
+    /// For another core: each database that is not empty, its number in 4 little-endian bytes and
+    /// the XOR of its entries in 20.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        for (db, entries) in (0_u32..).zip(&self.databases) {
+            if let Some(entries) = entries {
+                bytes.extend_from_slice(&db.to_le_bytes());
+                bytes.extend_from_slice(entries);
+            }
+        }
+        bytes
+    }
+
+    /// Takes in what another core wrote with [`Digest::to_bytes`].
+    pub fn merge_bytes(&mut self, bytes: &[u8]) {
+        for row in bytes.chunks_exact(24) {
+            let (db, entries) = row.split_at(4);
+            let db = u32::from_le_bytes([db[0], db[1], db[2], db[3]]) as usize;
+            if let (Some(mine), Ok(theirs)) = (self.databases.get_mut(db), Sum::try_from(entries)) {
+                xor(mine.get_or_insert_default(), &theirs);
+            }
+        }
+    }
+
     /// What DEBUG DIGEST answers.
     #[must_use]
     pub fn finish(&self) -> Sum {

@@ -18,9 +18,9 @@ use crate::command::spec::Arity::{AtLeast, Exactly};
 use crate::command::spec::{
     Categories, Command, Flags, Gather, Group, Hop, KeyFlags, KeySpec, Spec,
 };
-use crate::engine::keyspace::Encoding;
 use crate::engine::shard::{Cx, ShardFn, integer};
 use crate::resp::error::ErrorKind;
+use crate::types::record::Encoding;
 
 mod expiry;
 pub mod moves;

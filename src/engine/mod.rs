@@ -1,5 +1,10 @@
 //! One shard: what commands do to its keys.
 pub mod keyspace;
+pub mod lookup;
+pub mod scan;
+pub mod walk;
+pub mod expire;
+pub mod digest;
 pub mod effect;
 pub mod shard;
 pub mod strings;

@@ -18,9 +18,10 @@ use crate::command::arguments::{
 };
 use crate::command::spec::Arity::{AtLeast, Exactly};
 use crate::command::spec::{Command, Flags, Gather, Group, Hop, KeyFlags, KeySpec, Spec};
-use crate::engine::keyspace::{Encode, Expiry, ExpiryMode};
+use crate::engine::keyspace::{Expiry, ExpiryMode};
 use crate::engine::shard::{Cx, ShardFn, integer};
 use crate::resp::error::ErrorKind;
+use crate::types::record::Encode;
 use options::{Condition, Lifetime, Options, set_key_flags};
 
 pub mod lcs;

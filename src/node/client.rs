@@ -16,8 +16,8 @@ use crate::node::session::{ReplyMode, Stall, Waiting};
 use crate::node::table::Run;
 use crate::replication::log::encode_request;
 use crate::resp::error::ErrorKind;
-use crate::resp::reply::Proto;
 use crate::resp::partial::Partial;
+use crate::resp::reply::Proto;
 use crate::resp::request;
 
 /// Requests that are parsed and not yet executed.
@@ -157,7 +157,7 @@ impl Core {
             behind,
         };
         if let Some(number) = staged.row
-            && let Some(key) = keys::first_key(&self.shared.table.row(number).spec, args)
+            && let Some(key) = keys::first_key(self.shared.table.row(number).spec, args)
         {
             staged.hash = self.keyspace.hash(key);
             let core = self.owner(key);
@@ -214,7 +214,7 @@ impl Core {
         out: &mut Outbox,
     ) {
         let row = self.shared.table.find(args);
-        let key = row.and_then(|it| keys::first_key(&self.shared.table.row(it).spec, args));
+        let key = row.and_then(|it| keys::first_key(self.shared.table.row(it).spec, args));
         let core = key.map_or(self.id, |key| self.owner(key));
         if let Some(why) = self.must_wait(conn, row, core, args) {
             let mut rest = Vec::new();
@@ -234,6 +234,7 @@ impl Core {
         match why {
             Stall::Moving => self.move_to_control(conn, out),
             Stall::Paused => self.pauses.waiting.push(conn),
+            Stall::Frozen => self.frozen.stalled(conn),
             _ => {}
         }
     }
@@ -264,12 +265,13 @@ impl Core {
                     self.run_here(conn, number, run, args, out);
                 }
                 Hop::Single | Hop::Local | Hop::All => {
-                    self.depart(conn, number, row, core, hash, args, out);
+                    self.depart(conn, number, row, core, hash, args);
                 }
                 Hop::Split(gather) => self.split(conn, number, row, gather, args, out),
                 Hop::Exclusive => self.exclusive(conn, number, row, args, out),
             },
             Run::Node(run) => self.run_node(conn, number, run, args, out),
+            Run::Part(_) => {}
         }
     }
 
@@ -350,6 +352,9 @@ impl Core {
     ) -> Option<Stall> {
         let table = std::sync::Arc::clone(&self.shared.table);
         let row = row.map(|number| table.row(number));
+        if self.frozen.is_frozen() {
+            return Some(Stall::Frozen);
+        }
         if self.pauses.is_on() && self.pauses.holds(row, self.now) {
             return Some(Stall::Paused);
         }
@@ -363,7 +368,7 @@ impl Core {
             }
         }
         let row = row?;
-        if self.id != 0 && row.spec.group_moves_to_control() {
+        if self.id != 0 && table_moves(row) {
             return Some(Stall::Moving);
         }
         (core != self.id && !self.has_room(conn, core)).then_some(Stall::Flight)
@@ -389,7 +394,7 @@ impl Core {
         if self.view.is_plain() {
             return Ok(());
         }
-        self.view.gate(&row.spec, self.keyspace.used_bytes() * self.cores)
+        self.view.gate(row.spec, self.keyspace.used_bytes() * self.cores)
     }
 
     fn refuse(&mut self, conn: Conn, number: Option<u16>, error: &ErrorKind, out: &mut Outbox) {
@@ -399,12 +404,7 @@ impl Core {
     }
 
     /// Puts a reply in its place: behind those that wait, or straight out.
-    pub(super) fn reply(
-        &mut self,
-        conn: Conn,
-        out: &mut Outbox,
-        write: impl FnOnce(&mut Vec<u8>),
-    ) {
+    pub(super) fn reply(&mut self, conn: Conn, out: &mut Outbox, write: impl FnOnce(&mut Vec<u8>)) {
         let Some(session) = self.sessions.get_mut(conn) else { return };
         let muted = session.is_muted();
         match session.flight.as_mut() {
@@ -428,4 +428,9 @@ impl Core {
             self.wrote_much(conn, behind, out);
         }
     }
+}
+
+/// Commands of replicas are core 0's business: a connection that sends one moves there.
+fn table_moves(row: &crate::node::table::Row) -> bool {
+    matches!(row.spec.name, "REPLCONF" | "PSYNC" | "SYNC")
 }

@@ -36,11 +36,19 @@ pub enum Ask {
     /// FLUSHALL, FLUSHDB, SWAPDB, and commands over keys of several cores.
     Section(Op),
     /// `WAIT`: after everything that was written before it.
-    Wait { replicas: usize, timeout_ms: u64 },
+    Wait {
+        replicas: usize,
+        timeout_ms: u64,
+    },
     /// `CLIENT UNBLOCK`: end the WAIT of that session.
-    Unblock { target: Return, error: bool },
+    Unblock {
+        target: Return,
+        error: bool,
+    },
     Save,
-    BgSave { schedule: bool },
+    BgSave {
+        schedule: bool,
+    },
     /// `DEBUG RELOAD`.
     Reload,
     ReplicaOf(Option<(Vec<u8>, u16)>),
@@ -48,20 +56,42 @@ pub enum Ask {
     Settings(Arc<Settings>),
     /// `CLIENT PAUSE` and `UNPAUSE`, for all cores.
     Pause(Option<(Mono, crate::node::pauses::Scope)>),
-    Shutdown { save: Option<bool>, now: bool, force: bool, abort: bool },
+    Shutdown {
+        save: Option<bool>,
+        now: bool,
+        force: bool,
+        abort: bool,
+    },
 }
 
 /// What is done while all cores stand still.
 #[derive(Clone, Debug)]
 pub enum Op {
-    Flush { db: Option<usize>, in_db: usize, words: Vec<Vec<u8>> },
-    Swap { a: usize, b: usize, words: Vec<Vec<u8>> },
+    Flush {
+        db: Option<usize>,
+        in_db: usize,
+        words: Vec<Vec<u8>>,
+    },
+    Swap {
+        a: usize,
+        b: usize,
+        in_db: usize,
+        words: Vec<Vec<u8>>,
+    },
     /// A command whose keys live on several cores.
-    Keys { command: u16, db: usize, proto: Proto, words: Vec<Vec<u8>>, keys: Vec<(usize, Vec<u8>)> },
+    Keys {
+        command: u16,
+        db: usize,
+        proto: Proto,
+        words: Vec<Vec<u8>>,
+        keys: Vec<(usize, Vec<u8>)>,
+    },
     /// Begin a snapshot's walk on all cores.
     Cut,
     /// Log writes from here on, or no longer.
-    Stream { on: bool },
+    Stream {
+        on: bool,
+    },
     /// Become a replica or a master: what happens to the history is done at this instant.
     Role,
 }
@@ -381,9 +411,8 @@ impl Control {
         let settings = &self.view.settings;
         let wanted = settings.min_replicas_to_write as usize;
         let lag_max = u64::from(settings.min_replicas_max_lag);
-        let few = wanted > 0
-            && lag_max > 0
-            && self.master.good_replicas(cx.now().mono, lag_max) < wanted;
+        let few =
+            wanted > 0 && lag_max > 0 && self.master.good_replicas(cx.now().mono, lag_max) < wanted;
         if few != self.view.few_replicas {
             self.view.few_replicas = few;
             self.show(cx);
@@ -438,7 +467,7 @@ pub(super) fn master_settings(settings: &Settings) -> master::Settings {
         snapshot_delay_ms: 0,
         output_hard_bytes: limit.hard,
         output_soft_bytes: limit.soft,
-        output_soft_ms: limit.seconds * 1_000,
+        output_soft_ms: u64::from(limit.soft_seconds) * 1_000,
         backlog_bytes: settings.repl_backlog_size,
     }
 }

@@ -15,7 +15,7 @@
 //! was staged already behind it.
 
 use crate::base::prng::Prng;
-use crate::base::time::Now;
+use crate::base::time::{Mono, Now};
 use crate::engine::effect::Effect;
 use crate::engine::expire::ExpireCycle;
 use crate::engine::keyspace::Keyspace;
@@ -31,25 +31,46 @@ use crate::node::view::View;
 use crate::node::walker::Walker;
 use crate::replication::log::Log;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 /// What happens to a core. Bytes are borrowed from the kernel's buffers for the turn.
 #[derive(Debug)]
 pub enum Input<'a> {
     /// A client connected; on core 0 it may be sent on to another core.
-    Opened { conn: Conn, ends: Ends },
+    Opened {
+        conn: Conn,
+        ends: Ends,
+    },
     /// A connection arrived here from another core, with its session.
-    Moved { conn: Conn, session: Box<Session> },
-    Received { conn: Conn, bytes: &'a [u8] },
+    Moved {
+        conn: Conn,
+        session: Box<Session>,
+    },
+    Received {
+        conn: Conn,
+        bytes: &'a [u8],
+    },
     /// The peer is gone. The outside closes the connection by itself.
-    Ended { conn: Conn },
+    Ended {
+        conn: Conn,
+    },
     /// The peer takes its output slowly: so many bytes wait in the outside's copy.
-    Backlog { conn: Conn, bytes: usize },
+    Backlog {
+        conn: Conn,
+        bytes: usize,
+    },
     /// All waiting output of the connection is sent, or it can be written to again.
-    Drained { conn: Conn },
-    Message { from: usize, message: Message },
+    Drained {
+        conn: Conn,
+    },
+    Message {
+        from: usize,
+        message: Message,
+    },
     /// Core 0: the connect asked for by `Action::Dial` was decided.
-    Dialled { result: Result<(Conn, Ends), String> },
+    Dialled {
+        result: Result<(Conn, Ends), String>,
+    },
     /// Core 0: what became of reading or writing the RDB file.
     File(FileEvent),
     /// Core 0: a signal asks for an orderly end.
@@ -63,9 +84,10 @@ pub enum FileEvent {
     Read(Vec<u8>),
     /// There is no file to load.
     Absent,
+    ReadFailed(String),
     /// A save step was done.
     Saved,
-    Failed(String),
+    SaveFailed(String),
 }
 
 /// The same for every core of a process; handed to [`Core::new`].
@@ -73,11 +95,13 @@ pub enum FileEvent {
 pub struct Shared {
     /// The last ticket taken by any core.
     pub tickets: Arc<AtomicU64>,
+    /// Clients connected to any core, and the last number given to one.
+    pub clients: Arc<AtomicUsize>,
+    pub client_ids: Arc<AtomicU64>,
     pub table: Arc<Table>,
 }
 
 /// See the file's header.
-#[derive(Debug)]
 pub struct Core {
     pub(super) id: usize,
     pub(super) cores: usize,
@@ -98,6 +122,12 @@ pub struct Core {
     /// Sessions that go on at the next turn.
     pub(super) runnable: Vec<Conn>,
     pub(super) serial: u32,
+    pub(super) swept: usize,
+    pub(super) scratch: Vec<u8>,
+    /// Changes since core 0 was last told.
+    pub(super) changes: u64,
+    pub(super) next_expiry: Mono,
+    pub(super) expire_pressed: bool,
     pub(super) next_tick: Now,
     /// On core 0 only: what concerns the whole node.
     pub(super) control: Option<Box<Control>>,
@@ -115,7 +145,7 @@ impl Core {
             let mut same = Prng::new(seed);
             [same.next_u64(), same.next_u64(), same.next_u64(), same.next_u64()]
         };
-        let databases = view.settings.databases();
+        let databases = view.settings.databases as usize;
         let control = (id == 0).then(|| Box::new(Control::new(cores, &view, &mut prng, now)));
         let commands = shared.table.len();
         Self {
@@ -137,6 +167,11 @@ impl Core {
             roads: crate::node::route::Roads::new(cores),
             runnable: Vec::new(),
             serial: 0,
+            swept: 0,
+            scratch: Vec::new(),
+            changes: 0,
+            next_expiry: now.mono,
+            expire_pressed: false,
             next_tick: now,
             control,
         }
@@ -145,6 +180,7 @@ impl Core {
     /// One turn: everything that happened since the last one.
     pub fn turn(&mut self, now: Now, inputs: &mut Vec<Input<'_>>, out: &mut Outbox) {
         self.now = now;
+        self.stats.begin(now);
         let mut window = self.open_window();
         for input in inputs.drain(..) {
             match input {
@@ -210,6 +246,7 @@ impl Core {
         self.stats.tick(self.now);
         self.time_out_sessions(out);
         self.unpause(out);
+        self.report_changes(out);
         self.with_control(out, |control, cx| control.tick(cx));
     }
 

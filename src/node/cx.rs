@@ -8,7 +8,7 @@ use crate::node::control::Ask;
 use crate::node::core::Core;
 use crate::node::flight::{Combine, Flight, Gathering};
 use crate::node::gather::Summary;
-use crate::node::message::{self, Message, Origin, RequestHead, Return};
+use crate::node::message::{self, Origin, RequestHead};
 use crate::node::outbox::{Conn, Outbox};
 use crate::node::session::Session;
 use crate::node::table::Run;
@@ -90,25 +90,13 @@ impl NodeCx<'_> {
     /// Asks core 0 for something about the whole node; it answers in its own time, and until then
     /// nothing else of this connection runs.
     pub fn ask(&mut self, ask: Ask) {
-        let muted = self.session().is_muted();
-        let slot = self.flight(|flight| {
-            let slot = flight.depart(None, true, muted);
-            flight.set_barrier();
-            slot
-        });
-        let generation = self.session().generation;
-        let from =
-            Return { core: self.core.id, conn: self.conn, generation, slot, part: 0 };
-        if self.core.id == 0 {
-            self.core.with_control(self.out, |control, cx| control.asked(cx, from, ask));
-        } else {
-            self.out.mail[0].push(Message::Ask { from, ask: Box::new(ask) });
-        }
+        self.later = true;
+        self.core.ask_for(self.conn, ask, self.out);
     }
 
-    fn flight<T>(&mut self, open: impl FnOnce(&mut Flight) -> T) -> T {
+    fn flight(&mut self, open: impl FnOnce(&mut Flight) -> u32) -> u32 {
         self.later = true;
-        self.core.with_flight(self.conn, open)
+        self.core.with_flight(self.conn, open).unwrap_or_default()
     }
 
     fn head(&mut self, slot: u32, command: u16) -> RequestHead {
@@ -158,12 +146,7 @@ impl Core {
     }
 
     /// Runs this core's part of a node command.
-    pub(super) fn execute_part(
-        &mut self,
-        head: &RequestHead,
-        args: Args<'_>,
-        out: &mut Vec<u8>,
-    ) {
+    pub(super) fn execute_part(&mut self, head: &RequestHead, args: Args<'_>, out: &mut Vec<u8>) {
         let Run::Part(run) = self.shared.table.row(head.command).run else { return };
         let part = PartHead { db: usize::from(head.db), origin: head.origin };
         run(self, &part, args, &mut Reply { out, proto: head.proto });

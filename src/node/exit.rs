@@ -47,8 +47,7 @@ impl Control {
             }
             return;
         }
-        let wait_ms =
-            if now { 0 } else { u64::from(self.view.settings.shutdown_timeout) * 1_000 };
+        let wait_ms = if now { 0 } else { u64::from(self.view.settings.shutdown_timeout) * 1_000 };
         let save = save.unwrap_or(!self.view.settings.save.is_empty());
         let deadline = cx.now().mono.plus_ms(wait_ms);
         self.exiting = Some(Exiting { from, save, force, deadline, saving: false });

@@ -35,7 +35,9 @@ pub enum SnapshotPart {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fed {
     /// Words or snapshot bytes; `snapshot_done`: the last of it.
-    Queue { snapshot_done: bool },
+    Queue {
+        snapshot_done: bool,
+    },
     /// Bytes of the ring.
     Ring(usize),
     Nothing,

@@ -1,6 +1,6 @@
 //! Bytes to replicas: what the replication machine wants sent, and what the sockets took.
 
-use crate::node::control::{Control, ControlCx, Op, conn_of, link_id};
+use crate::node::control::{Control, ControlCx, conn_of, link_id};
 use crate::node::core::Core;
 use crate::node::feed::{Fed, Feed};
 use crate::node::outbox::{Action, Conn, Level, Outbox};
@@ -117,13 +117,6 @@ impl Control {
 
     fn peer(&self, cx: &ControlCx<'_>, conn: Conn) -> String {
         cx.core.sessions.get(conn).map(|it| it.ends.peer_host()).unwrap_or_default()
-    }
-
-    /// A replica asks for a snapshot. Writes must be logged before the cut, so the ring is there
-    /// from the cut on.
-    fn want_sync(&mut self, cx: &mut ControlCx<'_>, eof: bool) {
-        self.snapshots.want_sync(eof);
-        self.section(cx, Op::Cut, None);
     }
 }
 

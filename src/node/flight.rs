@@ -81,9 +81,7 @@ impl Flight {
         }
         match self.away {
             Away::Nowhere => true,
-            Away::On { core: there, writes: wrote } => {
-                core == Some(there) || (!writes && !wrote)
-            }
+            Away::On { core: there, writes: wrote } => core == Some(there) || (!writes && !wrote),
             Away::OnSeveral { writes: wrote } => !writes && !wrote,
         }
     }
@@ -124,10 +122,7 @@ impl Flight {
                 *gathering.parts.get_mut(part)? = Some(reply.to_vec());
                 if gathering.parts.iter().all(Option::is_some) {
                     let muted = gathering.muted;
-                    let done = std::mem::replace(
-                        &mut self.slots[index],
-                        Slot::Waiting { muted },
-                    );
+                    let done = std::mem::replace(&mut self.slots[index], Slot::Waiting { muted });
                     if let Slot::Gather(gathering) = done {
                         return Some(*gathering);
                     }
@@ -177,6 +172,13 @@ impl Flight {
     #[must_use]
     pub fn queued_bytes(&self) -> usize {
         self.bytes.len()
+    }
+
+    /// Its connection is gone: nobody waits for anything any more.
+    pub fn forget(&mut self) {
+        self.slots.clear();
+        self.bytes.clear();
+        self.waiting = 0;
     }
 
     /// Ready for another connection, with its memory kept.
@@ -258,10 +260,8 @@ mod tests {
     fn a_split_request_is_whole_when_its_last_part_is_in() {
         let mut flight = Flight::new(5);
         let combine = Combine::Row { gather: Gather::Sum, order: Vec::new() };
-        let number = flight.depart_split(
-            Gathering { combine, parts: vec![None, None], muted: false },
-            true,
-        );
+        let number =
+            flight.depart_split(Gathering { combine, parts: vec![None, None], muted: false }, true);
         assert!(flight.arrive(number, 1, b":1\r\n").is_none());
         let done = flight.arrive(number, 0, b":2\r\n").unwrap();
         assert_eq!(done.parts, [Some(b":2\r\n".to_vec()), Some(b":1\r\n".to_vec())]);

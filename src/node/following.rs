@@ -47,7 +47,8 @@ pub struct Following {
     /// Host and port of our master.
     pub master: Option<(Vec<u8>, u16)>,
     link: Option<Conn>,
-    dialling: bool,
+    /// A piece of the file was asked for.
+    reading: bool,
     paused: bool,
     /// Bytes of the link that the machine has not consumed.
     bytes: Vec<u8>,
@@ -91,7 +92,7 @@ impl Following {
             replica: Replica::new(link_settings(settings), now.mono),
             master: None,
             link: None,
-            dialling: false,
+            reading: false,
             paused: false,
             bytes: Vec::new(),
             units: VecDeque::new(),
@@ -228,7 +229,6 @@ impl Control {
 
     /// The connect was decided.
     pub(super) fn dialled(&mut self, cx: &mut ControlCx<'_>, result: Result<(Conn, Ends), String>) {
-        self.following.dialling = false;
         match result {
             Ok((conn, ends)) => {
                 let mut session = Session::new(0, ends, true, cx.now());
@@ -282,7 +282,6 @@ impl Control {
                     if let Some((host, port)) = &self.following.master {
                         let host = String::from_utf8_lossy(host).into_owned();
                         cx.out.actions.push(Action::Dial { host, port: *port });
-                        self.following.dialling = true;
                     }
                 }
                 Output::Send(bytes) => {
@@ -401,8 +400,8 @@ impl Control {
     fn pace_link(&mut self, cx: &mut ControlCx<'_>) {
         let following = &mut self.following;
         let Some(link) = following.link else { return };
-        let full = following.units_bytes > APPLY_BYTES_MAX
-            || following.under_way > APPLY_UNDER_WAY_MAX;
+        let full =
+            following.units_bytes > APPLY_BYTES_MAX || following.under_way > APPLY_UNDER_WAY_MAX;
         if full != following.paused {
             following.paused = full;
             cx.out.actions.push(if full { Action::Pause(link) } else { Action::Resume(link) });
@@ -484,7 +483,14 @@ impl Control {
                 true
             }
             None => {
-                let op = crate::node::sections::keys_op(number, row, db, Proto::Resp2, args);
+                let databases = cx.core.keyspace.databases();
+                let op = crate::node::sections::keys_op(
+                    number,
+                    row,
+                    (db, databases),
+                    Proto::Resp2,
+                    args,
+                );
                 self.apply_in_section(cx, op)
             }
         }
@@ -499,7 +505,14 @@ impl Control {
         true
     }
 
-    fn send_apply(&mut self, cx: &mut ControlCx<'_>, core: usize, command: u16, db: usize, args: Args<'_>) {
+    fn send_apply(
+        &mut self,
+        cx: &mut ControlCx<'_>,
+        core: usize,
+        command: u16,
+        db: usize,
+        args: Args<'_>,
+    ) {
         self.following.under_way += 1;
         let head = RequestHead {
             conn: LINK,
@@ -576,7 +589,9 @@ impl Control {
         while !load.failed {
             match load.decoder.next(&mut bytes) {
                 Ok(None) => break,
-                Ok(Some(Event::Entry { db, key, value: Value::String(value), expiry_ms, .. })) => {
+                Ok(Some(Event::Entry {
+                    db, key, value: Value::String(value), expiry_ms, ..
+                })) => {
                     let expired = expiry_ms.is_some_and(|at| at <= cx.now().wall.ms());
                     if expired && !load.from_master {
                         continue; // As Redis: a master does not load what has expired.
@@ -586,7 +601,7 @@ impl Control {
                     let words: [&[u8]; 3] = [key, value, &expiry];
                     let args = Args::new(&words);
                     match cx.core.owner(key) {
-                        0 => crate::node::part::load(cx.core, db, args),
+                        0 => load.failed |= !crate::node::part::load(cx.core, db, args),
                         core => self.send_apply(cx, core, part, db, args),
                     }
                 }
@@ -658,14 +673,14 @@ impl Control {
     }
 
     fn read_file(&mut self, cx: &mut ControlCx<'_>) {
-        if !self.following.dialling {
-            self.following.dialling = true; // One read at a time.
+        if !self.following.reading {
+            self.following.reading = true; // One read at a time.
             cx.out.actions.push(Action::LoadFile);
         }
     }
 
     pub(super) fn file_bytes(&mut self, cx: &mut ControlCx<'_>, bytes: &[u8]) {
-        self.following.dialling = false;
+        self.following.reading = false;
         if bytes.is_empty() {
             if let Some(load) = self.following.load.as_mut() {
                 load.ended = true;
@@ -680,7 +695,7 @@ impl Control {
     }
 
     pub(super) fn file_absent(&mut self, cx: &mut ControlCx<'_>) {
-        self.following.dialling = false;
+        self.following.reading = false;
         self.drop_load(cx);
         self.file_loaded(cx);
     }
@@ -739,7 +754,7 @@ fn whole_keyspace(args: Args<'_>, db: usize) -> Option<Op> {
         return Some(Op::Flush { db: Some(db), in_db: db, words });
     }
     if args.is(0, "SWAPDB") {
-        return Some(Op::Swap { a: number(1)?, b: number(2)?, words });
+        return Some(Op::Swap { a: number(1)?, b: number(2)?, in_db: db, words });
     }
     None
 }

@@ -1,6 +1,7 @@
 //! The answers of several cores become one reply.
 
 use crate::command::spec::Gather;
+use crate::engine::digest::Digest;
 use crate::node::core::Core;
 use crate::node::flight::{Combine, Gathering};
 use crate::resp::decode::{self, Value};
@@ -21,8 +22,6 @@ pub enum Summary {
     RandomKey,
     /// XOR of 20 bytes each.
     Digest,
-    /// INFO's sections by name.
-    Info(Vec<String>),
     /// Integers: closed clients; a client that kills itself is answered first.
     Killed { old_form: bool },
     /// Where a client is: asks core 0 to end its WAIT.
@@ -59,14 +58,11 @@ impl Core {
             }
             Summary::RandomKey => self.choose_key(parts, reply),
             Summary::Digest => {
-                let mut all = [0u8; 20];
-                for part in parts {
-                    all.iter_mut().zip(bulk(part)).for_each(|(sum, byte)| *sum ^= byte);
-                }
-                let hex: String = all.iter().map(|byte| format!("{byte:02x}")).collect();
+                let mut all = Digest::new(self.keyspace.databases());
+                parts.iter().for_each(|part| all.merge_bytes(&bulk(part)));
+                let hex: String = all.finish().iter().map(|byte| format!("{byte:02x}")).collect();
                 reply.simple(hex.as_bytes());
             }
-            Summary::Info(sections) => super::info::combine(self, sections, parts, reply),
             Summary::Killed { old_form } => match (sum(parts), old_form) {
                 (0, true) => reply.error(&crate::resp::error::ErrorKind::NoSuchClient),
                 (_, true) => reply.ok(),
@@ -77,7 +73,8 @@ impl Core {
     }
 
     fn choose_key(&mut self, parts: &[&[u8]], reply: &mut Reply<'_>) {
-        let decoded: Vec<(u64, Vec<u8>)> = parts.iter().filter_map(|part| counted_key(part)).collect();
+        let decoded: Vec<(u64, Vec<u8>)> =
+            parts.iter().filter_map(|part| counted_key(part)).collect();
         let total: u64 = decoded.iter().map(|(keys, _)| keys).sum();
         let mut at = self.prng.below(total);
         for (keys, key) in decoded {
@@ -96,7 +93,7 @@ fn sum(parts: &[&[u8]]) -> i64 {
 
 fn integer(part: &[u8]) -> i64 {
     match decode::decode(part) {
-        Ok(Some((Value::Integer(number), _))) => number,
+        Ok(Some((Value::Int(number), _))) => number,
         _ => 0,
     }
 }
@@ -112,9 +109,7 @@ pub(super) fn bulk(part: &[u8]) -> Vec<u8> {
 fn counted_key(part: &[u8]) -> Option<(u64, Vec<u8>)> {
     let (Value::Array(items), _) = decode::decode(part).ok()?? else { return None };
     match items.as_slice() {
-        [Value::Integer(keys), Value::Bulk(key)] => {
-            Some((u64::try_from(*keys).ok()?, key.to_vec()))
-        }
+        [Value::Int(keys), Value::Bulk(key)] => Some((u64::try_from(*keys).ok()?, key.to_vec())),
         _ => None,
     }
 }
@@ -139,7 +134,7 @@ fn in_order(parts: &[&[u8]], order: &[u16], reply: &mut Reply<'_>) {
     for &part in order {
         let Some(elements) = rest.get_mut(usize::from(part)) else { return };
         let len = match decode::skip(elements) {
-            Ok(Some(skipped)) => skipped.bytes,
+            Ok(Some(skipped)) => skipped.len,
             _ => return,
         };
         reply.raw(&elements[..len]);

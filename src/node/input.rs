@@ -127,7 +127,11 @@ impl Core {
         match error.reply() {
             Some(reply) => {
                 reply.write_to(out.to(conn));
-                self.say(out, Level::Verbose, format!("Protocol error of client {ends}: {error:?}"));
+                self.say(
+                    out,
+                    Level::Verbose,
+                    format!("Protocol error of client {ends}: {error:?}"),
+                );
             }
             None => {
                 self.say(out, Level::Warning, format!("Closing client {ends}: {error:?}"));
@@ -140,7 +144,9 @@ impl Core {
     pub(super) fn check_input(&mut self, conn: Conn, out: &mut Outbox) {
         let Some(session) = self.sessions.get_mut(conn) else { return };
         let bytes = session.input_bytes();
-        if bytes > INPUT_BYTES_MAX.max(self.view.settings.query_buffer_limit()) {
+        let limit = self.view.settings.client_query_buffer_limit;
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+        if bytes > INPUT_BYTES_MAX.max(limit) {
             session.closing = true;
             let id = session.id;
             self.say(

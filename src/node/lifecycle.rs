@@ -1,6 +1,5 @@
 //! How a session begins, moves, falls behind and ends.
 
-use crate::node::client::Window;
 use crate::node::core::Core;
 use crate::node::outbox::{Action, Conn, Level, Outbox};
 use crate::node::session::{Ends, Kind, Session, Stall};
@@ -104,7 +103,7 @@ impl Core {
         let mut why = over(limit.hard).then_some("hard");
         if over(limit.soft) {
             let since = *session.rare_mut().over_soft_since.get_or_insert(seconds);
-            if u64::from(seconds.saturating_sub(since)) >= limit.seconds {
+            if seconds.saturating_sub(since) >= limit.soft_seconds {
                 why = why.or(Some("soft"));
             }
         }
@@ -116,7 +115,8 @@ impl Core {
             session.closing = true;
             let id = session.id;
             self.stats.evicted_clients += 1;
-            let text = format!("Closing client {id}: {bytes} bytes of output wait, over its {why} limit");
+            let text =
+                format!("Closing client {id}: {bytes} bytes of output wait, over its {why} limit");
             out.log(Level::Warning, text);
             out.actions.push(Action::CloseNow(conn));
         }
@@ -160,10 +160,5 @@ impl Core {
                 self.wake(conn, Stall::Paused);
             }
         }
-    }
-
-    /// Everything in a window of its own: for a request that was not parsed from a chunk.
-    pub(super) fn window_of_one<'a>(&mut self) -> Window<'a> {
-        Window::default()
     }
 }

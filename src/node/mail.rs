@@ -13,7 +13,7 @@ use crate::node::outbox::{Conn, Outbox};
 use crate::node::pauses::Scope;
 use crate::node::session::Stall;
 use crate::node::view::View;
-use crate::snapshot::cut::Walk;
+use crate::snapshot::cut::Cut;
 
 impl Core {
     pub(super) fn message(&mut self, from: usize, message: Message, out: &mut Outbox) {
@@ -34,12 +34,14 @@ impl Core {
                 let answer = self.step(step);
                 out.mail[0].push(Message::Stepped(answer));
             }
-            Message::Stepped(answer) => self.with_control(out, |it, cx| it.core_stepped(cx, answer)),
+            Message::Stepped(answer) => {
+                self.with_control(out, |it, cx| it.core_stepped(cx, answer))
+            }
             Message::Ask { from, ask } => self.with_control(out, |it, cx| it.asked(cx, from, *ask)),
             Message::View(view) => self.see(*view),
             Message::Pause(pause) => self.pause_here(pause, out),
-            Message::Chunk { bytes, last, keys } => {
-                self.with_control(out, |it, cx| it.chunk(cx, from, bytes, last, keys));
+            Message::Chunk { chunk, last, keys } => {
+                self.with_control(out, |it, cx| it.chunk(cx, from, chunk, last, keys));
             }
             Message::ChunkTaken => self.walker.taken(),
             Message::AbandonWalk => self.abandon_walk(),
@@ -126,7 +128,7 @@ impl Core {
     }
 
     pub(super) fn begin_walk(&mut self) {
-        self.walker.begin(Walk::new(self.view.settings.rdbcompression));
+        self.walker.begin(Cut::new(self.view.settings.rdbcompression));
     }
 
     /// Works on the flight of a session, made where there is none.

@@ -10,12 +10,14 @@
 //!
 //! Frames never leave the process, so their numbers are trusted: a bad one is a bug and panics.
 
+use crate::base::time::Mono;
 use crate::node::outbox::Conn;
+use crate::node::pauses::Scope;
 use crate::node::section::{Answer, Step};
-use crate::node::session::Session;
 use crate::node::view::View;
 use crate::replication::log::Batch;
 use crate::resp::reply::Proto;
+use crate::snapshot::cut::Chunk;
 
 /// From one core to another. A road between two cores keeps its order.
 #[derive(Debug)]
@@ -27,8 +29,6 @@ pub enum Message {
     Effects(Batch),
     /// From core 0: everything up to this ticket was handed to the replicas' sockets.
     Streamed(u64),
-    /// From core 0: its buffer back.
-    Recycle(Vec<u8>),
     /// From core 0: execute nothing until `Thaw`; answered by `Frozen`.
     Freeze,
     Frozen,
@@ -37,17 +37,26 @@ pub enum Message {
     Step(Step),
     Stepped(Answer),
     /// To core 0: a request that concerns the whole node, for the session named.
-    Ask { from: Return, ask: Box<crate::node::control::Ask> },
+    Ask {
+        from: Return,
+        ask: Box<crate::node::control::Ask>,
+    },
     /// From core 0: roles and settings changed.
     View(Box<View>),
     /// To core 0: RDB bytes of this core's walk; `last` ends it.
-    Chunk { bytes: Vec<u8>, crc: u64, last: bool, keys: u64 },
+    Chunk {
+        chunk: Option<Chunk>,
+        last: bool,
+        keys: u64,
+    },
+    /// From core 0: `CLIENT PAUSE`, or its end.
+    Pause(Option<(Mono, Scope)>),
+    /// To core 0: so many changes since the last time, for the save points.
+    Changes(u64),
     /// From core 0: one chunk was consumed, another may come.
     ChunkTaken,
     /// From core 0: stop the walk.
     AbandonWalk,
-    /// A connection changes cores; `socket` is the outside's number of it.
-    Session(Box<Session>),
 }
 
 /// Where a reply belongs: which core's connection, and which slot of its flight.

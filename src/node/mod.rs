@@ -1,3 +1,34 @@
 //! One process put together from the parts above, without I/O.
 pub mod settings;
 pub mod config;
+pub mod outbox;
+pub mod session;
+pub mod flight;
+pub mod message;
+pub mod table;
+pub mod cx;
+pub mod view;
+pub mod stats;
+pub mod pauses;
+pub mod section;
+pub mod core;
+pub mod client;
+pub mod input;
+pub mod lifecycle;
+pub mod route;
+pub mod mail;
+pub mod part;
+pub mod gather;
+pub mod walker;
+pub mod feed;
+pub mod feeding;
+pub mod control;
+pub mod sections;
+pub mod snapshots;
+pub mod following;
+pub mod exit;
+pub mod keys;
+pub mod families;
+
+/// The version of Redis whose behaviour this server has, as it tells clients that ask.
+pub const REDIS_VERSION: &str = "7.2.4";

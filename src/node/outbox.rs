@@ -5,6 +5,7 @@
 
 use crate::node::message::Message;
 use crate::node::session::Session;
+use bytes::Bytes;
 
 /// A connection of one core: a small number, used again after it was closed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -30,9 +31,16 @@ pub enum Action {
     Pause(Conn),
     Resume(Conn),
     /// Hand the connection to another core, which opens it with this session.
-    Move { conn: Conn, core: usize, session: Box<Session> },
+    Move {
+        conn: Conn,
+        core: usize,
+        session: Box<Session>,
+    },
     /// Core 0: connect to the master; answered by `Input::Dialled`.
-    Dial { host: String, port: u16 },
+    Dial {
+        host: String,
+        port: u16,
+    },
     /// Core 0: write, finish or give up the RDB file being saved.
     Save(SaveStep),
     /// Core 0: read the RDB file; answered by `Input::File`.
@@ -40,19 +48,28 @@ pub enum Action {
     /// A setting changed that the outside applies (log level, keepalive, ...): all settings are in
     /// the core.
     SettingsChanged,
+    /// Core 0: the data set is loaded, the server is ready for its clients.
+    Ready,
     /// End the process.
-    Exit { code: u8 },
+    Exit {
+        code: u8,
+    },
     /// One line for the log.
-    Log { level: Level, text: String },
+    Log {
+        level: Level,
+        text: String,
+    },
     /// Stop this core for so long (`DEBUG SLEEP`).
-    Sleep { micros: u64 },
+    Sleep {
+        micros: u64,
+    },
 }
 
 /// A step of saving: begin (a temporary file), append, commit (sync and rename), abandon.
 #[derive(Debug)]
 pub enum SaveStep {
     Begin,
-    Append(Vec<u8>),
+    Append(Bytes),
     Commit,
     Abandon,
 }

@@ -3,13 +3,16 @@
 //! A part sees its own core only. Its reply travels like any other and is put together with the
 //! others' in `gather.rs`.
 
+use crate::base::time::Wall;
 use crate::command::args::Args;
 use crate::command::spec::{Arity, Flags, Spec};
-use crate::engine::generic;
-use crate::engine::keyspace::{Encode, Expiry};
+use crate::engine::digest::Digest;
+use crate::engine::generic::whole;
+use crate::engine::keyspace::Expiry;
 use crate::node::core::Core;
 use crate::node::cx::{PartFn, PartHead};
-use crate::resp::reply::Reply;
+use crate::resp::reply::{Proto, Reply};
+use crate::types::record::Encode;
 
 /// A part has no clients and so no facts.
 const PART: &Spec = &Spec::new("", Arity::AtLeast(0), Flags::NONE, &[]);
@@ -22,13 +25,8 @@ pub const PARTS: &[(&str, &Spec, PartFn)] = &[
     ("scan",        PART, scan),
     ("random-key",  PART, random_key),
     ("load",        PART, load_part),
-    ("client-list", PART, super::clients::list_part),
-    ("client-kill", PART, super::clients::kill_part),
-    ("find-client", PART, super::clients::find_part),
-    ("info",        PART, super::info::part),
     ("reset-stats", PART, reset_stats),
     ("digest",      PART, digest),
-    ("populate",    PART, super::debug::populate_part),
 ];
 
 fn dbsize(core: &mut Core, head: &PartHead, _: Args<'_>, reply: &mut Reply<'_>) {
@@ -38,16 +36,34 @@ fn dbsize(core: &mut Core, head: &PartHead, _: Args<'_>, reply: &mut Reply<'_>) 
 
 /// `[pattern]`: this core's keys that match.
 fn keys(core: &mut Core, head: &PartHead, args: Args<'_>, reply: &mut Reply<'_>) {
-    generic::keys(&mut core.keyspace, head.db, args.name(), core.now.wall, reply);
+    let mut found = Vec::new();
+    let mut count = 0;
+    let mut each = |key: &[u8]| {
+        count += 1;
+        Reply { out: &mut found, proto: Proto::Resp2 }.bulk(key);
+    };
+    whole::keys(&core.keyspace, head.db, args.name(), core.now.wall, &mut each);
+    reply.array(count);
+    reply.raw(&found);
 }
 
-/// `[cursor, options..]`, the cursor being this core's own.
+/// `[SCAN, cursor, options..]`, the cursor being this core's own: its keys and where to go on.
 fn scan(core: &mut Core, head: &PartHead, args: Args<'_>, reply: &mut Reply<'_>) {
-    let cores = core.cores;
-    let id = core.id;
-    generic::scan(&mut core.keyspace, head.db, args, core.now.wall, reply, |cursor| {
-        super::keys::pack_cursor(cursor, id, cores)
-    });
+    let scan = match whole::Scan::parse(args) {
+        Ok(scan) => scan,
+        Err(error) => return reply.error(&error),
+    };
+    let (mut found, mut count) = (Vec::new(), 0);
+    let mut each = |key: &[u8]| {
+        count += 1;
+        Reply { out: &mut found, proto: Proto::Resp2 }.bulk(key);
+    };
+    let next = scan.step(&core.keyspace, head.db, scan.cursor, core.now.wall, &mut each);
+    let cursor = super::keys::pack_cursor(next, core.id, core.cores);
+    reply.array(2);
+    reply.bulk(cursor.to_string().as_bytes());
+    reply.array(count);
+    reply.raw(&found);
 }
 
 /// This core's number of keys and one of them: `[n, key]`, or `[0, nil]`.
@@ -86,8 +102,28 @@ fn reset_stats(core: &mut Core, _: &PartHead, _: Args<'_>, reply: &mut Reply<'_>
     reply.ok();
 }
 
-/// This core's share of DEBUG DIGEST: 20 bytes, to be combined by XOR.
+/// This core's share of DEBUG DIGEST.
 fn digest(core: &mut Core, _: &PartHead, _: Args<'_>, reply: &mut Reply<'_>) {
-    let digest = crate::engine::digest::keyspace(&mut core.keyspace, core.now.wall);
-    reply.bulk(&digest);
+    reply.bulk(&core.digest().to_bytes());
+}
+
+impl Core {
+    /// The digest of this core's keys, expired ones included as long as they are there.
+    pub fn digest(&mut self) -> Digest {
+        const PAST: Wall = Wall(0);
+        let databases = self.keyspace.databases();
+        let mut digest = Digest::new(databases);
+        for db in 0..databases {
+            let mut keys = Vec::new();
+            self.keyspace.for_each(db, PAST, &mut |key| keys.push(key.to_vec()));
+            for name in keys {
+                let key = self.keyspace.hasher().key(&name);
+                let expires = self.keyspace.expiry(db, key, PAST).flatten().is_some();
+                if let Some(value) = self.keyspace.peek(db, key, PAST) {
+                    digest.add_string(db, &name, value.bytes(), expires);
+                }
+            }
+        }
+        digest
+    }
 }

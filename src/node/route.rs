@@ -64,9 +64,8 @@ impl Roads {
     }
 
     pub(super) fn has_unsent(&self) -> bool {
-        let ready = |(batch, &away): (&Vec<u8>, &usize)| {
-            !batch.is_empty() && away < ROAD_BATCHES_MAX
-        };
+        let ready =
+            |(batch, &away): (&Vec<u8>, &usize)| !batch.is_empty() && away < ROAD_BATCHES_MAX;
         self.requests.iter().zip(&self.under_way).any(ready)
     }
 
@@ -81,6 +80,21 @@ impl Roads {
 
     fn is_full(&self, core: usize) -> bool {
         self.requests[core].len() > ROAD_BYTES_MAX
+    }
+
+    /// Where requests for `core` gather.
+    pub(super) fn to(&mut self, core: usize) -> &mut Vec<u8> {
+        &mut self.requests[core]
+    }
+
+    pub(super) fn new_flight(&mut self, base: u32) -> Box<Flight> {
+        match self.flights.pop() {
+            Some(mut flight) => {
+                flight.reset(base);
+                flight
+            }
+            None => Box::new(Flight::new(base)),
+        }
     }
 
     fn recycle(&mut self, mut buffer: Vec<u8>) {
@@ -105,7 +119,7 @@ impl Core {
     pub(super) fn admits(&self, flight: &Flight, row: &Row, core: usize, args: Args<'_>) -> bool {
         let writes = row.spec.is_write();
         match (&row.run, row.spec.hop) {
-            (Run::Node(_), _) => flight.admits(None, true),
+            (Run::Node(_) | Run::Part(_), _) => flight.admits(None, true),
             (Run::Shard(_), Hop::Single | Hop::Local | Hop::All) => {
                 flight.admits(Some(core), writes)
             }
@@ -138,7 +152,7 @@ impl Core {
         let writes = row.spec.is_write();
         let Some(session) = self.sessions.get_mut(conn) else { return };
         let muted = session.is_muted();
-        let flight = session.flight.get_or_insert_with(|| new_flight(&mut self.roads.flights, session.next_slot));
+        let flight = session.flight.get_or_insert_with(|| self.roads.new_flight(session.next_slot));
         let slot = flight.depart(Some(core), writes, muted);
         let head = RequestHead {
             conn,
@@ -189,7 +203,7 @@ impl Core {
             parts: vec![None; parts.len()],
             muted: session.is_muted(),
         };
-        let flight = session.flight.get_or_insert_with(|| new_flight(&mut self.roads.flights, session.next_slot));
+        let flight = session.flight.get_or_insert_with(|| self.roads.new_flight(session.next_slot));
         let slot = flight.depart_split(gathering, row.spec.is_write());
         let mut head = RequestHead {
             conn,
@@ -224,8 +238,12 @@ impl Core {
     }
 
     /// The words of each core's part, and for each key in order the part that has it.
-    fn parts<'a>(&self, row: &Row, args: Args<'a>) -> (Vec<(usize, Vec<&'a [u8]>)>, Vec<u16>) {
-        let step = keys::step(&row.spec);
+    pub(super) fn parts<'a>(
+        &self,
+        row: &Row,
+        args: Args<'a>,
+    ) -> (Vec<(usize, Vec<&'a [u8]>)>, Vec<u16>) {
+        let step = keys::step(row.spec);
         let mut parts: Vec<(usize, Vec<&[u8]>)> = Vec::new();
         let mut order = Vec::new();
         for group in args.words()[1..].chunks(step) {
@@ -246,7 +264,7 @@ impl Core {
             return Some(0);
         }
         let mut owner = None;
-        for key in keys::keys_of(&row.spec, args).ok()? {
+        for key in keys::keys_of(row.spec, args).ok()? {
             let core = self.owner(args.get(key.at)?);
             match owner {
                 None => owner = Some(core),
@@ -300,7 +318,7 @@ impl Core {
                 self.execute(head.command, run, args, db, head.proto, head.origin, out);
             }
             // Sent only by `ask_all`, which names rows of `part.rs`.
-            Run::Node(_) => self.execute_part(head, args, out),
+            Run::Part(_) | Run::Node(_) => self.execute_part(head, args, out),
         }
     }
 
@@ -328,7 +346,7 @@ impl Core {
         reply: &[u8],
         out: &mut Outbox,
     ) {
-        if conn == crate::node::apply::LINK {
+        if conn == crate::node::following::LINK {
             return self.applied(reply, out);
         }
         let Some(session) = self.sessions.same(conn, generation) else { return };
@@ -440,15 +458,5 @@ impl Core {
     /// Everything up to `ticket` is with the replicas.
     pub(super) fn streamed(&mut self, ticket: u64) {
         self.roads.streamed = self.roads.streamed.max(ticket);
-    }
-}
-
-fn new_flight(spare: &mut Vec<Box<Flight>>, base: u32) -> Box<Flight> {
-    match spare.pop() {
-        Some(mut flight) => {
-            flight.reset(base);
-            flight
-        }
-        None => Box::new(Flight::new(base)),
     }
 }

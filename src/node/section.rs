@@ -25,16 +25,29 @@ use bytes::Bytes;
 #[derive(Clone, Debug)]
 pub enum Step {
     /// Drop the keys of one database, or of all.
-    Flush { db: Option<usize> },
-    Swap { a: usize, b: usize },
+    Flush {
+        db: Option<usize>,
+    },
+    Swap {
+        a: usize,
+        b: usize,
+    },
     /// Begin a snapshot's walk at this instant, and log writes from here on if asked to.
-    Cut { stream: bool },
+    Cut {
+        stream: bool,
+    },
     /// Log writes from here on, or no longer.
-    Stream { on: bool },
+    Stream {
+        on: bool,
+    },
     /// Hand these keys over.
-    Take { keys: Vec<(usize, Vec<u8>)> },
+    Take {
+        keys: Vec<(usize, Vec<u8>)>,
+    },
     /// Keep these records.
-    Put { records: Vec<Record> },
+    Put {
+        records: Vec<Record>,
+    },
 }
 
 /// What a core answers.

@@ -1,6 +1,7 @@
 //! Core 0's side of a section: one operation at a time, step by step. See `section.rs`.
 
 use crate::command::args::Args;
+use crate::engine::generic::moves::Copy;
 use crate::node::control::{Control, ControlCx, Op};
 use crate::node::core::Core;
 use crate::node::message::{Message, Origin, Return};
@@ -135,8 +136,8 @@ impl Control {
                 self.snapshots.note_changes(1);
                 self.reply_section(b"+OK\r\n");
             }
-            Op::Swap { a, words, .. } => {
-                self.log_section(cx, a, &words);
+            Op::Swap { in_db, words, .. } => {
+                self.log_section(cx, in_db, &words);
                 self.reply_section(b"+OK\r\n");
             }
             Op::Cut => self.cut_done(cx),
@@ -326,7 +327,7 @@ impl Core {
             None => {
                 let Some(session) = self.sessions.get(conn) else { return };
                 let (db, proto) = (usize::from(session.db), session.proto);
-                let op = keys_op(number, row, db, proto, args);
+                let op = keys_op(number, row, (db, self.keyspace.databases()), proto, args);
                 self.ask_for(conn, crate::node::control::Ask::Section(op), out);
             }
         }
@@ -337,7 +338,7 @@ impl Core {
 pub(super) fn keys_op(
     command: u16,
     row: &crate::node::table::Row,
-    db: usize,
+    (db, databases): (usize, usize),
     proto: Proto,
     args: Args<'_>,
 ) -> Op {
@@ -351,8 +352,11 @@ pub(super) fn keys_op(
         }
     }
     // COPY may name another database for its second key; the key is then taken from both.
-    if let Some(other) = crate::engine::generic::other_db(args) {
-        let more: Vec<_> = keys.iter().skip(1).map(|(_, key)| (other, key.clone())).collect();
+    if args.is(0, "COPY")
+        && let Ok(copy) = Copy::parse(args, db, databases)
+        && copy.to_db != db
+    {
+        let more: Vec<_> = keys.iter().skip(1).map(|(_, key)| (copy.to_db, key.clone())).collect();
         keys.extend(more);
     }
     Op::Keys { command, db, proto, words, keys }

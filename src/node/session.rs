@@ -9,8 +9,8 @@
 use crate::base::time::Now;
 use crate::node::flight::Flight;
 use crate::node::outbox::Conn;
-use crate::resp::reply::Proto;
 use crate::resp::partial::Partial;
+use crate::resp::reply::Proto;
 use std::net::SocketAddr;
 
 /// Who connected to whom.
@@ -192,7 +192,9 @@ impl Session {
         match self.input.as_deref_mut() {
             Some(Waiting::Stalled(waiting)) => waiting.extend_from_slice(bytes),
             // A split request is only ever kept while its session runs.
-            Some(Waiting::Split(_)) | None => self.input = Some(Box::new(Waiting::Stalled(bytes.to_vec()))),
+            Some(Waiting::Split(_)) | None => {
+                self.input = Some(Box::new(Waiting::Stalled(bytes.to_vec())))
+            }
         }
     }
 
@@ -263,9 +265,11 @@ impl Sessions {
     }
 
     pub fn iter(&self) -> impl Iterator<Item = (Conn, &Session)> {
-        self.rows.iter().enumerate().filter(|(_, row)| row.open).map(|(index, row)| {
-            (Conn(u32::try_from(index).unwrap_or(u32::MAX)), row)
-        })
+        self.rows
+            .iter()
+            .enumerate()
+            .filter(|(_, row)| row.open)
+            .map(|(index, row)| (Conn(u32::try_from(index).unwrap_or(u32::MAX)), row))
     }
 
     /// Rows, open or not: what a sliced walk over all sessions runs through.

@@ -18,6 +18,7 @@ use crate::node::message::{Message, Return};
 use crate::node::outbox::{Action, Level, SaveStep};
 use crate::replication::master;
 use crate::resp::error::ErrorKind;
+use crate::snapshot::cut::Chunk;
 use crate::snapshot::encode;
 use bytes::Bytes;
 use std::collections::VecDeque;
@@ -50,6 +51,10 @@ struct Running {
     cores_left: usize,
     crc: Crc64,
     keys: u64,
+    /// Chunks that came between two of one value of another core.
+    chunks: VecDeque<(usize, Chunk)>,
+    /// The core whose chunk must come next.
+    together: Option<usize>,
     /// Whose chunks wait to be taken, oldest first.
     credits: VecDeque<usize>,
     /// File steps that have not been confirmed.
@@ -61,8 +66,15 @@ struct Running {
 #[derive(Debug)]
 enum Sink {
     /// Replicas; `flowing`: bytes have left, nobody may join any more.
-    Replicas { mark: Option<[u8; 40]>, flowing: bool, spool: Vec<Bytes>, spooled: u64 },
-    File { from: Option<Return> },
+    Replicas {
+        mark: Option<[u8; 40]>,
+        flowing: bool,
+        spool: Vec<Bytes>,
+        spooled: u64,
+    },
+    File {
+        from: Option<Return>,
+    },
 }
 
 impl Snapshots {
@@ -142,20 +154,28 @@ impl Control {
         const RETRY_SECONDS: u64 = 5;
         let now_s = cx.now().wall.ms() / 1_000;
         let since = now_s.saturating_sub(self.snapshots.last_save_s);
-        let due = self.view.settings.save.iter().any(|rule| {
-            self.snapshots.changes >= rule.changes && since >= rule.seconds
-        });
+        let due =
+            self.view.settings.save.iter().any(|rule| {
+                self.snapshots.changes >= u64::from(rule.changes) && since >= rule.seconds
+            });
         let retry = self.snapshots.last_ok
             || now_s.saturating_sub(self.snapshots.last_attempt_s) > RETRY_SECONDS;
-        if due && self.snapshots.changes > 0 && retry && !self.snapshots.is_saving() && !self.view.loading {
-            cx.log(Level::Notice, format!("{} changes in {since} seconds. Saving...", self.snapshots.changes));
+        if due
+            && self.snapshots.changes > 0
+            && retry
+            && !self.snapshots.is_saving()
+            && !self.view.loading
+        {
+            cx.log(
+                Level::Notice,
+                format!("{} changes in {since} seconds. Saving...", self.snapshots.changes),
+            );
             self.save(cx, None, false);
         }
     }
 
     fn next_snapshot(&mut self, cx: &mut ControlCx<'_>) {
-        let wanted =
-            self.snapshots.sync_wanted.is_some() || self.snapshots.file_wanted.is_some();
+        let wanted = self.snapshots.sync_wanted.is_some() || self.snapshots.file_wanted.is_some();
         if wanted && self.snapshots.running.is_none() && !self.snapshots.cutting {
             self.snapshots.cutting = true;
             self.section(cx, Op::Cut, None);
@@ -164,8 +184,7 @@ impl Control {
 
     /// Must writes be logged from the next cut on? For replicas, not for a file alone.
     pub(super) fn cut_streams(&self) -> bool {
-        !self.view.is_replica()
-            && (self.view.streaming || self.snapshots.file_wanted.is_none())
+        !self.view.is_replica() && (self.view.streaming || self.snapshots.file_wanted.is_none())
     }
 
     /// All cores are cut at one instant and walk from here on.
@@ -199,38 +218,54 @@ impl Control {
             cores_left: self.cores,
             crc: Crc64::default(),
             keys: 0,
+            chunks: VecDeque::new(),
+            together: None,
             credits: VecDeque::new(),
             unconfirmed,
             failed: false,
             began_s: cx.now().wall.ms() / 1_000,
         });
         let header = self.rdb_header(cx, cut);
-        self.snapshot_bytes(cx, header);
+        self.snapshot_bytes(cx, Bytes::from(header));
     }
 
-    /// A core's walk gave a chunk.
+    /// A core's walk gave a chunk, or only says how many keys it passed.
     pub(super) fn chunk(
         &mut self,
         cx: &mut ControlCx<'_>,
         core: usize,
-        bytes: Vec<u8>,
+        chunk: Option<Chunk>,
         last: bool,
         keys: u64,
     ) {
         let Some(running) = self.snapshots.running.as_mut() else { return };
-        running.credits.push_back(core);
         running.keys += keys;
         running.cores_left -= usize::from(last);
-        let over = running.cores_left == 0;
-        self.snapshot_bytes(cx, bytes);
-        if over {
+        running.chunks.extend(chunk.map(|chunk| (core, chunk)));
+        self.order_chunks(cx);
+        let over = |it: &Running| it.cores_left == 0 && it.chunks.is_empty();
+        if self.snapshots.running.as_ref().is_some_and(over) && last {
             self.walks_ended(cx);
         }
         self.take_chunks(cx);
     }
 
+    /// Chunks go on as they come, but a value in several chunks stays together.
+    fn order_chunks(&mut self, cx: &mut ControlCx<'_>) {
+        while let Some(running) = self.snapshots.running.as_mut() {
+            let next = running
+                .chunks
+                .iter()
+                .position(|(core, _)| running.together.is_none_or(|together| together == *core));
+            let Some((core, chunk)) = next.and_then(|at| running.chunks.remove(at)) else { return };
+            running.together = chunk.continues.then_some(core);
+            running.credits.push_back(core);
+            self.snapshot_bytes(cx, chunk.bytes);
+        }
+    }
+
     /// Bytes of the snapshot go where it goes.
-    fn snapshot_bytes(&mut self, cx: &mut ControlCx<'_>, bytes: Vec<u8>) {
+    fn snapshot_bytes(&mut self, cx: &mut ControlCx<'_>, bytes: Bytes) {
         let Some(running) = self.snapshots.running.as_mut() else { return };
         running.crc.update(&bytes);
         if bytes.is_empty() || running.failed {
@@ -243,7 +278,7 @@ impl Control {
             }
             Sink::Replicas { mark: None, spool, spooled, .. } => {
                 *spooled += bytes.len() as u64;
-                spool.push(Bytes::from(bytes));
+                spool.push(bytes);
                 if *spooled > SPOOL_BYTES_MAX {
                     self.fail_sync(cx, "too large for a replica that takes no EOF mark");
                 }
@@ -253,7 +288,7 @@ impl Control {
                     *flowing = true;
                     self.tell_replicas(cx, master::Input::SnapshotFlows);
                 }
-                self.to_receivers(&Bytes::from(bytes));
+                self.to_receivers(&bytes);
             }
         }
     }
@@ -274,7 +309,7 @@ impl Control {
         let keys = running.keys;
         let mut end = Vec::new();
         encode::end(&mut end, checksum);
-        self.snapshot_bytes(cx, end);
+        self.snapshot_bytes(cx, Bytes::from(end));
         let Some(running) = self.snapshots.running.as_mut() else { return };
         match &mut running.sink {
             Sink::File { .. } => {
@@ -308,9 +343,7 @@ impl Control {
         let Some(running) = self.snapshots.running.as_mut() else { return };
         let blocked = match running.sink {
             Sink::File { .. } => running.unconfirmed > crate::base::limits::SAVE_STEPS_MAX,
-            Sink::Replicas { mark, .. } => {
-                mark.is_some() && waiting.unwrap_or(0) > FEED_BYTES_MAX
-            }
+            Sink::Replicas { mark, .. } => mark.is_some() && waiting.unwrap_or(0) > FEED_BYTES_MAX,
         };
         if blocked {
             return;
@@ -326,7 +359,8 @@ impl Control {
 
     /// A replica is gone; without any the walk is for nobody.
     pub(super) fn snapshot_receiver_gone(&mut self, cx: &mut ControlCx<'_>) {
-        if let Some(Running { sink: Sink::Replicas { mark: Some(_), .. }, .. }) = self.snapshots.running
+        if let Some(Running { sink: Sink::Replicas { mark: Some(_), .. }, .. }) =
+            self.snapshots.running
             && self.master.receivers().next().is_none()
         {
             self.fail_sync(cx, "no replica is left to send it to");
@@ -411,7 +445,7 @@ impl Control {
         encode::header(
             &mut header,
             &[
-                (b"redis-ver", crate::node::info::REDIS_VERSION.as_bytes()),
+                (b"redis-ver", crate::node::REDIS_VERSION.as_bytes()),
                 (b"redis-bits", b"64"),
                 (b"ctime", ctime.as_bytes()),
                 (b"used-mem", used.as_bytes()),

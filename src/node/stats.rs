@@ -75,12 +75,10 @@ impl Stats {
     pub fn failed(&mut self, error: &ErrorKind) {
         self.error_replies += 1;
         let code = error.code();
-        match self.errors.get_mut(code) {
-            Some(count) => *count += 1,
-            None if self.errors.len() < crate::base::limits::ERROR_CODES_MAX => {
-                self.errors.insert(code.to_string(), 1);
-            }
-            None => {}
+        if let Some(count) = self.errors.get_mut(code) {
+            *count += 1;
+        } else if self.errors.len() < crate::base::limits::ERROR_CODES_MAX {
+            self.errors.insert(code.to_string(), 1);
         }
     }
 

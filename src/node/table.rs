@@ -129,9 +129,7 @@ impl Table {
         let row = self.row(number);
         match row.container {
             None => ErrorKind::WrongArity { command: row.spec.name },
-            Some(command) => {
-                ErrorKind::WrongSubcommandArity { command, subcommand: row.spec.name }
-            }
+            Some(command) => ErrorKind::WrongSubcommandArity { command, subcommand: row.spec.name },
         }
     }
 }

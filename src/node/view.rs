@@ -109,6 +109,6 @@ impl View {
     #[must_use]
     pub fn request_limits(&self, authenticated: bool) -> RequestLimits {
         let bulk = usize::try_from(self.settings.proto_max_bulk_len).unwrap_or(usize::MAX);
-        RequestLimits::new(bulk, authenticated)
+        RequestLimits { bulk_bytes_max: bulk, authenticated, ..RequestLimits::DEFAULT }
     }
 }

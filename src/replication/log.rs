@@ -145,6 +145,17 @@ pub struct Transaction<'l> {
 
 impl Transaction<'_> {
     pub fn request(&mut self, db: usize, args: &[&[u8]]) {
+        self.begin_command(db);
+        encode_request(args, &mut self.log.bytes);
+    }
+
+    /// A command that is RESP already.
+    pub fn encoded(&mut self, db: usize, resp: &[u8]) {
+        self.begin_command(db);
+        self.log.bytes.extend_from_slice(resp);
+    }
+
+    fn begin_command(&mut self, db: usize) {
         self.log.enter(db);
         if self.commands == 0 {
             self.multi_at = self.log.bytes.len();
@@ -152,7 +163,6 @@ impl Transaction<'_> {
         }
         self.commands += 1;
         self.log.commands += 1;
-        encode_request(args, &mut self.log.bytes);
     }
 
     fn finish(self) {

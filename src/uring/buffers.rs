@@ -43,11 +43,7 @@ impl Buffers {
         let memory = allocate(memory_layout(count, bytes))?;
         // SAFETY: the range is the allocation just made; advice does not change its contents.
         unsafe {
-            libc::madvise(
-                memory.as_ptr().cast(),
-                usize::from(count) * bytes,
-                libc::MADV_HUGEPAGE,
-            )
+            libc::madvise(memory.as_ptr().cast(), usize::from(count) * bytes, libc::MADV_HUGEPAGE)
         };
         let mut buffers = Self { entries, memory, count, bytes, tail: 0, given: false };
         (0..count).for_each(|bid| buffers.touch(bid));
@@ -107,9 +103,7 @@ impl Buffers {
     pub fn publish(&mut self) {
         if std::mem::take(&mut self.given) {
             // SAFETY: the tail lies inside the first entry, is aligned, and only we write it.
-            let tail = unsafe {
-                &*(BufRingEntry::tail(self.entries.as_ptr()).cast::<AtomicU16>())
-            };
+            let tail = unsafe { &*(BufRingEntry::tail(self.entries.as_ptr()).cast::<AtomicU16>()) };
             tail.store(self.tail, Ordering::Release);
         }
     }

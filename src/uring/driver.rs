@@ -230,10 +230,11 @@ impl Driver {
     /// so once.
     pub fn watch(&mut self, fd: RawFd, tag: u32) {
         let poll = u32::try_from(libc::POLLIN).unwrap_or(1);
-        let entry = opcode::PollAdd::new(Fd(fd), poll)
-            .multi(true)
-            .build()
-            .user_data(user_data(kind::WATCH, 0, tag));
+        let entry = opcode::PollAdd::new(Fd(fd), poll).multi(true).build().user_data(user_data(
+            kind::WATCH,
+            0,
+            tag,
+        ));
         self.push(&entry);
     }
 
@@ -635,9 +636,11 @@ impl Driver {
             return;
         }
         row.armed = true;
-        let entry = opcode::RecvMulti::new(Fd(row.fd), GROUP)
-            .build()
-            .user_data(user_data(kind::RECEIVE, row.generation, socket.0));
+        let entry = opcode::RecvMulti::new(Fd(row.fd), GROUP).build().user_data(user_data(
+            kind::RECEIVE,
+            row.generation,
+            socket.0,
+        ));
         self.push(&entry);
     }
 
@@ -648,18 +651,19 @@ impl Driver {
         }
         row.polling_out = true;
         let poll = u32::try_from(libc::POLLOUT).unwrap_or(4);
-        let entry = opcode::PollAdd::new(Fd(row.fd), poll)
-            .build()
-            .user_data(user_data(kind::POLL_OUT, row.generation, socket.0));
+        let entry = opcode::PollAdd::new(Fd(row.fd), poll).build().user_data(user_data(
+            kind::POLL_OUT,
+            row.generation,
+            socket.0,
+        ));
         self.push(&entry);
     }
 
     fn cancel_receive(&mut self, socket: Socket) {
         let generation = self.rows[socket.0 as usize].generation;
         let target = CancelBuilder::user_data(user_data(kind::RECEIVE, generation, socket.0));
-        let entry = opcode::AsyncCancel2::new(target)
-            .build()
-            .user_data(user_data(kind::IGNORED, 0, 0));
+        let entry =
+            opcode::AsyncCancel2::new(target).build().user_data(user_data(kind::IGNORED, 0, 0));
         self.push(&entry);
     }
 

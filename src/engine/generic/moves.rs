@@ -6,9 +6,10 @@
 
 use crate::base::time::Wall;
 use crate::command::args::Args;
-use crate::engine::keyspace::{Encode, Encoding, Expiry, Full, Keyspace};
+use crate::engine::keyspace::{Expiry, Full, Keyspace};
 use crate::engine::shard::{Cx, integer};
 use crate::resp::error::ErrorKind;
+use crate::types::record::{Encode, Encoding};
 use bytes::Bytes;
 
 /// `RENAME key newkey`

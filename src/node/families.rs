@@ -1,0 +1,11 @@
+//! All families of commands, put together into the node's table.
+
+use crate::engine::{generic, strings};
+use crate::node::part::PARTS;
+use crate::node::table::Table;
+
+/// The table of every command that this server has.
+#[must_use]
+pub fn table() -> Table {
+    Table::new(&[strings::COMMANDS, generic::COMMANDS], &[super::keys::COMMANDS], PARTS)
+}
