@@ -6,8 +6,8 @@ pub const SLOTS: u16 = 16_384;
 /// Cores that one process may run.
 pub const CORES_MAX: usize = 256;
 
-/// Arguments of one request (Redis: 1024*1024).
-pub const REQUEST_ARGS_MAX: usize = 1_048_576;
+/// Arguments of one request (Redis: `INT_MAX`). Only what has arrived is ever allocated for.
+pub const REQUEST_ARGS_MAX: usize = 2_147_483_647;
 
 /// Bytes of one header line or inline request without a line end (Redis: `PROTO_INLINE_MAX_SIZE`).
 pub const LINE_BYTES_MAX: usize = 64 * 1024;
@@ -57,3 +57,13 @@ const _: () = {
     assert!(LOG_SPARE_BYTES_MAX >= RING_CHUNK_BYTES);
     assert!(MERGE_TICKETS_MAX > CORES_MAX);
 };
+/// Aggregates within aggregates that a reply may have; what Redis sends has under ten.
+pub const REPLY_DEPTH_MAX: usize = 128;
+
+/// Bytes of one string in a reply. A peer may have raised its `proto-max-bulk-len`.
+pub const REPLY_BULK_BYTES_MAX: usize = 4 << 30;
+
+/// Elements of one aggregate in a reply.
+pub const REPLY_ELEMENTS_MAX: usize = u32::MAX as usize;
+
+const _: () = assert!(REPLY_BULK_BYTES_MAX >= BULK_BYTES_MAX);

@@ -2,3 +2,6 @@
 pub mod time;
 pub mod prng;
 pub mod limits;
+pub mod num;
+pub mod long_double;
+pub mod glob;
