@@ -1,1 +1,2 @@
 //! One shard: what commands do to its keys.
+pub mod effect;
