@@ -11,3 +11,4 @@ pub mod strings;
 pub mod generic;
 #[cfg(test)]
 pub mod transcript;
+pub mod effect;
