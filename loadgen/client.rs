@@ -284,7 +284,7 @@ impl Tally {
     /// Takes in what another thread measured.
     pub fn merge(&mut self, other: Self) {
         self.latencies
-            .resize_with(self.latencies.len().max(other.latencies.len()), || Histogram::default());
+            .resize_with(self.latencies.len().max(other.latencies.len()), Histogram::default);
         self.latencies.iter_mut().zip(&other.latencies).for_each(|(own, it)| own.add(it));
         self.scheduling_error.add(&other.scheduling_error);
         self.replies += other.replies;

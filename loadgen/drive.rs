@@ -1,7 +1,7 @@
 //! Sockets, clocks and the host's limits: everything that loadgen asks of the operating system,
 //! and all of its unsafe code.
 //!
-//! [`Wire`] is the seam to the sockets: `wait`, `next` (what happened on which client), `send`. It
+//! [`Wire`] is the seam to the sockets: `wait`, `next_event` (what happened on which client), `send`. It
 //! stands on `ringfold::uring`: multishot receives into provided buffers, and sends that are
 //! submitted together by the next `wait` or `flush`, where many are ready; few are sent at once,
 //! each by a call of its own, because then a submission costs more than it saves.
@@ -180,7 +180,7 @@ impl Wire {
     }
 
     /// The next thing that happened.
-    pub fn next(&mut self) -> Option<Event<'_>> {
+    pub fn next_event(&mut self) -> Option<Event<'_>> {
         if let Some(buffer) = self.lent.take() {
             self.driver.give_back(buffer);
         }
@@ -199,7 +199,7 @@ impl Wire {
     }
 
     /// Sends `bytes` behind all that `client` sent before, now or with the next `wait` or `flush`;
-    /// keeps what the kernel does not take. `next` tells of a client that is gone.
+    /// keeps what the kernel does not take. `next_event` tells of a client that is gone.
     pub fn send(&mut self, client: u32, bytes: &[u8]) {
         let Some(queued) = self.queued.get_mut(to_usize(u64::from(client))) else { return };
         let socket = Socket(client);

@@ -7,8 +7,6 @@
 //! CPU time is read at the end of the warm-up and at the end of the run, for the whole process, so
 //! that everything loadgen does counts.
 
-#![expect(clippy::disallowed_types, reason = "threads meet at a std barrier and a channel")]
-
 use crate::client::{Clients, Tally};
 use crate::drive::{Clock, Event, Stream, Wire, check_descriptors, cpu_ns, name};
 use crate::failure::Failure;
@@ -216,7 +214,7 @@ fn drive(
         }
         let next = clients.next_slot().map_or(WAIT_MAX_NS, |at| at.saturating_sub(clock.now()));
         wire.wait(next.min(WAIT_MAX_NS)).map_err(|it| lost(plan, "waiting", &it))?;
-        while let Some(event) = wire.next() {
+        while let Some(event) = wire.next_event() {
             let (client, bytes) = match event {
                 Event::Received(client, bytes) => (client, bytes),
                 Event::Gone(_) => return Err(gone(plan, clients)),
