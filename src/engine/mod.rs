@@ -11,4 +11,3 @@ pub mod strings;
 pub mod generic;
 #[cfg(test)]
 pub mod transcript;
-pub mod effect;

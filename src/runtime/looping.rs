@@ -205,9 +205,7 @@ impl Loop {
                 }
                 Event::Connected { socket, result } => {
                     let result = match result {
-                        Ok(()) => {
-                            Ok((Conn(socket.0), ends(self.driver.fd(socket))))
-                        }
+                        Ok(()) => Ok((Conn(socket.0), ends(self.driver.fd(socket)))),
                         Err(error) => {
                             self.driver.close_now(socket);
                             Err(error.to_string())
@@ -303,9 +301,8 @@ impl Loop {
 
     /// The master's address is known, or not to be found.
     fn connect(&mut self, found: Result<SocketAddr, String>, pending: &mut Vec<Pending>) {
-        let socket = found.and_then(|address| {
-            self.driver.connect(address).map_err(|error| error.to_string())
-        });
+        let socket = found
+            .and_then(|address| self.driver.connect(address).map_err(|error| error.to_string()));
         if let Err(why) = socket {
             pending.push(Pending::Input(Input::Dialled { result: Err(why) }));
         }

@@ -249,7 +249,8 @@ pub fn cpu_micros() -> (u64, u64) {
     // SAFETY: the pointer is to that local.
     unsafe { libc::getrusage(libc::RUSAGE_SELF, &raw mut usage) };
     let micros = |time: libc::timeval| {
-        u64::try_from(time.tv_sec).unwrap_or(0) * 1_000_000 + u64::try_from(time.tv_usec).unwrap_or(0)
+        u64::try_from(time.tv_sec).unwrap_or(0) * 1_000_000
+            + u64::try_from(time.tv_usec).unwrap_or(0)
     };
     (micros(usage.ru_utime), micros(usage.ru_stime))
 }
