@@ -2,3 +2,5 @@
 pub mod time;
 pub mod prng;
 pub mod limits;
+pub mod map;
+pub mod prefetch;

@@ -1,1 +1,6 @@
 //! One shard: what commands do to its keys.
+pub mod keyspace;
+pub mod lookup;
+pub mod scan;
+pub mod walk;
+pub mod expire;
