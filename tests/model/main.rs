@@ -69,6 +69,8 @@ impl World {
         let now = self.now.ms();
         if self.model[db].get(key).is_some_and(|it| it.1.is_some_and(|ms| ms <= now)) {
             self.model[db].remove(key);
+            let key = self.keyspace.hasher().key(key);
+            assert!(!self.keyspace.exists(db, key, self.now), "seed {}", self.seed);
         }
     }
 
