@@ -32,3 +32,19 @@ const _: () = {
 
 /// Bytes of the table that `LCS` fills; two strings of 11,000 bytes each.
 pub const LCS_TABLE_BYTES_MAX: usize = BULK_BYTES_MAX;
+/// Bytes of a value that still lies in its record; a longer one is shared by reference.
+pub const INLINE_VALUE_BYTES_MAX: usize = 1_024;
+
+/// Bytes of a key that still lies in its record.
+pub const INLINE_KEY_BYTES_MAX: usize = 512;
+
+/// Bytes of the largest small record: header, expiry, key and value.
+pub const ARENA_RECORD_BYTES_MAX: usize = 1_600;
+
+/// Bytes of the longest key and the longest value that the keyspace takes.
+pub const STRING_BYTES_MAX: usize = u32::MAX as usize;
+
+const _: () = {
+    assert!(INLINE_KEY_BYTES_MAX + INLINE_VALUE_BYTES_MAX + 16 <= ARENA_RECORD_BYTES_MAX);
+    assert!(BULK_BYTES_MAX <= STRING_BYTES_MAX);
+};

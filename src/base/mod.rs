@@ -6,3 +6,5 @@ pub mod num;
 pub mod long_double;
 pub mod crc;
 pub mod glob;
+pub mod map;
+pub mod prefetch;

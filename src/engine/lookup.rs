@@ -1,0 +1,107 @@
+//! Reading keys: whether a key is there is for the expiry mode to say (`keyspace.rs`).
+//!
+//! Only `get` and `touch` move the access clock and count hits and misses, as Redis' lookups for a
+//! client's read do; everything else looks without a trace, except that an expired key goes.
+//!
+//! Not here: changes, and what spans many keys (`scan.rs`).
+
+use super::keyspace::{Key, Keyspace, Stats, StrView, seconds};
+use crate::base::time::Wall;
+use crate::types::record::{Encoding, Kind};
+use crate::types::store::View;
+use crate::types::table::Place;
+
+/// What an entry takes in the table, at the usual fill.
+const ENTRY_BYTES: usize = 8;
+
+impl Keyspace {
+    /// Hints the line of the table that a lookup begins with.
+    #[inline]
+    pub fn prefetch_bucket(&self, db: usize, hash: u64) {
+        if let Some(Some(database)) = self.databases.get(db) {
+            database.table.prefetch_bucket(&self.store, hash);
+        }
+    }
+
+    /// Hints the record, by a look at the bucket: some requests after `prefetch_bucket`.
+    #[inline]
+    pub fn prefetch_record(&self, db: usize, hash: u64) {
+        if let Some(Some(database)) = self.databases.get(db) {
+            database.table.prefetch_record(&self.store, hash);
+        }
+    }
+
+    #[inline]
+    pub fn get(&mut self, db: usize, key: Key<'_>, now: Wall) -> Option<StrView<'_>> {
+        let place = self.used(db, key, now)?;
+        Some(self.view(place).value)
+    }
+
+    /// A value without a trace of having been looked at.
+    pub fn peek(&mut self, db: usize, key: Key<'_>, now: Wall) -> Option<StrView<'_>> {
+        let place = self.live(db, key, now)?;
+        Some(self.view(place).value)
+    }
+
+    /// As `get`, for who needs no value.
+    pub fn touch(&mut self, db: usize, key: Key<'_>, now: Wall) -> bool {
+        self.used(db, key, now).is_some()
+    }
+
+    pub fn exists(&mut self, db: usize, key: Key<'_>, now: Wall) -> bool {
+        self.live(db, key, now).is_some()
+    }
+
+    pub fn type_of(&mut self, db: usize, key: Key<'_>, now: Wall) -> Option<Kind> {
+        self.live(db, key, now).map(|_| Kind::String)
+    }
+
+    pub fn encoding(&mut self, db: usize, key: Key<'_>, now: Wall) -> Option<Encoding> {
+        self.peek(db, key, now).map(|value| value.encoding())
+    }
+
+    /// Seconds since the key was last used; `types/segment.rs` says how exact.
+    pub fn idle_seconds(&mut self, db: usize, key: Key<'_>, now: Wall) -> Option<u64> {
+        let place = self.live(db, key, now)?;
+        let segment = self.store.segments.get(place.segment);
+        Some(segment.idle_seconds(place.spot, seconds(now)).into())
+    }
+
+    /// `None`: no such key; `Some(None)`: it never expires; else absolute milliseconds.
+    pub fn expiry(&mut self, db: usize, key: Key<'_>, now: Wall) -> Option<Option<u64>> {
+        let place = self.live(db, key, now)?;
+        Some(self.view(place).expiry)
+    }
+
+    /// What the key costs, with its share of the table.
+    pub fn record_bytes(&mut self, db: usize, key: Key<'_>, now: Wall) -> Option<usize> {
+        let place = self.live(db, key, now)?;
+        let handle = self.store.segments.get(place.segment).handle(place.spot);
+        Some(self.store.record_bytes(handle) + ENTRY_BYTES)
+    }
+
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        self.stats
+    }
+
+    pub fn reset_stats(&mut self) {
+        self.stats = Stats::default();
+    }
+
+    #[inline]
+    pub(super) fn view(&self, place: Place) -> View<'_> {
+        self.store.view(self.store.segments.get(place.segment).handle(place.spot))
+    }
+
+    #[inline]
+    fn used(&mut self, db: usize, key: Key<'_>, now: Wall) -> Option<Place> {
+        let Some(place) = self.live(db, key, now) else {
+            self.stats.misses += 1;
+            return None;
+        };
+        self.stats.hits += 1;
+        self.store.segments.get_mut(place.segment).touch(place.spot, seconds(now));
+        Some(place)
+    }
+}

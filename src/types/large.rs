@@ -1,0 +1,151 @@
+//! The side table: values and keys too long for a record, shared by reference.
+//!
+//! A reply or a snapshot that holds such a value clones its `Bytes`, never its bytes. A change to
+//! one that nobody shares happens in place and grows by doubling, so N appends cost O(what was
+//! appended); a change to a shared one copies it once.
+//!
+//! Not here: which record owns an entry. An entry has exactly one owner.
+
+use bytes::{Bytes, BytesMut};
+
+use super::arena::Full;
+
+const CHUNK: usize = 1_024;
+
+/// Slots in chunks, so that growth never moves what is there.
+#[derive(Default)]
+pub struct Large {
+    chunks: Vec<Vec<Slot>>,
+    free: Option<u32>,
+    used_bytes: usize,
+}
+
+enum Slot {
+    Free(Option<u32>),
+    /// `capacity` is what the allocation behind `bytes` holds, as far as we know.
+    Bytes {
+        bytes: Bytes,
+        capacity: usize,
+    },
+}
+
+impl Large {
+    /// Keeps `bytes`; the index is the caller's until `take`.
+    pub fn put(&mut self, bytes: Bytes) -> Result<u32, Full> {
+        let capacity = bytes.len();
+        self.used_bytes += capacity;
+        let slot = Slot::Bytes { bytes, capacity };
+        if let Some(index) = self.free {
+            let place = self.slot_mut(index);
+            if let Slot::Free(next) = std::mem::replace(place, slot) {
+                self.free = next;
+            }
+            return Ok(index);
+        }
+        if self.chunks.last().is_none_or(|chunk| chunk.len() == CHUNK) {
+            self.chunks.push(Vec::with_capacity(CHUNK));
+        }
+        let last = self.chunks.len() - 1;
+        let index = u32::try_from(last * CHUNK + self.chunks[last].len()).map_err(|_| Full)?;
+        self.chunks[last].push(slot);
+        Ok(index)
+    }
+
+    /// Gives the entry up.
+    pub fn take(&mut self, index: u32) -> Bytes {
+        let next = self.free;
+        match std::mem::replace(self.slot_mut(index), Slot::Free(next)) {
+            Slot::Bytes { bytes, capacity } => {
+                self.free = Some(index);
+                self.used_bytes -= capacity;
+                bytes
+            }
+            Slot::Free(_) => panic!("a large value was freed twice"),
+        }
+    }
+
+    #[must_use]
+    pub fn get(&self, index: u32) -> &Bytes {
+        match &self.chunks[index as usize / CHUNK][index as usize % CHUNK] {
+            Slot::Bytes { bytes, .. } => bytes,
+            Slot::Free(_) => panic!("a record names a free large value"),
+        }
+    }
+
+    /// What the entry's allocation holds.
+    #[must_use]
+    pub fn capacity(&self, index: u32) -> usize {
+        match &self.chunks[index as usize / CHUNK][index as usize % CHUNK] {
+            Slot::Bytes { capacity, .. } => *capacity,
+            Slot::Free(_) => 0,
+        }
+    }
+
+    /// Overwrites from `offset` on, with zeros between the old end and `offset`.
+    pub fn write(&mut self, index: u32, offset: usize, new: &[u8]) {
+        let Slot::Bytes { bytes, capacity } = self.slot_mut(index) else { return };
+        let old_capacity = *capacity;
+        let end = offset + new.len();
+        let mut owned = match std::mem::take(bytes).try_into_mut() {
+            Ok(owned) => owned,
+            Err(shared) => {
+                let mut copy = BytesMut::with_capacity(shared.len().max(end));
+                copy.extend_from_slice(&shared);
+                copy
+            }
+        };
+        if owned.len() < end {
+            owned.resize(end, 0);
+        }
+        owned[offset..end].copy_from_slice(new);
+        *capacity = owned.capacity();
+        let new_capacity = *capacity;
+        *bytes = owned.freeze();
+        self.used_bytes = self.used_bytes - old_capacity + new_capacity;
+    }
+
+    /// Bytes of all allocations here.
+    #[must_use]
+    pub fn used_bytes(&self) -> usize {
+        self.used_bytes + self.chunks.len() * CHUNK * size_of::<Slot>()
+    }
+
+    fn slot_mut(&mut self, index: u32) -> &mut Slot {
+        &mut self.chunks[index as usize / CHUNK][index as usize % CHUNK]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slots_are_used_again() {
+        let mut large = Large::default();
+        let a = large.put(Bytes::from_static(b"a")).unwrap();
+        let b = large.put(Bytes::from_static(b"b")).unwrap();
+        assert_eq!(large.take(a), "a");
+        assert_eq!(large.put(Bytes::from_static(b"c")), Ok(a));
+        assert_eq!((large.get(a).as_ref(), large.get(b).as_ref()), (&b"c"[..], &b"b"[..]));
+    }
+
+    #[test]
+    fn a_shared_value_is_copied_once_and_an_unshared_one_grows_in_place() {
+        let mut large = Large::default();
+        let at = large.put(Bytes::from(vec![b'x'; 2_000])).unwrap();
+        let reply = large.get(at).clone();
+        large.write(at, 2_000, b"y");
+        assert_eq!((reply.len(), large.get(at).len()), (2_000, 2_001));
+        let mut moved = 0;
+        for _ in 0..100_000 {
+            let (before, len) = (large.get(at).as_ptr(), large.get(at).len());
+            large.write(at, len, b"z");
+            moved += usize::from(before != large.get(at).as_ptr());
+        }
+        assert!(moved < 20, "{moved} moves");
+        large.write(at, 102_003, b"!");
+        assert_eq!(large.get(at)[102_001..], *b"\0\0!");
+        drop(large.take(at));
+        assert_eq!(large.used_bytes, 0);
+    }
+}

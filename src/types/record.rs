@@ -1,0 +1,292 @@
+//! One key and its value as bytes in an arena slot.
+//!
+//! ```text
+//!   flags  1       bits 0-1 encoding, 2-4 kind, 5 has expiry, 6 value is large, 7 key is large
+//!   key    1 or 2  length of the key part:   0xxxxxxx  or  1xxxxxxx xxxxxxxx
+//!   value  1 or 2  length of the value part: likewise
+//!   expiry 0 or 8  absolute milliseconds, little-endian, only where there is one
+//!   key part, value part
+//! ```
+//!
+//! A part that is large is 4 bytes here: its index in the side table of `large.rs`. So 16+16 bytes
+//! without an expiry take 35 bytes, and a change of a large value never moves the record.
+//!
+//! The encoding is kept because OBJECT ENCODING must tell what Redis would hold; all three are
+//! the same bytes here. A further kind (list, hash, ...) takes a number of `Kind`, and its value is
+//! an entry of the side table.
+//!
+//! Trap: the functions trust the bytes, since only `write` makes them. They may be longer than the
+//! record (the arena lends up to the end of the page).
+
+use crate::base::limits::{INLINE_KEY_BYTES_MAX, INLINE_VALUE_BYTES_MAX};
+
+/// What TYPE answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    String,
+}
+
+impl Kind {
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::String => "string",
+        }
+    }
+}
+
+/// What OBJECT ENCODING answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Encoding {
+    Int,
+    Embstr,
+    Raw,
+}
+
+impl Encoding {
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Int => "int",
+            Self::Embstr => "embstr",
+            Self::Raw => "raw",
+        }
+    }
+
+    const fn of(flags: u8) -> Self {
+        match flags & ENCODING {
+            0 => Self::Int,
+            1 => Self::Embstr,
+            _ => Self::Raw,
+        }
+    }
+}
+
+/// How a command wants its string to be encoded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Encode {
+    /// As SET: int where the text is a canonical 64-bit integer, embstr up to 44 bytes, else raw.
+    Auto,
+    /// As INCRBYFLOAT: embstr or raw, never int.
+    Text,
+    /// As APPEND and SETRANGE on a key that exists.
+    Raw,
+}
+
+impl Encode {
+    #[must_use]
+    pub fn encoding(self, value: &[u8]) -> Encoding {
+        match self {
+            Self::Raw => Encoding::Raw,
+            Self::Auto if is_integer(value) => Encoding::Int,
+            Self::Auto | Self::Text if value.len() <= EMBSTR_BYTES_MAX => Encoding::Embstr,
+            Self::Auto | Self::Text => Encoding::Raw,
+        }
+    }
+}
+
+/// A key or a value: here, or in the side table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part<'a> {
+    Inline(&'a [u8]),
+    Large(u32),
+}
+
+/// A record taken apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Parts<'a> {
+    pub encoding: Encoding,
+    pub expiry: Option<u64>,
+    pub key: Part<'a>,
+    pub value: Part<'a>,
+}
+
+/// Redis' `OBJ_ENCODING_EMBSTR_SIZE_LIMIT`.
+const EMBSTR_BYTES_MAX: usize = 44;
+
+const ENCODING: u8 = 0b0000_0011;
+const EXPIRES: u8 = 0b0010_0000;
+const LARGE_VALUE: u8 = 0b0100_0000;
+const LARGE_KEY: u8 = 0b1000_0000;
+
+const _: () = {
+    assert!(INLINE_KEY_BYTES_MAX < 1 << 15);
+    assert!(INLINE_VALUE_BYTES_MAX < 1 << 15);
+};
+
+impl<'a> Part<'a> {
+    fn bytes<'b>(&'b self, index: &'b mut [u8; 4]) -> &'b [u8] {
+        match self {
+            Self::Inline(bytes) => bytes,
+            Self::Large(at) => {
+                *index = at.to_le_bytes();
+                index
+            }
+        }
+    }
+
+    fn len(&self) -> usize {
+        match self {
+            Self::Inline(bytes) => bytes.len(),
+            Self::Large(_) => 4,
+        }
+    }
+
+    fn read(bytes: &'a [u8], large: bool) -> Self {
+        match bytes {
+            [a, b, c, d] if large => Self::Large(u32::from_le_bytes([*a, *b, *c, *d])),
+            bytes => Self::Inline(bytes),
+        }
+    }
+}
+
+impl Parts<'_> {
+    /// The bytes that `write` needs.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        let length = |len: usize| if len < 0x80 { 1 } else { 2 };
+        let (key, value) = (self.key.len(), self.value.len());
+        1 + length(key) + length(value) + 8 * usize::from(self.expiry.is_some()) + key + value
+    }
+
+    /// Writes the record to the first `size()` bytes of `out`.
+    pub fn write(&self, out: &mut [u8]) {
+        let mut flags = match self.encoding {
+            Encoding::Int => 0,
+            Encoding::Embstr => 1,
+            Encoding::Raw => 2,
+        };
+        let large = |part: Part<'_>, flag| if matches!(part, Part::Large(_)) { flag } else { 0 };
+        flags |= large(self.key, LARGE_KEY) | large(self.value, LARGE_VALUE);
+        flags |= if self.expiry.is_some() { EXPIRES } else { 0 };
+        out[0] = flags;
+        let mut at = write_length(out, 1, self.key.len());
+        at = write_length(out, at, self.value.len());
+        if let Some(ms) = self.expiry {
+            out[at..at + 8].copy_from_slice(&ms.to_le_bytes());
+            at += 8;
+        }
+        let mut index = [0; 4];
+        for part in [self.key, self.value] {
+            let bytes = part.bytes(&mut index);
+            out[at..at + bytes.len()].copy_from_slice(bytes);
+            at += bytes.len();
+        }
+    }
+}
+
+/// Takes a record apart.
+#[inline]
+#[must_use]
+pub fn read(bytes: &[u8]) -> Parts<'_> {
+    let flags = bytes[0];
+    let (key_len, at) = read_length(bytes, 1);
+    let (value_len, at) = read_length(bytes, at);
+    let (expiry, at) = match bytes.get(at..at + 8) {
+        Some(ms) if flags & EXPIRES != 0 => (ms.try_into().ok().map(u64::from_le_bytes), at + 8),
+        _ => (None, at),
+    };
+    let (key, rest) = bytes[at..].split_at(key_len);
+    Parts {
+        encoding: Encoding::of(flags),
+        expiry,
+        key: Part::read(key, flags & LARGE_KEY != 0),
+        value: Part::read(&rest[..value_len], flags & LARGE_VALUE != 0),
+    }
+}
+
+/// Only the key: what every probe of the table looks at.
+#[inline]
+#[must_use]
+pub fn read_key(bytes: &[u8]) -> Part<'_> {
+    let flags = bytes[0];
+    let (key_len, at) = read_length(bytes, 1);
+    let (_, at) = read_length(bytes, at);
+    let at = at + if flags & EXPIRES != 0 { 8 } else { 0 };
+    Part::read(&bytes[at..at + key_len], flags & LARGE_KEY != 0)
+}
+
+/// Is this the text that Redis holds as an integer: canonical, 1 to 20 bytes, within 64 bits?
+#[must_use]
+pub fn is_integer(text: &[u8]) -> bool {
+    let (negative, digits) = match text {
+        [b'-', digits @ ..] => (true, digits),
+        digits => (false, digits),
+    };
+    match digits {
+        [b'0'] => !negative,
+        [b'1'..=b'9', ..] if digits.len() <= 19 && digits.iter().all(u8::is_ascii_digit) => {
+            let limit: &[u8] =
+                if negative { b"9223372036854775808" } else { b"9223372036854775807" };
+            digits.len() < 19 || digits <= limit
+        }
+        _ => false,
+    }
+}
+
+#[inline]
+fn read_length(bytes: &[u8], at: usize) -> (usize, usize) {
+    match bytes[at] {
+        short @ 0..0x80 => (usize::from(short), at + 1),
+        high => (usize::from(high & 0x7f) << 8 | usize::from(bytes[at + 1]), at + 2),
+    }
+}
+
+#[inline]
+fn write_length(out: &mut [u8], at: usize, len: usize) -> usize {
+    assert!(len < 1 << 15, "a part over its limit is large");
+    #[expect(clippy::cast_possible_truncation, reason = "below 2^15")]
+    if len < 0x80 {
+        out[at] = len as u8;
+        at + 1
+    } else {
+        (out[at], out[at + 1]) = (0x80 | (len >> 8) as u8, len as u8);
+        at + 2
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_written_is_read() {
+        let long = [7u8; 1_024];
+        let check = |key, value, expiry, size| {
+            let parts = Parts { encoding: Encoding::Raw, expiry, key, value };
+            assert_eq!(parts.size(), size);
+            let mut bytes = vec![0xaa; size + 9];
+            parts.write(&mut bytes);
+            assert_eq!(read(&bytes), parts);
+            assert_eq!(read_key(&bytes), key);
+            assert_eq!(bytes[size..], [0xaa; 9]);
+        };
+        use Part::*;
+        check(Inline(&[1; 16]), Inline(&[2; 16]), None, 35);
+        check(Inline(&[1; 16]), Inline(&[2; 16]), Some(u64::MAX), 43);
+        check(Inline(b""), Inline(b""), None, 3);
+        check(Inline(&long[..512]), Inline(&long), Some(0), 1 + 2 + 2 + 8 + 512 + 1_024);
+        check(Large(7), Large(u32::MAX), None, 11);
+        check(Inline(&long[..127]), Inline(&long[..128]), None, 1 + 1 + 2 + 255);
+    }
+
+    #[test]
+    fn encodings_are_those_of_redis() {
+        let check = |text: &str, expected: &str| {
+            assert_eq!(Encode::Auto.encoding(text.as_bytes()).name(), expected, "{text}");
+        };
+        ["0", "1", "-1", "9223372036854775807", "-9223372036854775808", "1234567890"]
+            .iter()
+            .for_each(|text| check(text, "int"));
+        ["", "-", "-0", "00", "01", "+1", " 1", "1 ", "1.0", "9223372036854775808"]
+            .iter()
+            .for_each(|text| check(text, "embstr"));
+        ["-9223372036854775809", "99999999999999999999", "a"]
+            .iter()
+            .for_each(|text| check(text, "embstr"));
+        check(&"x".repeat(44), "embstr");
+        check(&"x".repeat(45), "raw");
+        assert_eq!(Encode::Text.encoding(b"3"), Encoding::Embstr);
+        assert_eq!(Encode::Raw.encoding(b"3"), Encoding::Raw);
+    }
+}

@@ -1,0 +1,297 @@
+//! Records, large values and segments of one shard together, and the hash of its keys.
+//!
+//! The keyspace's tables hold only handles; this is what turns a handle into a key, a value and an
+//! expiry, and the only place that makes or frees a record. A record's large parts live and die
+//! with it, unless `release` hands the value to another record.
+//!
+//! Not here: which database a key is in, and what a snapshot still needs (`engine/`).
+
+use bytes::Bytes;
+
+use super::arena::{Arena, Full, Handle};
+use super::large::Large;
+use super::record::{self, Encoding, Part, Parts};
+use super::segment::Segments;
+use crate::base::limits::{INLINE_KEY_BYTES_MAX, INLINE_VALUE_BYTES_MAX};
+
+/// The secret hash of keys: the same on all cores, so that a key is hashed once.
+#[derive(Clone)]
+pub struct Hasher {
+    state: ahash::RandomState,
+}
+
+/// A key and its hash.
+#[derive(Clone, Copy, Debug)]
+pub struct Key<'a> {
+    pub bytes: &'a [u8],
+    pub hash: u64,
+}
+
+/// The text of a string value, borrowed; a long one can be kept by reference.
+#[derive(Clone, Copy, Debug)]
+pub struct StrView<'a> {
+    text: Text<'a>,
+    encoding: Encoding,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Text<'a> {
+    Inline(&'a [u8]),
+    Shared(&'a Bytes),
+}
+
+/// A record as its owner sees it.
+#[derive(Clone, Copy, Debug)]
+pub struct View<'a> {
+    pub key: &'a [u8],
+    pub value: StrView<'a>,
+    pub expiry: Option<u64>,
+}
+
+/// What a new record's value is made of.
+pub enum Value<'a> {
+    Bytes(&'a [u8]),
+    Shared(Bytes),
+}
+
+pub struct Store {
+    arena: Arena,
+    large: Large,
+    pub segments: Segments,
+    hasher: Hasher,
+    /// The number of the newest snapshot.
+    pub cut: u32,
+}
+
+impl Hasher {
+    #[must_use]
+    pub fn new([a, b, c, d]: [u64; 4]) -> Self {
+        Self { state: ahash::RandomState::with_seeds(a, b, c, d) }
+    }
+
+    #[inline]
+    #[must_use]
+    pub fn hash(&self, key: &[u8]) -> u64 {
+        self.state.hash_one(key)
+    }
+
+    #[inline]
+    #[must_use]
+    pub fn key<'a>(&self, bytes: &'a [u8]) -> Key<'a> {
+        Key { bytes, hash: self.hash(bytes) }
+    }
+}
+
+impl<'a> StrView<'a> {
+    #[inline]
+    #[must_use]
+    pub fn bytes(&self) -> &'a [u8] {
+        match self.text {
+            Text::Inline(bytes) => bytes,
+            Text::Shared(bytes) => bytes,
+        }
+    }
+
+    /// The value by reference, where it is long enough for that to be cheaper than a copy.
+    #[must_use]
+    pub fn shared(&self) -> Option<Bytes> {
+        match self.text {
+            Text::Inline(_) => None,
+            Text::Shared(bytes) => Some(bytes.clone()),
+        }
+    }
+
+    #[must_use]
+    pub fn encoding(&self) -> Encoding {
+        self.encoding
+    }
+}
+
+impl Value<'_> {
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        match self {
+            Self::Bytes(bytes) => bytes,
+            Self::Shared(bytes) => bytes,
+        }
+    }
+}
+
+impl Store {
+    #[must_use]
+    pub fn new(hasher: Hasher) -> Self {
+        let (arena, large, segments) = Default::default();
+        Self { arena, large, segments, hasher, cut: 0 }
+    }
+
+    #[must_use]
+    pub fn hasher(&self) -> &Hasher {
+        &self.hasher
+    }
+
+    /// Makes a record.
+    pub fn create(
+        &mut self,
+        key: &[u8],
+        value: Value<'_>,
+        encoding: Encoding,
+        expiry: Option<u64>,
+    ) -> Result<Handle, Full> {
+        let value = match value {
+            Value::Bytes(bytes) if bytes.len() <= INLINE_VALUE_BYTES_MAX => Part::Inline(bytes),
+            Value::Bytes(bytes) => Part::Large(self.large.put(Bytes::copy_from_slice(bytes))?),
+            Value::Shared(bytes) if bytes.len() <= INLINE_VALUE_BYTES_MAX => {
+                return self.create_parts(key, Part::Inline(&bytes), encoding, expiry);
+            }
+            Value::Shared(bytes) => Part::Large(self.large.put(bytes)?),
+        };
+        self.create_parts(key, value, encoding, expiry)
+    }
+
+    /// Writes a new value over the old one where the record keeps its place; false: nothing changed.
+    pub fn overwrite(
+        &mut self,
+        handle: Handle,
+        key: &[u8],
+        value: &[u8],
+        encoding: Encoding,
+        expiry: Option<u64>,
+    ) -> bool {
+        if value.len() > INLINE_VALUE_BYTES_MAX || key.len() > INLINE_KEY_BYTES_MAX {
+            return false;
+        }
+        if matches!(record::read(self.arena.bytes(handle)).value, Part::Large(_)) {
+            return false;
+        }
+        let parts = Parts { encoding, expiry, key: Part::Inline(key), value: Part::Inline(value) };
+        let size = parts.size();
+        if Arena::slot_bytes(size) != self.arena.slot_bytes_of(handle) {
+            return false;
+        }
+        parts.write(self.arena.bytes_mut(handle));
+        true
+    }
+
+    /// A copy of the record with another expiry; a large value is shared, not copied.
+    pub fn duplicate(
+        &mut self,
+        handle: Handle,
+        key: Option<&[u8]>,
+        expiry: Option<u64>,
+    ) -> Result<Handle, Full> {
+        let view = self.view(handle);
+        let encoding = view.value.encoding;
+        let key = key.unwrap_or(view.key).to_vec();
+        let value = match view.value.shared() {
+            Some(shared) => shared,
+            None => Bytes::copy_from_slice(view.value.bytes()),
+        };
+        self.create(&key, Value::Shared(value), encoding, expiry)
+    }
+
+    /// Changes a large value in place; false: this one is not large.
+    pub fn write_large(&mut self, handle: Handle, offset: usize, bytes: &[u8]) -> bool {
+        let parts = record::read(self.arena.bytes(handle));
+        let Part::Large(index) = parts.value else { return false };
+        self.large.write(index, offset, bytes);
+        true
+    }
+
+    /// Frees a record with all that it owns.
+    pub fn free(&mut self, handle: Handle) {
+        let parts = record::read(self.arena.bytes(handle));
+        for part in [parts.key, parts.value] {
+            if let Part::Large(index) = part {
+                self.large.take(index);
+            }
+        }
+        self.arena.free(handle);
+    }
+
+    #[inline]
+    #[must_use]
+    pub fn view(&self, handle: Handle) -> View<'_> {
+        let parts = record::read(self.arena.bytes(handle));
+        let text = match parts.value {
+            Part::Inline(bytes) => Text::Inline(bytes),
+            Part::Large(index) => Text::Shared(self.large.get(index)),
+        };
+        let value = StrView { text, encoding: parts.encoding };
+        View { key: self.part(parts.key), value, expiry: parts.expiry }
+    }
+
+    #[inline]
+    #[must_use]
+    pub fn key(&self, handle: Handle) -> &[u8] {
+        self.part(record::read_key(self.arena.bytes(handle)))
+    }
+
+    #[must_use]
+    pub fn expiry(&self, handle: Handle) -> Option<u64> {
+        record::read(self.arena.bytes(handle)).expiry
+    }
+
+    #[inline]
+    pub fn prefetch(&self, handle: Handle) {
+        self.arena.prefetch(handle);
+    }
+
+    /// What the record takes, with its large parts.
+    #[must_use]
+    pub fn record_bytes(&self, handle: Handle) -> usize {
+        let parts = record::read(self.arena.bytes(handle));
+        let large = |part| match part {
+            Part::Inline(_) => 0,
+            Part::Large(index) => self.large.capacity(index),
+        };
+        self.arena.slot_bytes_of(handle) + large(parts.key) + large(parts.value)
+    }
+
+    /// Bytes of records, large values and segments.
+    #[must_use]
+    pub fn used_bytes(&self) -> usize {
+        self.arena.used_bytes() + self.large.used_bytes() + self.segments.used_bytes()
+    }
+
+    /// Bytes of the pages that records lie in, used or not.
+    #[must_use]
+    pub fn page_bytes(&self) -> usize {
+        self.arena.page_bytes()
+    }
+
+    #[inline]
+    fn part<'a>(&'a self, part: Part<'a>) -> &'a [u8] {
+        match part {
+            Part::Inline(bytes) => bytes,
+            Part::Large(index) => self.large.get(index),
+        }
+    }
+
+    /// The value's entry of the side table, if any, is the record's from here on.
+    fn create_parts(
+        &mut self,
+        key: &[u8],
+        value: Part<'_>,
+        encoding: Encoding,
+        expiry: Option<u64>,
+    ) -> Result<Handle, Full> {
+        let key = if key.len() <= INLINE_KEY_BYTES_MAX {
+            Part::Inline(key)
+        } else {
+            Part::Large(self.large.put(Bytes::copy_from_slice(key))?)
+        };
+        let parts = Parts { encoding, expiry, key, value };
+        let made = self.arena.allocate(parts.size());
+        match made {
+            Ok(handle) => parts.write(self.arena.bytes_mut(handle)),
+            Err(Full) => {
+                for part in [key, value] {
+                    if let Part::Large(index) = part {
+                        self.large.take(index);
+                    }
+                }
+            }
+        }
+        made
+    }
+}
