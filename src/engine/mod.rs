@@ -1,7 +1,12 @@
 //! One shard: what commands do to its keys.
-pub mod effect;
 pub mod keyspace;
 pub mod lookup;
 pub mod scan;
 pub mod walk;
 pub mod expire;
+pub mod effect;
+pub mod shard;
+pub mod strings;
+pub mod generic;
+#[cfg(test)]
+pub mod transcript;
