@@ -13,8 +13,8 @@ SOAK_ROUNDS ?= 20
 BARS ?= all
 ROUNDS ?= 5
 
-export RINGFOLD_ORACLE_COMMANDS = $(ORACLE)
-export RINGFOLD_SEED = $(SEED)
+export RINGFOLD_ORACLE_COMMANDS ?= $(ORACLE)
+export RINGFOLD_SEED ?= $(SEED)
 
 .PHONY: build run test bench compare fuzz soak tools peers
 

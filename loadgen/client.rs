@@ -40,6 +40,8 @@ pub struct Clients {
     left: u64,
     /// Slots planned before this were held back by [`WAITING_MAX`].
     blocked_until: u64,
+    /// Slots handed to the driver since the last [`Self::flushed`].
+    on_time: Vec<u64>,
     pub tally: Tally,
 }
 
@@ -137,6 +139,7 @@ impl Clients {
             waiting: 0,
             left,
             blocked_until: 0,
+            on_time: Vec::new(),
             tally,
         })
     }
@@ -212,7 +215,7 @@ impl Clients {
                 row.request(group, planned, out, &mut self.tally.ledger);
                 if planned >= self.warm_up_end {
                     if scheduled && planned > self.blocked_until {
-                        self.tally.scheduling_error.record(now.saturating_sub(planned), 1);
+                        self.on_time.push(planned);
                     } else {
                         self.tally.held += 1;
                     }
@@ -226,6 +229,14 @@ impl Clients {
             for _ in 0..batch {
                 row.request(group, now, out, &mut self.tally.ledger);
             }
+        }
+    }
+
+    /// All that was filled for slots is sent: the scheduling error counts until here, so it is
+    /// rather too large than too small.
+    pub fn flushed(&mut self, now: u64) {
+        for planned in self.on_time.drain(..) {
+            self.tally.scheduling_error.record(now.saturating_sub(planned), 1);
         }
     }
 
@@ -273,7 +284,7 @@ impl Tally {
     /// Takes in what another thread measured.
     pub fn merge(&mut self, other: Self) {
         self.latencies
-            .resize_with(self.latencies.len().max(other.latencies.len()), || Histogram::default());
+            .resize_with(self.latencies.len().max(other.latencies.len()), Histogram::default);
         self.latencies.iter_mut().zip(&other.latencies).for_each(|(own, it)| own.add(it));
         self.scheduling_error.add(&other.scheduling_error);
         self.replies += other.replies;

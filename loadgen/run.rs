@@ -7,8 +7,6 @@
 //! CPU time is read at the end of the warm-up and at the end of the run, for the whole process, so
 //! that everything loadgen does counts.
 
-#![expect(clippy::disallowed_types, reason = "threads meet at a std barrier and a channel")]
-
 use crate::client::{Clients, Tally};
 use crate::drive::{Clock, Event, Stream, Wire, check_descriptors, cpu_ns, name};
 use crate::failure::Failure;
@@ -196,7 +194,7 @@ fn drive(
     }
     for client in (0u32..).take(clients.count()) {
         clients.fill(client, clock.now(), false, &mut out);
-        send(plan, wire, client, &mut out)?;
+        send(wire, client, &mut out);
     }
     loop {
         let now = clock.now();
@@ -216,16 +214,16 @@ fn drive(
         }
         let next = clients.next_slot().map_or(WAIT_MAX_NS, |at| at.saturating_sub(clock.now()));
         wire.wait(next.min(WAIT_MAX_NS)).map_err(|it| lost(plan, "waiting", &it))?;
-        while let Some(event) = wire.next() {
+        while let Some(event) = wire.next_event() {
             let (client, bytes) = match event {
                 Event::Received(client, bytes) => (client, bytes),
-                Event::Gone(_, error) => return Err(gone(plan, error.as_ref(), clients)),
+                Event::Gone(_) => return Err(gone(plan, clients)),
             };
             last_reply = clock.now();
             clients
                 .received(client, bytes, last_reply, &mut out)
                 .map_err(|it| Failure::NoResp(it.0))?;
-            send(plan, wire, client, &mut out)?;
+            send(wire, client, &mut out);
             if clients.next_slot().is_some_and(|at| at <= last_reply) {
                 send_due(plan, clock, clients, wire, &mut out)?;
             }
@@ -243,19 +241,24 @@ fn send_due(
     out: &mut Vec<u8>,
 ) -> Result<(), Failure> {
     clients.tick(clock.now());
+    let mut sent = false;
     while let Some(client) = clients.next_touched() {
         clients.fill(client, clock.now(), true, out);
-        send(plan, wire, client, out)?;
+        send(wire, client, out);
+        sent = true;
+    }
+    if sent {
+        wire.flush().map_err(|it| lost(plan, "sending", &it))?;
+        clients.flushed(clock.now());
     }
     Ok(())
 }
 
-fn send(plan: &Plan, wire: &mut Wire, client: u32, out: &mut Vec<u8>) -> Result<(), Failure> {
+fn send(wire: &mut Wire, client: u32, out: &mut Vec<u8>) {
     if !out.is_empty() {
-        wire.send(client, out).map_err(|it| lost(plan, "sending", &it))?;
+        wire.send(client, out);
         out.clear();
     }
-    Ok(())
 }
 
 /// Gives the start, reads the CPU clocks, shows progress, and gathers the parts.
@@ -352,10 +355,9 @@ fn lost(plan: &Plan, doing: &str, error: &std::io::Error) -> Failure {
     Failure::Lost(format!("{doing}: lost the connection to {}: {error}", name(&plan.target)))
 }
 
-fn gone(plan: &Plan, error: Option<&std::io::Error>, clients: &Clients) -> Failure {
-    let why = error.map_or("it closed the connection".to_string(), ToString::to_string);
+fn gone(plan: &Plan, clients: &Clients) -> Failure {
     Failure::Lost(format!(
-        "{} went away in the middle of the run: {why}; {} requests were in flight",
+        "{} closed a connection in the middle of the run; {} requests were in flight",
         name(&plan.target),
         clients.in_flight()
     ))

@@ -243,8 +243,11 @@ mod tests {
         Ok(total)
     }
 
+    /// Replies, nulls, errors.
+    type Counts = (u32, u32, u32);
+
     #[rustfmt::skip] // One row per kind of reply.
-    const REPLIES: &[(&[u8], (u32, u32, u32))] = &[
+    const REPLIES: &[(&[u8], Counts)] = &[
         (b"+OK\r\n", (1, 0, 0)),
         (b"+PONG\r\n", (1, 0, 0)),
         (b":123\r\n:-5\r\n", (2, 0, 0)),

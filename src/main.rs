@@ -2,11 +2,14 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "answers of the command line")]
 
 use ringfold::runtime::cli::{self, Invocation};
+use ringfold::runtime::serve;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
     match cli::parse(std::env::args_os()) {
-        Invocation::Server { .. } => ExitCode::SUCCESS,
+        Invocation::Server { settings, warnings, config_file } => {
+            serve::run(*settings, &warnings, config_file)
+        }
         Invocation::Help(text) | Invocation::Version(text) => {
             print!("{text}");
             ExitCode::SUCCESS

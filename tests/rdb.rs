@@ -257,6 +257,9 @@ fn lies_are_refused_before_they_cost_anything() {
     }
     let known = Limits { input_bytes: Some(20), ..skipping() };
     check_refused(b"\x00\x40\xff", known, &Why::BeyondEnd { len: 255, left: 8 });
+    // To the byte: nine are left behind the length.
+    check_refused(b"\x00\x0a", known, &Why::BeyondEnd { len: 10, left: 9 });
+    check_refused(b"\x00\x09", known, &Why::Truncated);
     let packed = b"\x00\xc3\x40\xff\x01";
     check_refused(packed, known, &Why::BeyondEnd { len: 255, left: 6 });
     assert_eq!(decode(b"VALKEY080", skipping(), 1).unwrap_err().why, Why::NotRdb);

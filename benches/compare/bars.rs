@@ -145,7 +145,8 @@ impl Bench {
         self.load(&server, &["--fill", "--secs", "0.1"], report);
         let bench = Path::new(env!("CARGO_BIN_EXE_ringfold"));
         // Built beside our own release binary by `make compare`.
-        let loadgen = bench.with_file_name("loadgen");
+        let loadgen = std::env::var_os("LOADGEN")
+            .map_or_else(|| bench.with_file_name("loadgen"), std::path::PathBuf::from);
         let operations = u64::from(pipeline) * 100_000 + 400_000;
         let (port, operations) = (server.port.to_string(), operations.to_string());
         let pipeline_text = pipeline.to_string();

@@ -30,16 +30,6 @@ const _: () = {
     assert!(UNAUTHENTICATED_BULK_BYTES_MAX < BULK_BYTES_MAX);
 };
 
-/// Aggregates within aggregates that a reply may have; what Redis sends has under ten.
-pub const REPLY_DEPTH_MAX: usize = 128;
-
-/// Bytes of one string in a reply. A peer may have raised its `proto-max-bulk-len`.
-pub const REPLY_BULK_BYTES_MAX: usize = 4 << 30;
-
-/// Elements of one aggregate in a reply.
-pub const REPLY_ELEMENTS_MAX: usize = u32::MAX as usize;
-
-const _: () = assert!(REPLY_BULK_BYTES_MAX >= BULK_BYTES_MAX);
 /// Bytes of one chunk of the replication ring: what the backlog grows and shrinks by.
 pub const RING_CHUNK_BYTES: usize = 64 * 1024;
 
@@ -172,3 +162,13 @@ const _: () = {
     assert!(INLINE_KEY_BYTES_MAX + INLINE_VALUE_BYTES_MAX + 16 <= ARENA_RECORD_BYTES_MAX);
     assert!(BULK_BYTES_MAX <= STRING_BYTES_MAX);
 };
+/// Aggregates within aggregates that a reply may have; what Redis sends has under ten.
+pub const REPLY_DEPTH_MAX: usize = 128;
+
+/// Bytes of one string in a reply. A peer may have raised its `proto-max-bulk-len`.
+pub const REPLY_BULK_BYTES_MAX: usize = 4 << 30;
+
+/// Elements of one aggregate in a reply.
+pub const REPLY_ELEMENTS_MAX: usize = u32::MAX as usize;
+
+const _: () = assert!(REPLY_BULK_BYTES_MAX >= BULK_BYTES_MAX);

@@ -51,6 +51,28 @@ pub fn first_key<'a>(spec: &Spec, args: Args<'a>) -> Option<&'a [u8]> {
     }
 }
 
+/// How many words belong to each key, itself included: 2 for `MSET`. What a split gives to a part.
+#[must_use]
+pub fn words_per_key(spec: &Spec) -> usize {
+    match spec.keys.first().map(|keys| keys.find) {
+        Some(Find::Range { step, .. } | Find::Counted { step, .. }) => usize::from(step).max(1),
+        None => 1,
+    }
+}
+
+/// Has every key of a range to the end the words that belong to it? Before a request is split; an
+/// arity cannot say it. What is not whole has the wrong number of arguments.
+#[must_use]
+pub fn is_whole(spec: &Spec, args: Args<'_>) -> bool {
+    spec.keys.iter().all(|keys| match (keys.begin, keys.find) {
+        (Begin::Index(first), Find::Range { last: ..0, step: 2.., .. }) => {
+            let words = args.len().saturating_sub(usize::from(first));
+            words.is_multiple_of(words_per_key(spec))
+        }
+        _ => true,
+    })
+}
+
 /// Redis' old description of where keys stand: first, last and step; zeros where there are none.
 #[must_use]
 pub fn legacy_range(spec: &Spec) -> (i64, i64, i64) {
@@ -197,6 +219,23 @@ mod tests {
         check(STREAMS, "xread count 5", Some(&[]));
         const FROM_END: &[KeySpec] = &[KeySpec::keyword("KEYS", -2, RO).to(-1, 1)];
         check(FROM_END, "migrate h p k keys a b", Some(&[5, 6]));
+    }
+
+    #[test]
+    fn pairs_are_whole() {
+        let pairs = Spec::new(
+            "X",
+            Arity::AtLeast(3),
+            Flags::NONE,
+            const { &[KeySpec::at(1, RO).to(-1, 2)] },
+        );
+        let words: [&[u8]; 5] = [b"mset", b"a", b"1", b"b", b"2"];
+        assert_eq!(words_per_key(&pairs), 2);
+        assert!(is_whole(&pairs, Args::new(&words)));
+        assert!(!is_whole(&pairs, Args::new(&words[..4])));
+        let mut keys = pairs;
+        keys.keys = const { &[KeySpec::at(1, RO).to(-1, 1)] };
+        assert!(words_per_key(&keys) == 1 && is_whole(&keys, Args::new(&words[..4])));
     }
 
     #[test]

@@ -8,6 +8,10 @@
 //! The table is built once at start (`rename-command` acts here: remove a name, insert another) and
 //! never grows with what clients send, so its hash needs no key: its size and its names are ours.
 
+use crate::command::args::Args;
+use crate::command::spec::Command;
+use crate::resp::error::ErrorKind;
+
 /// Longest name that takes the fast way; `GEORADIUSBYMEMBER_RO` has 20 bytes.
 const NAME_BYTES: usize = 24;
 
@@ -96,6 +100,33 @@ impl<T: Copy> Lookup<T> {
     }
 }
 
+/// The row that a request means, once its first word has been looked up: the row itself or one of its
+/// sub-commands, with the right number of words.
+#[inline]
+pub fn resolve<F>(
+    row: &'static Command<F>,
+    args: Args<'_>,
+) -> Result<&'static Command<F>, ErrorKind> {
+    match args.get(1) {
+        Some(word) if !row.subcommands.is_empty() => resolve_subcommand(row, word, args),
+        _ if row.arity.accepts(args.len()) => Ok(row),
+        _ => Err(ErrorKind::WrongArity { command: row.name }),
+    }
+}
+
+fn resolve_subcommand<F>(
+    row: &'static Command<F>,
+    word: &[u8],
+    args: Args<'_>,
+) -> Result<&'static Command<F>, ErrorKind> {
+    let sub = row.subcommands.iter().find(|it| it.name.as_bytes().eq_ignore_ascii_case(word));
+    let sub = sub.ok_or_else(|| ErrorKind::unknown_subcommand(row.name, word))?;
+    if sub.arity.accepts(args.len()) {
+        return Ok(sub);
+    }
+    Err(ErrorKind::WrongSubcommandArity { command: row.name, subcommand: sub.name })
+}
+
 /// The name in upper case, padded with zeros; `None` if it is too long.
 ///
 /// A name that itself ends in zeros would read as a shorter one, so a zero makes it unknown: its
@@ -136,6 +167,7 @@ fn hash(name: &Name) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::command::node_rows;
 
     #[test]
     fn names_are_found_without_regard_to_case() {
@@ -155,6 +187,31 @@ mod tests {
         ] {
             assert_eq!(lookup.get(name), expected, "{}", name.escape_ascii());
         }
+    }
+
+    #[test]
+    fn a_request_means_a_row_or_one_of_its_subcommands() {
+        const SUBS: &[Command<u8>] =
+            &[Command::new(node_rows::CONFIG_GET, 1), Command::new(node_rows::CONFIG_RESETSTAT, 2)];
+        const QUIT: &Command<u8> = &Command::new(node_rows::QUIT, 3);
+        const CONFIG: &Command<u8> = &Command::container(node_rows::CONFIG, 4, SUBS);
+        const TIME: &Command<u8> = &Command::new(node_rows::TIME, 5);
+        let check = |row, request: &str, expected: Result<u8, &str>| {
+            let words: Vec<&[u8]> = request.split(' ').map(str::as_bytes).collect();
+            let found = resolve(row, Args::new(&words)).map(|row| row.run).map_err(|error| {
+                let mut text = Vec::new();
+                error.write_to(&mut text);
+                String::from_utf8_lossy(text.trim_ascii_end()).into_owned()
+            });
+            assert_eq!(found, expected.map_err(String::from), "{request}");
+        };
+        check(QUIT, "quit", Ok(3));
+        check(TIME, "time x", Err("-ERR wrong number of arguments for 'time' command"));
+        check(CONFIG, "config get x", Ok(1));
+        check(CONFIG, "config ResetStat", Ok(2));
+        check(CONFIG, "config", Err("-ERR wrong number of arguments for 'config' command"));
+        check(CONFIG, "config get", Err("-ERR wrong number of arguments for 'config|get' command"));
+        check(CONFIG, "config x", Err("-ERR unknown subcommand 'x'. Try CONFIG HELP."));
     }
 
     #[test]

@@ -25,6 +25,7 @@ use crate::node::outbox::{Action, Conn, Level, Outbox};
 use crate::node::pauses::Pauses;
 use crate::node::section::Frozen;
 use crate::node::session::{Ends, Session, Sessions};
+use crate::node::settings::Settings;
 use crate::node::stats::Stats;
 use crate::node::table::Table;
 use crate::node::view::View;
@@ -202,6 +203,22 @@ impl Core {
         }
         self.background(out);
         self.finish(out);
+    }
+
+    /// The first thing that happens: core 0 loads the file.
+    pub fn begin(&mut self, now: Now, out: &mut Outbox) {
+        self.now = now;
+        self.with_control(out, |control, cx| control.load_file(cx));
+    }
+
+    #[must_use]
+    pub fn settings(&self) -> Arc<Settings> {
+        Arc::clone(&self.view.settings)
+    }
+
+    #[must_use]
+    pub fn cores(&self) -> usize {
+        self.cores
     }
 
     /// Is there work that needs no input, so that the core must not sleep?

@@ -49,6 +49,15 @@ impl Core {
 
     /// The peer is gone, or `Action::Close` was carried out.
     pub(super) fn ended(&mut self, conn: Conn, out: &mut Outbox) {
+        let Some(session) = self.sessions.get_mut(conn) else { return };
+        if !session.closing {
+            if session.flight.is_some() || session.stall != Stall::Running {
+                // It may only have finished speaking: what it asked for is still answered.
+                session.ending = true;
+                return;
+            }
+            out.actions.push(Action::Close(conn));
+        }
         let Some(session) = self.sessions.close(conn) else { return };
         self.shared.clients.fetch_sub(1, Ordering::Relaxed);
         if let Some(mut flight) = session.flight {

@@ -392,6 +392,10 @@ impl Core {
                 self.roads.flights.push(flight);
             }
         }
+        if session.ending && session.flight.is_none() && session.input.is_none() {
+            self.hang_up(conn, out);
+            return;
+        }
         // Others under way may admit the next request, or none are left.
         self.wake(conn, Stall::Flight);
     }

@@ -111,6 +111,8 @@ pub struct Session {
     pub kind: Kind,
     pub authenticated: bool,
     pub closing: bool,
+    /// The peer is gone or has finished speaking; closed when everything is answered.
+    pub ending: bool,
     pub open: bool,
     pub no_evict: bool,
     pub no_touch: bool,

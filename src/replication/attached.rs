@@ -7,12 +7,16 @@
 
 use crate::base::time::Mono;
 use crate::replication::psync::parse_i64;
+use crate::resp::error::ErrorKind;
 
 /// The caller's name for a connection.
 pub type LinkId = u64;
 
 /// Bytes of an announced address (Redis: 255).
 const IP_BYTES_MAX: usize = 255;
+
+/// Bytes of an unknown option that the refusal repeats.
+const OPTION_BYTES_SHOWN: usize = 128;
 
 /// How far an attached replica is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,8 +71,8 @@ pub struct Row<'a> {
 /// What REPLCONF of a replica leads to.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Said {
-    Reply(&'static [u8]),
-    Unrecognized,
+    Ok,
+    Refused(ErrorKind),
     Ack(u64),
     Nothing,
 }
@@ -120,7 +124,7 @@ impl Attached {
     /// `REPLCONF option value ...`, the command's name left out.
     pub fn replconf(&mut self, options: &[&[u8]]) -> Said {
         if options.is_empty() || !options.len().is_multiple_of(2) {
-            return Said::Reply(b"-ERR syntax error\r\n");
+            return Said::Refused(ErrorKind::Syntax);
         }
         for pair in options.chunks_exact(2) {
             let (option, value) = (pair[0], pair[1]);
@@ -134,36 +138,39 @@ impl Attached {
                     return ack.map_or(Said::Nothing, Said::Ack);
                 }
                 () if option.eq_ignore_ascii_case(b"getack") => return Said::Nothing,
-                () => return Said::Unrecognized,
+                () => {
+                    let shown = option.get(..OPTION_BYTES_SHOWN).unwrap_or(option);
+                    Err(ErrorKind::ReplconfOption { option: shown.into() })
+                }
             };
             if let Err(refusal) = refused {
-                return Said::Reply(refusal);
+                return Said::Refused(refusal);
             }
         }
-        Said::Reply(b"+OK\r\n")
+        Said::Ok
     }
 
-    fn set_port(&mut self, value: &[u8]) -> Result<(), &'static [u8]> {
+    fn set_port(&mut self, value: &[u8]) -> Result<(), ErrorKind> {
         self.port = number(value).and_then(|port| u16::try_from(port).map_err(|_| NOT_A_PORT))?;
         Ok(())
     }
 
-    fn set_ip(&mut self, value: &[u8]) -> Result<(), &'static [u8]> {
+    fn set_ip(&mut self, value: &[u8]) -> Result<(), ErrorKind> {
         // What is shown in INFO must not break its lines.
         if value.len() > IP_BYTES_MAX || value.iter().any(|byte| !byte.is_ascii_graphic()) {
-            return Err(b"-ERR REPLCONF ip-address provided by replica instance is not usable\r\n");
+            return Err(ErrorKind::Syntax);
         }
         self.ip = value.to_vec();
         Ok(())
     }
 
-    fn add_capability(&mut self, value: &[u8]) -> Result<(), &'static [u8]> {
+    fn add_capability(&mut self, value: &[u8]) -> Result<(), ErrorKind> {
         self.capa_eof |= value.eq_ignore_ascii_case(b"eof");
         self.capa_psync2 |= value.eq_ignore_ascii_case(b"psync2");
         Ok(()) // Others are for newer masters.
     }
 
-    fn set_rdb_only(&mut self, value: &[u8]) -> Result<(), &'static [u8]> {
+    fn set_rdb_only(&mut self, value: &[u8]) -> Result<(), ErrorKind> {
         self.rdb_only = match number(value)? {
             0 => false,
             1 => true,
@@ -173,12 +180,11 @@ impl Attached {
     }
 }
 
-const NOT_A_NUMBER: &[u8] = b"-ERR value is not an integer or out of range\r\n";
-const NOT_A_FLAG: &[u8] = b"-ERR value is out of range, value must between 0 and 1\r\n";
-const NOT_A_PORT: &[u8] = b"-ERR value is out of range, value must between 0 and 65535\r\n";
+const NOT_A_FLAG: ErrorKind = ErrorKind::NotBetween { low: 0, high: 1 };
+const NOT_A_PORT: ErrorKind = ErrorKind::NotBetween { low: 0, high: 65_535 };
 
-fn number(value: &[u8]) -> Result<i64, &'static [u8]> {
-    parse_i64(value).ok_or(NOT_A_NUMBER)
+fn number(value: &[u8]) -> Result<i64, ErrorKind> {
+    parse_i64(value).ok_or(ErrorKind::NotAnInteger)
 }
 
 #[cfg(test)]
@@ -196,8 +202,12 @@ mod tests {
             let expected =
                 lines.next().unwrap().strip_prefix("< ").unwrap().replace("\\r\\n", "\r\n");
             match replica.replconf(&options) {
-                Said::Reply(reply) => assert_eq!(reply, expected.as_bytes(), "{line}"),
-                Said::Unrecognized => assert!(expected.starts_with("-ERR Unrecognized"), "{line}"),
+                Said::Ok => assert_eq!(expected, "+OK\r\n", "{line}"),
+                Said::Refused(error) => {
+                    let mut reply = Vec::new();
+                    error.write_to(&mut reply);
+                    assert_eq!(reply, expected.as_bytes(), "{line}");
+                }
                 Said::Ack(offset) => assert_eq!(offset, 0),
                 Said::Nothing => panic!("{line}"),
             }
@@ -218,7 +228,7 @@ mod tests {
             &[b"rdb-only", b"x"],
             &[],
         ] {
-            assert!(matches!(replica.replconf(options), Said::Reply([b'-', ..])), "{options:?}");
+            assert!(matches!(replica.replconf(options), Said::Refused(_)), "{options:?}");
         }
         assert_eq!(replica.replconf(&[b"ack", b"-1"]), Said::Nothing);
         assert_eq!((replica.ip.len(), replica.port), (0, 0));

@@ -215,6 +215,10 @@ pub fn decimal(mut number: u64, digits: &mut [u8; 20]) -> &[u8] {
 }
 
 fn header(kind: u8, length: usize, out: &mut Vec<u8>) {
+    // Most lengths have one digit: then the header is one store.
+    if let Ok(digit @ 0..=9) = u8::try_from(length) {
+        return out.extend_from_slice(&[kind, b'0' + digit, b'\r', b'\n']);
+    }
     out.push(kind);
     let mut digits = [0; 20];
     out.extend_from_slice(decimal(length as u64, &mut digits));

@@ -27,6 +27,7 @@ use crate::base::limits::REPLICAS_MAX;
 use crate::base::time::Mono;
 use crate::replication::attached::{Attached, LinkId, Row, Said, State};
 use crate::replication::psync::{Answer, FullReason, History, Request};
+use crate::resp::error::ErrorKind;
 
 /// What an operator may set; the names are `redis.conf`'s.
 #[derive(Debug, Clone, Copy)]
@@ -323,20 +324,12 @@ impl Master {
     ) {
         let Some(index) = self.row_of(from, now, out) else { return };
         let replica = &mut self.replicas[index];
-        let reply = match replica.replconf(options) {
-            Said::Reply(reply) => reply.to_vec(),
-            Said::Unrecognized => {
-                let mut reply = b"-ERR Unrecognized REPLCONF option: ".to_vec();
-                let option = options.iter().step_by(2).find(|it| !is_known(it));
-                let shown = option.iter().flat_map(|it| it.iter().take(128));
-                reply.extend(shown.map(|&byte| if byte < b' ' { b' ' } else { byte }));
-                reply.extend_from_slice(b"\r\n");
-                reply
-            }
-            Said::Ack(offset) => return acknowledged(replica, now, stream, offset, out),
-            Said::Nothing => return,
-        };
-        out.push(Output::Reply { to: from, bytes: reply });
+        match replica.replconf(options) {
+            Said::Ok => out.push(Output::Reply { to: from, bytes: b"+OK\r\n".to_vec() }),
+            Said::Refused(error) => refuse(from, &error, out),
+            Said::Ack(offset) => acknowledged(replica, now, stream, offset, out),
+            Said::Nothing => {}
+        }
     }
 
     fn psync(
@@ -353,16 +346,15 @@ impl Master {
         if replica.state != State::Handshake {
             return; // Redis ignores it too.
         }
-        let mut reply = |bytes: &[u8]| out.push(Output::Reply { to: from, bytes: bytes.to_vec() });
         if stream.source == Source::MasterLost {
-            return reply(b"-NOMASTERLINK Can't SYNC while not connected with my master\r\n");
+            return refuse(from, &ErrorKind::SyncWithoutMasterLink, out);
         }
         let request = match args {
             None => Some(Request::Sync),
             Some([replid, offset]) => Request::parse(replid, offset),
         };
         let Some(request) = request else {
-            return reply(b"-ERR value is not an integer or out of range\r\n");
+            return refuse(from, &ErrorKind::NotAnInteger, out);
         };
         if replica.ip.is_empty() {
             replica.ip = peer.to_vec();
@@ -376,7 +368,7 @@ impl Master {
                     line.extend_from_slice(&stream.history.replid);
                 }
                 line.extend_from_slice(b"\r\n");
-                reply(&line);
+                out.push(Output::Reply { to: from, bytes: line });
                 replica.ack = resume;
                 replica.state = State::Online { cursor: resume, in_flight: false };
                 self.counters.sync_partial_ok += 1;
@@ -620,261 +612,8 @@ fn close(replica: &mut Attached, reason: CloseReason, out: &mut Vec<Output>) {
     }
 }
 
-fn is_known(option: &[u8]) -> bool {
-    [&b"listening-port"[..], b"ip-address", b"capa", b"rdb-only"]
-        .iter()
-        .any(|known| known.eq_ignore_ascii_case(option))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const MARK: [u8; 40] = [b'e'; 40];
-
-    struct Bed {
-        master: Master,
-        history: History,
-        held: Option<Range<u64>>,
-        source: Source,
-        now: Mono,
-    }
-
-    impl Bed {
-        fn new() -> Self {
-            let history = History::new([b'a'; 40]);
-            let master = Master::new(Settings::default(), Mono(0));
-            Self { master, history, held: Some(0..100), source: Source::Own, now: Mono(0) }
-        }
-
-        fn give(&mut self, input: Input<'_>) -> Vec<Output> {
-            let (history, held, source) = (&self.history, self.held.clone(), self.source);
-            let mut out = Vec::new();
-            self.master.handle(self.now, &Stream { history, held, source }, input, &mut out);
-            out
-        }
-
-        fn psync(&mut self, from: LinkId, id: &[u8], offset: &[u8]) -> Vec<Output> {
-            self.give(Input::Psync { from, args: Some([id, offset]), peer: b"10.0.0.1" })
-        }
-
-        fn capa(&mut self, from: LinkId) {
-            self.give(Input::Replconf { from, options: &[b"capa", b"eof", b"capa", b"psync2"] });
-        }
-
-        fn online(&mut self, from: LinkId) {
-            self.capa(from);
-            let out = self.psync(from, &[b'a'; 40], b"101");
-            assert_eq!(out, [reply(from, &format!("+CONTINUE {}\r\n", "a".repeat(40)))]);
-        }
-
-        fn ack(&mut self, from: LinkId, offset: &[u8]) -> Vec<Output> {
-            self.give(Input::Replconf { from, options: &[b"ACK", offset] })
-        }
-
-        fn after(&mut self, ms: u64) -> Vec<Output> {
-            self.now = self.now.plus_ms(ms);
-            self.give(Input::Tick)
-        }
-
-        fn states(&self) -> Vec<&'static str> {
-            self.master.rows(self.now).map(|row| row.state).collect()
-        }
-    }
-
-    fn reply(to: LinkId, text: &str) -> Output {
-        Output::Reply { to, bytes: text.as_bytes().to_vec() }
-    }
-
-    fn full_line() -> String {
-        format!("+FULLRESYNC {} 100\r\n", "a".repeat(40))
-    }
-
-    #[test]
-    fn a_marked_snapshot_is_shared_and_the_stream_waits_for_the_ack() {
-        let mut bed = Bed::new();
-        bed.capa(1);
-        bed.capa(2);
-        let asked = bed.psync(1, b"?", b"-1");
-        assert_eq!(asked[0], Output::FullResync { to: 1, reason: FullReason::New });
-        assert_eq!(asked[1], Output::NeedSnapshot { eof: true });
-        assert_eq!(bed.psync(2, b"?", b"-1").len(), 1, "asked already");
-        let both = bed.give(Input::SnapshotStarted { cut: 100, mark: Some(MARK) });
-        let line = format!("{}$EOF:{}\r\n", full_line(), "e".repeat(40));
-        assert_eq!(both, [reply(1, &line), reply(2, &line)]);
-        bed.capa(3);
-        assert_eq!(bed.psync(3, b"?", b"-1")[1], reply(3, &line), "joins");
-        bed.give(Input::SnapshotFlows);
-        bed.capa(4);
-        assert_eq!(bed.psync(4, b"?", b"-1").len(), 1, "waits for the next");
-        assert_eq!(bed.master.receivers().collect::<Vec<_>>(), [1, 2, 3]);
-        bed.held = Some(0..150);
-        let ended = bed.give(Input::SnapshotEnded);
-        assert_eq!(ended.last(), Some(&Output::NeedSnapshot { eof: true }));
-        assert_eq!(ended[0], Output::Reply { to: 1, bytes: MARK.to_vec() });
-        assert!(bed.give(Input::SnapshotSent { to: 1, all: true }).is_empty());
-        assert!(bed.give(Input::Appended).is_empty(), "nothing before its ACK");
-        assert_eq!(bed.master.slowest_cursor(), Some(100));
-        assert_eq!(bed.ack(1, b"100"), [Output::SendFromRing { to: 1, from: 100 }]);
-        assert_eq!(bed.states(), ["online", "send_bulk", "send_bulk", "wait_bgsave"]);
-        assert_eq!(
-            bed.give(Input::Sent { to: 1, bytes: 20 }),
-            [Output::SendFromRing { to: 1, from: 120 }]
-        );
-        assert!(bed.give(Input::Sent { to: 1, bytes: 30 }).is_empty());
-        assert_eq!(bed.master.counters().sync_full, 4);
-    }
-
-    #[test]
-    fn a_replica_without_eof_gets_the_size_and_the_stream_at_once() {
-        let mut bed = Bed::new();
-        let asked = bed.psync(1, b"?", b"-1");
-        assert_eq!(asked[1], Output::NeedSnapshot { eof: false });
-        assert_eq!(bed.after(1_000), [reply(1, "\n")], "kept alive");
-        assert_eq!(
-            bed.give(Input::SnapshotStarted { cut: 100, mark: None }),
-            [reply(1, &full_line())]
-        );
-        assert_eq!(bed.after(1_000), [reply(1, "\n")], "kept alive while spooling");
-        bed.give(Input::SnapshotFlows);
-        let sync = bed.give(Input::Psync { from: 2, args: None, peer: b"::1" });
-        assert_eq!(
-            sync,
-            [Output::FullResync { to: 2, reason: FullReason::Sync }],
-            "joins silently"
-        );
-        let sized = bed.give(Input::SnapshotSize { bytes: 9 });
-        assert_eq!(sized, [reply(1, "$9\r\n"), reply(2, "$9\r\n")]);
-        bed.held = Some(50..101);
-        let sent = bed.give(Input::SnapshotSent { to: 1, all: true });
-        assert_eq!(sent, [Output::SendFromRing { to: 1, from: 100 }]);
-        assert!(bed.give(Input::SnapshotEnded).is_empty());
-    }
-
-    #[test]
-    fn nobody_joins_a_cut_that_the_ring_has_left_behind() {
-        let mut bed = Bed::new();
-        bed.capa(1);
-        bed.psync(1, b"?", b"-1");
-        bed.give(Input::Closed { from: 1 });
-        bed.give(Input::SnapshotStarted { cut: 100, mark: Some(MARK) });
-        bed.held = Some(101..200);
-        bed.capa(2);
-        assert_eq!(bed.psync(2, b"?", b"-1").len(), 1);
-        assert_eq!(bed.give(Input::SnapshotEnded), [Output::NeedSnapshot { eof: true }]);
-        assert_eq!(
-            bed.give(Input::SnapshotFailed),
-            [Output::Close { to: 2, reason: CloseReason::SnapshotFailed }]
-        );
-    }
-
-    #[test]
-    fn psync_is_answered_as_a_stock_master_does() {
-        let mut bed = Bed::new();
-        let golden = include_str!("../../tests/golden/psync/master_full_eof.txt");
-        assert!(golden.contains("> PSYNC ? x\n< -ERR value is not an integer or out of range"));
-        assert_eq!(
-            bed.psync(1, b"?", b"x"),
-            [reply(1, "-ERR value is not an integer or out of range\r\n")]
-        );
-        bed.source = Source::MasterLost;
-        let refused = include_str!("../../tests/golden/psync/replica_refuses.txt");
-        let Output::Reply { bytes, .. } = &bed.psync(1, b"?", b"-1")[0] else { panic!() };
-        assert!(refused.contains(std::str::from_utf8(bytes).unwrap().trim_end()));
-        bed.source = Source::Own;
-        assert_eq!(bed.psync(1, &[b'a'; 40], b"101"), [reply(1, "+CONTINUE\r\n")]);
-        assert_eq!(bed.psync(1, &[b'a'; 40], b"101"), [], "asked twice");
-        bed.psync(2, &[b'b'; 40], b"101");
-        let counters = Counters { sync_full: 1, sync_partial_ok: 1, sync_partial_err: 1 };
-        assert_eq!(bed.master.counters(), counters);
-    }
-
-    #[test]
-    fn pings_go_into_the_stream_only_where_somebody_reads_our_own() {
-        let mut bed = Bed::new();
-        assert_eq!(bed.after(10_000), []);
-        bed.online(1);
-        assert_eq!(bed.after(10_000), [Output::StreamPing]);
-        bed.source = Source::Master;
-        assert_eq!(bed.after(10_000), []);
-    }
-
-    #[test]
-    fn the_silent_and_the_slow_are_dropped_and_stay_pinned_until_closed() {
-        let mut bed = Bed::new();
-        bed.master.settings.ping_period_ms = u64::MAX;
-        (1..=3).for_each(|link| bed.online(link));
-        bed.after(60_000);
-        bed.ack(1, b"100");
-        bed.ack(2, b"100");
-        assert_eq!(bed.after(1), [Output::Close { to: 3, reason: CloseReason::Timeout }]);
-        bed.held = Some(100..100 + (64 << 20) + 1);
-        bed.give(Input::Appended);
-        bed.give(Input::Sent { to: 2, bytes: 10 });
-        assert_eq!(bed.after(1), []);
-        bed.ack(1, b"100");
-        bed.ack(2, b"110");
-        let slow = Output::Close { to: 1, reason: CloseReason::OutputSoftLimit };
-        assert_eq!(bed.after(59_000), []);
-        bed.ack(1, b"100");
-        bed.ack(2, b"110");
-        assert_eq!(bed.after(1_001), [slow]);
-        bed.held = Some(100..111 + (256 << 20));
-        let slow = Output::Close { to: 2, reason: CloseReason::OutputHardLimit };
-        assert_eq!(bed.after(1), [slow]);
-        assert_eq!(bed.master.slowest_cursor(), Some(100));
-        (1..=3).for_each(|from| drop(bed.give(Input::Closed { from })));
-        assert_eq!(bed.master.slowest_cursor(), None);
-    }
-
-    #[test]
-    fn acks_count_for_wait_and_for_good_replicas() {
-        let mut bed = Bed::new();
-        (1..=2).for_each(|link| bed.online(link));
-        bed.held = Some(0..200);
-        bed.ack(1, b"150");
-        bed.ack(2, b"201");
-        assert_eq!((bed.master.acked(100), bed.master.acked(101)), (2, 1));
-        assert_eq!(bed.master.acked(151), 0, "nobody has what was not yet written");
-        bed.after(5_000);
-        bed.ack(1, b"140");
-        assert_eq!(bed.master.acked(150), 1, "an acknowledgement is never taken back");
-        bed.after(6_000);
-        assert_eq!(
-            (bed.master.good_replicas(bed.now, 10), bed.master.good_replicas(bed.now, 11)),
-            (1, 2)
-        );
-        let rows: Vec<_> = bed.master.rows(bed.now).collect();
-        assert_eq!((rows[0].ip, rows[0].offset, rows[0].lag_s), (&b"10.0.0.1"[..], 150, 6));
-    }
-
-    #[test]
-    fn a_changed_history_and_an_rdb_only_client_end_links() {
-        let mut bed = Bed::new();
-        bed.online(1);
-        bed.capa(2);
-        bed.give(Input::Replconf { from: 2, options: &[b"rdb-only", b"1"] });
-        bed.give(Input::Psync { from: 2, args: None, peer: b"" });
-        bed.give(Input::SnapshotStarted { cut: 100, mark: Some(MARK) });
-        assert_eq!(
-            bed.give(Input::SnapshotSent { to: 2, all: true }),
-            [Output::Close { to: 2, reason: CloseReason::RdbOnlyDone }]
-        );
-        assert_eq!(
-            bed.give(Input::HistoryChanged),
-            [Output::Close { to: 1, reason: CloseReason::HistoryChanged }]
-        );
-        for from in 10..10 + REPLICAS_MAX as u64 {
-            bed.capa(from);
-        }
-        let refused = bed.psync(9, b"?", b"-1");
-        assert_eq!(refused, [Output::Close { to: 9, reason: CloseReason::TooManyReplicas }]);
-        assert_eq!(
-            bed.give(Input::Replconf {
-                from: 10,
-                options: &[b"capa", b"eof", b"vers\r\nion", b"9"]
-            }),
-            [reply(10, "-ERR Unrecognized REPLCONF option: vers  ion\r\n")]
-        );
-    }
+fn refuse(to: LinkId, error: &ErrorKind, out: &mut Vec<Output>) {
+    let mut bytes = Vec::new();
+    error.write_to(&mut bytes);
+    out.push(Output::Reply { to, bytes });
 }

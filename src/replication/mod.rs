@@ -10,4 +10,8 @@ pub mod replica;
 pub mod acks;
 pub mod info;
 #[cfg(test)]
+mod master_tests;
+#[cfg(test)]
+mod replica_tests;
+#[cfg(test)]
 mod sim;

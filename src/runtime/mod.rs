@@ -1,2 +1,11 @@
 //! The only code that says glommio, file, clock, thread and signal.
+#![expect(clippy::disallowed_types, clippy::disallowed_methods, reason = "the I/O layer")]
+pub mod clock;
+pub mod logs;
+pub mod notify;
+pub mod mesh;
+pub mod disk;
+pub mod links;
+pub mod looping;
+pub mod serve;
 pub mod cli;

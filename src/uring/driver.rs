@@ -50,6 +50,8 @@ pub enum Event {
     Connected { socket: Socket, result: io::Result<()> },
     /// Bytes came in; give the buffer back after use.
     Received { socket: Socket, buffer: Buffer },
+    /// A slow reader left output over: so many bytes of it wait now.
+    Backlog { socket: Socket, bytes: usize },
     /// All output that a slow reader had left over is sent.
     Drained { socket: Socket },
     /// The peer is gone, or has nothing more to say; close the socket.
@@ -397,11 +399,14 @@ impl Driver {
         let bytes = &lent[start..end];
         let call = self.call;
         let row = &mut self.rows[socket.0 as usize];
-        if row.state != State::Open || bytes.is_empty() {
+        // A peer that has nothing more to say may still listen.
+        if !matches!(row.state, State::Open | State::Ended) || bytes.is_empty() {
             return Ok(());
         }
         if let Some(backlog) = &mut row.backlog {
             backlog.extend_from_slice(bytes);
+            let bytes = backlog.len();
+            self.events.push(Event::Backlog { socket, bytes });
             return Ok(());
         }
         if row.sent_in == call {
@@ -549,6 +554,8 @@ impl Driver {
             Some(backlog) => drop(backlog.splice(0..0, rest.iter().copied())),
             None => row.backlog = Some(Box::new(rest.to_vec())),
         }
+        let bytes = row.backlog.as_ref().map_or(0, |it| it.len());
+        self.events.push(Event::Backlog { socket, bytes });
         self.poll_out(socket);
     }
 

@@ -199,6 +199,62 @@ pub fn raise_soft_limit(resource: libc::__rlimit_resource_t, wanted: u64) -> u64
     soft_limit(resource)
 }
 
+/// Blocks SIGTERM and SIGINT for this thread and all that it starts, and returns a descriptor that
+/// turns readable when one comes.
+///
+/// # Errors
+/// The kernel's.
+pub fn signal_descriptor() -> io::Result<OwnedFd> {
+    // SAFETY: an all-zero sigset_t is a valid value, and the calls write to it.
+    let mut set: libc::sigset_t = unsafe { mem::zeroed() };
+    // SAFETY: the pointers are to that local; a null old set is allowed.
+    unsafe {
+        libc::sigemptyset(&raw mut set);
+        libc::sigaddset(&raw mut set, libc::SIGTERM);
+        libc::sigaddset(&raw mut set, libc::SIGINT);
+        libc::pthread_sigmask(libc::SIG_BLOCK, &raw const set, std::ptr::null_mut());
+        libc::signal(libc::SIGHUP, libc::SIG_IGN);
+    }
+    // SAFETY: as above.
+    let fd = check(unsafe {
+        libc::signalfd(-1, &raw const set, libc::SFD_NONBLOCK | libc::SFD_CLOEXEC)
+    })?;
+    Ok(own(fd))
+}
+
+/// Takes the signals that came off the descriptor; `true` if there was one.
+pub fn take_signals(fd: &OwnedFd) -> bool {
+    let mut info = [0u8; 128];
+    // SAFETY: the pointer and length are those of the buffer.
+    let read = unsafe { libc::read(fd.as_raw_fd(), info.as_mut_ptr().cast(), info.len()) };
+    read > 0
+}
+
+/// Goes into the background: the caller's process ends, a child without a terminal goes on. Before
+/// any thread is started.
+///
+/// # Errors
+/// The kernel's.
+pub fn daemonize() -> io::Result<()> {
+    // SAFETY: no pointers; the process has one thread.
+    check(unsafe { libc::daemon(1, 0) })?;
+    Ok(())
+}
+
+/// CPU time of this process so far, in microseconds: user and system.
+#[must_use]
+pub fn cpu_micros() -> (u64, u64) {
+    // SAFETY: an all-zero rusage is a valid value, and the call writes to it.
+    let mut usage: libc::rusage = unsafe { mem::zeroed() };
+    // SAFETY: the pointer is to that local.
+    unsafe { libc::getrusage(libc::RUSAGE_SELF, &raw mut usage) };
+    let micros = |time: libc::timeval| {
+        u64::try_from(time.tv_sec).unwrap_or(0) * 1_000_000
+            + u64::try_from(time.tv_usec).unwrap_or(0)
+    };
+    (micros(usage.ru_utime), micros(usage.ru_stime))
+}
+
 /// Takes over `fd`, which the kernel has just handed to us by number.
 pub(super) fn own(fd: RawFd) -> OwnedFd {
     // SAFETY: the number comes from an accept completion and nobody else holds it.

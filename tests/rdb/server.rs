@@ -38,6 +38,7 @@ impl Server {
             log.push('\n');
         }
         let _ = process.wait();
+        let _ = std::fs::remove_dir_all(&dir);
         panic!("redis-server ended:\n{log}");
     }
 

@@ -1,0 +1,443 @@
+//! One core's loop: reap, turn, send, sleep.
+//!
+//! ```text
+//!   driver.events + mesh -> inputs -> Core::turn -> outbox
+//!   outbox: replicas' bytes by direct send, then mail, then all replies and bells in one enter
+//! ```
+//!
+//! **Order.** Bytes to replicas go out before the replies of the same turn enter the kernel, and
+//! mail (which may tell other cores to let theirs go) after that. So no client sees an answer that a
+//! healthy replica's socket has not been given before.
+//!
+//! The loop is one glommio task that sleeps in its own ring; glommio's files make progress only
+//! while the loop lets it run, which it does as long as something is under way there.
+#![expect(clippy::disallowed_methods, reason = "the I/O layer sleeps where it was told to")]
+
+use crate::base::time::Now;
+use crate::node::core::{Core, Input};
+use crate::node::outbox::{Action, Conn, Level, Outbox};
+use crate::node::session::{Ends, Session};
+use crate::node::settings::{Settings, Supervised};
+use crate::runtime::clock::Clock;
+use crate::runtime::disk::Disk;
+use crate::runtime::mesh::{Mesh, Parcel};
+use crate::runtime::{links, logs, notify, serve};
+use crate::uring::driver::{Buffer, Driver, Event, Segment, Sizes, Socket, Wait};
+use crate::uring::sys;
+use std::net::SocketAddr;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::Duration;
+
+/// What a core's thread starts with.
+pub struct Seat {
+    pub id: usize,
+    pub cpu: usize,
+    pub clock: Clock,
+    pub mesh: Mesh,
+    pub core: Core,
+    /// Core 0: the listeners and the signals.
+    pub entrance: Option<(Vec<OwnedFd>, OwnedFd)>,
+    pub exit: Arc<AtomicU8>,
+}
+
+const SIGNALS: u32 = 0;
+const ACCEPT_AGAIN_MS: u64 = 100;
+
+/// Everything of one core that touches the outside.
+struct Loop {
+    id: usize,
+    cores: usize,
+    clock: Clock,
+    mesh: Mesh,
+    driver: Driver,
+    disk: Disk,
+    settings: Arc<Settings>,
+    signals: Option<OwnedFd>,
+    exit: Arc<AtomicU8>,
+    /// Which core the next client goes to.
+    next_core: usize,
+    /// Sessions on their way out, until the kernel lets go of their sockets.
+    leaving: Vec<(Socket, usize, Box<Session>)>,
+    /// Feeds whose socket is full.
+    blocked: Vec<Conn>,
+    stopped_listeners: Vec<u32>,
+    accept_again: u64,
+    dial: Option<links::Dial>,
+    ended: Option<u8>,
+    ready: bool,
+}
+
+/// Serves on this core until the process ends.
+pub async fn serve(seat: Seat) {
+    let exit = Arc::clone(&seat.exit);
+    if let Err(error) = run(seat).await {
+        tracing::error!("the socket ring failed: {error}");
+        exit.store(2, Ordering::Release);
+        end_process(2);
+    }
+}
+
+async fn run(seat: Seat) -> std::io::Result<()> {
+    let Seat { id, clock, mesh, mut core, entrance, exit, .. } = seat;
+    let driver = Driver::new(Sizes::default())?;
+    let settings = core.settings();
+    let cores = core.cores();
+    let mut looping = Loop {
+        id,
+        cores,
+        clock,
+        mesh,
+        driver,
+        disk: Disk::new(rdb_path(&settings)),
+        settings,
+        signals: None,
+        exit,
+        next_core: 0,
+        leaving: Vec::new(),
+        blocked: Vec::new(),
+        stopped_listeners: Vec::new(),
+        accept_again: 0,
+        dial: None,
+        ended: None,
+        ready: false,
+    };
+    looping.mesh.announce(looping.driver.ring_fd());
+    while !looping.mesh.is_complete() {
+        glommio::timer::sleep(Duration::from_micros(200)).await;
+    }
+    if let Some((listeners, signals)) = entrance {
+        looping.driver.watch(signals.as_raw_fd(), SIGNALS);
+        looping.signals = Some(signals);
+        for listener in listeners {
+            looping.driver.listen(listener);
+        }
+    }
+    let mut out = Outbox::new(cores);
+    core.begin(clock.now(), &mut out);
+    looping.serve(&mut core, &mut out).await
+}
+
+/// Something for the next turn, in the order in which it happened.
+enum Pending {
+    Input(Input<'static>),
+    Bytes(Conn, Buffer),
+}
+
+impl Loop {
+    async fn serve(&mut self, core: &mut Core, out: &mut Outbox) -> std::io::Result<()> {
+        let (mut events, mut pending) = (Vec::new(), Vec::new());
+        let (mut segments, mut feeds) = (Vec::new(), Vec::new());
+        loop {
+            self.driver.take_events(&mut events);
+            self.happened(&mut events, &mut pending);
+            self.collect(&mut pending);
+            let quiet = pending.is_empty();
+            let started = self.clock.now();
+            self.turn(core, started, &mut pending, out);
+            self.feed(core, out, &mut feeds);
+            self.act(core, out, &mut pending);
+            self.post(out);
+            core.charge(self.clock.mono().0.saturating_sub(started.mono.0));
+            segments.clear();
+            segments.extend(out.segments().iter().map(|it| Segment {
+                socket: Socket(it.conn.0),
+                start: it.start,
+                end: it.end,
+            }));
+            let wait = self.wait(core, quiet && pending.is_empty());
+            self.driver.enter(&out.bytes, &segments, wait)?;
+            self.mesh.wake_up();
+            out.clear_segments();
+            self.close(out, &mut pending);
+            if let Some(code) = self.ended {
+                return self.end(code);
+            }
+            if self.disk.is_working() || self.dial.is_some() {
+                if quiet {
+                    glommio::timer::sleep(Duration::from_micros(50)).await;
+                } else {
+                    glommio::yield_if_needed().await;
+                }
+            }
+        }
+    }
+
+    /// One turn of the core over what has happened.
+    fn turn(&mut self, core: &mut Core, now: Now, pending: &mut Vec<Pending>, out: &mut Outbox) {
+        let mut given_back = Vec::new();
+        let mut inputs: Vec<Input<'_>> = Vec::with_capacity(pending.len());
+        for it in pending.drain(..) {
+            match it {
+                Pending::Input(input) => inputs.push(input),
+                Pending::Bytes(conn, buffer) => {
+                    let bytes = self.driver.bytes(buffer);
+                    inputs.push(Input::Received { conn, bytes });
+                    given_back.push(buffer);
+                }
+            }
+        }
+        core.turn(now, &mut inputs, out);
+        drop(inputs);
+        given_back.into_iter().for_each(|buffer| self.driver.give_back(buffer));
+    }
+
+    /// What the kernel said.
+    fn happened(&mut self, events: &mut Vec<Event>, pending: &mut Vec<Pending>) {
+        for event in events.drain(..) {
+            match event {
+                Event::Received { socket, buffer } => self.received(socket, buffer, pending),
+                Event::Closed { socket } => self.peer_gone(socket, pending),
+                Event::Backlog { socket, bytes } => {
+                    pending.push(Pending::Input(Input::Backlog { conn: Conn(socket.0), bytes }));
+                }
+                Event::Drained { socket } => {
+                    let conn = Conn(socket.0);
+                    self.blocked.retain(|it| *it != conn);
+                    pending.push(Pending::Input(Input::Drained { conn }));
+                }
+                Event::Accepted { fd, .. } => self.accepted(fd, pending),
+                Event::AcceptStopped { listener, error } => {
+                    tracing::warn!("accepting stopped for a moment: {error}");
+                    self.stopped_listeners.push(listener);
+                    self.accept_again = self.clock.mono().plus_ms(ACCEPT_AGAIN_MS).0;
+                }
+                Event::Connected { socket, result } => {
+                    let result = match result {
+                        Ok(()) => Ok((Conn(socket.0), ends(self.driver.fd(socket)))),
+                        Err(error) => {
+                            self.driver.close_now(socket);
+                            Err(error.to_string())
+                        }
+                    };
+                    pending.push(Pending::Input(Input::Dialled { result }));
+                }
+                Event::Detached { socket, fd } => {
+                    if let Some(at) = self.leaving.iter().position(|(it, ..)| *it == socket) {
+                        let (_, core, session) = self.leaving.swap_remove(at);
+                        self.mesh.send(core, Parcel::Session(fd, session));
+                    }
+                }
+                Event::Readable { tag } if tag == SIGNALS => {
+                    if self.signals.as_ref().is_some_and(sys::take_signals) {
+                        pending.push(Pending::Input(Input::Terminate));
+                    }
+                }
+                Event::Readable { .. } | Event::Bell => {}
+            }
+        }
+    }
+
+    fn received(&mut self, socket: Socket, buffer: Buffer, pending: &mut Vec<Pending>) {
+        match self.leaving.iter_mut().find(|(it, ..)| *it == socket) {
+            None => pending.push(Pending::Bytes(Conn(socket.0), buffer)),
+            Some((_, _, session)) => {
+                session.keep(self.driver.bytes(buffer));
+                self.driver.give_back(buffer);
+            }
+        }
+    }
+
+    fn peer_gone(&mut self, socket: Socket, pending: &mut Vec<Pending>) {
+        match self.leaving.iter().position(|(it, ..)| *it == socket) {
+            None => pending.push(Pending::Input(Input::Ended { conn: Conn(socket.0) })),
+            Some(at) => {
+                self.leaving.swap_remove(at);
+                self.driver.close_now(socket);
+            }
+        }
+    }
+
+    /// Clients go to the cores in turn.
+    fn accepted(&mut self, fd: OwnedFd, pending: &mut Vec<Pending>) {
+        let core = self.next_core;
+        self.next_core = (core + 1) % self.cores;
+        if core == self.id {
+            self.adopt(fd, None, pending);
+        } else {
+            self.mesh.send(core, Parcel::Client(fd));
+        }
+    }
+
+    fn adopt(&mut self, fd: OwnedFd, session: Option<Box<Session>>, pending: &mut Vec<Pending>) {
+        sys::tune_client(&fd, self.settings.tcp_keepalive);
+        let ends = ends(fd.as_raw_fd());
+        let conn = Conn(self.driver.adopt(fd).0);
+        pending.push(Pending::Input(match session {
+            None => Input::Opened { conn, ends },
+            Some(session) => Input::Moved { conn, session },
+        }));
+    }
+
+    /// What other cores, files and dials say.
+    fn collect(&mut self, pending: &mut Vec<Pending>) {
+        let mut parcels = Vec::new();
+        self.mesh.receive(|from, parcel| parcels.push((from, parcel)));
+        for (from, parcel) in parcels {
+            match parcel {
+                Parcel::Message(message) => {
+                    pending.push(Pending::Input(Input::Message { from, message }));
+                }
+                Parcel::Client(fd) => self.adopt(fd, None, pending),
+                Parcel::Session(fd, session) => self.adopt(fd, Some(session), pending),
+            }
+        }
+        while let Some(event) = self.disk.take_event() {
+            pending.push(Pending::Input(Input::File(event)));
+        }
+        if let Some(dial) = &self.dial
+            && let Some(found) = dial.take()
+        {
+            self.dial = None;
+            self.connect(found, pending);
+        }
+        if !self.stopped_listeners.is_empty() && self.clock.mono().0 >= self.accept_again {
+            for listener in std::mem::take(&mut self.stopped_listeners) {
+                self.driver.listen_again(listener);
+            }
+        }
+    }
+
+    /// The master's address is known, or not to be found.
+    fn connect(&mut self, found: Result<SocketAddr, String>, pending: &mut Vec<Pending>) {
+        let socket = found
+            .and_then(|address| self.driver.connect(address).map_err(|error| error.to_string()));
+        if let Err(why) = socket {
+            pending.push(Pending::Input(Input::Dialled { result: Err(why) }));
+        }
+    }
+
+    /// Bytes to replicas, before anything else of this turn leaves.
+    fn feed(&mut self, core: &mut Core, out: &mut Outbox, feeds: &mut Vec<Conn>) {
+        if self.id != 0 {
+            return;
+        }
+        core.feeds(feeds);
+        for &conn in feeds.iter() {
+            if self.blocked.contains(&conn) {
+                continue;
+            }
+            loop {
+                let bytes = core.feed_bytes(conn);
+                if bytes.is_empty() {
+                    break;
+                }
+                // An error shows as the end of the connection, which the receive reports.
+                let Ok(sent @ 1..) = self.driver.send_now(Socket(conn.0), bytes) else {
+                    self.driver.await_writable(Socket(conn.0));
+                    self.blocked.push(conn);
+                    break;
+                };
+                core.fed(conn, sent, out);
+            }
+        }
+    }
+
+    /// Mail for other cores, and bells for those that sleep.
+    fn post(&mut self, out: &mut Outbox) {
+        for (core, mail) in out.mail.iter_mut().enumerate() {
+            for message in mail.drain(..) {
+                self.mesh.send(core, Parcel::Message(message));
+            }
+        }
+        let driver = &mut self.driver;
+        self.mesh.flush(|ring_fd| driver.ring_bell(ring_fd));
+    }
+
+    /// Everything that the core wants done, but for closing, which waits until replies are sent.
+    fn act(&mut self, core: &mut Core, out: &mut Outbox, pending: &mut Vec<Pending>) {
+        let mut closing = Vec::new();
+        for action in out.actions.drain(..) {
+            match action {
+                close @ (Action::Close(_) | Action::CloseNow(_)) => closing.push(close),
+                Action::Pause(conn) => self.driver.pause(Socket(conn.0)),
+                Action::Resume(conn) => self.driver.resume(Socket(conn.0)),
+                Action::Move { conn, core, session } => {
+                    self.leaving.push((Socket(conn.0), core, session));
+                    self.driver.detach(Socket(conn.0));
+                }
+                Action::Dial { host, port } => self.dial = Some(links::Dial::start(host, port)),
+                Action::Save(step) => self.disk.save(step),
+                Action::LoadFile => self.disk.read(),
+                Action::SettingsChanged => {
+                    self.settings = core.settings();
+                    self.disk.set_target(rdb_path(&self.settings));
+                }
+                Action::Ready => self.ready(),
+                Action::Exit { code } => self.ended = Some(code),
+                Action::Log { level, text } => logs::write(level, &text),
+                Action::Sleep { micros } => std::thread::sleep(Duration::from_micros(micros)),
+            }
+        }
+        out.actions = closing;
+        let _ = pending;
+    }
+
+    fn close(&mut self, out: &mut Outbox, pending: &mut Vec<Pending>) {
+        for action in out.actions.drain(..) {
+            let conn = match action {
+                Action::Close(conn) => {
+                    self.driver.close(Socket(conn.0));
+                    conn
+                }
+                Action::CloseNow(conn) => {
+                    self.driver.close_now(Socket(conn.0));
+                    conn
+                }
+                _ => continue,
+            };
+            self.blocked.retain(|it| *it != conn);
+            pending.push(Pending::Input(Input::Ended { conn }));
+        }
+    }
+
+    fn wait(&mut self, core: &Core, quiet: bool) -> Wait {
+        let busy = !quiet && self.cores > 1;
+        if self.ended.is_some()
+            || core.is_busy()
+            || self.mesh.is_clogged()
+            || self.disk.is_working()
+            || self.dial.is_some()
+            || busy
+            || !self.mesh.fall_asleep()
+        {
+            return Wait::No;
+        }
+        Wait::AtMost(Duration::from_millis(core.sleep_ms()))
+    }
+
+    fn ready(&mut self) {
+        if !self.ready {
+            self.ready = true;
+            logs::write(Level::Notice, "Ready to accept connections");
+            if matches!(self.settings.supervised, Supervised::Systemd | Supervised::Auto) {
+                notify::ready();
+            }
+        }
+    }
+
+    /// The node is done: the process ends, with everything sent that was to be sent.
+    fn end(&mut self, code: u8) -> std::io::Result<()> {
+        self.exit.store(code, Ordering::Release);
+        notify::stopping();
+        serve::clean_up(&self.settings);
+        end_process(code)
+    }
+}
+
+/// Ends the process from a core's thread: the others hold nothing that must be saved.
+fn end_process(code: u8) -> ! {
+    std::process::exit(code.into())
+}
+
+fn ends(fd: std::os::fd::RawFd) -> Ends {
+    match (sys::peer_address(fd), sys::local_address(fd)) {
+        (Some(peer), Some(local)) => Ends::tcp(peer, local),
+        _ => Ends::Local,
+    }
+}
+
+fn rdb_path(settings: &Settings) -> std::path::PathBuf {
+    serve::path(&settings.dir).join(serve::path(&settings.dbfilename))
+}

@@ -1,0 +1,301 @@
+//! Starts the server: host checks, listeners, one pinned executor per core, and the wait for the end.
+//!
+//! Everything that can go wrong at the start says what to change and ends with a code: 1 for a
+//! configuration that cannot be used, 2 for a host that is not fit.
+
+use crate::base::limits::CORES_MAX;
+use crate::base::settings::value::Cores;
+use crate::node::core::{Core, Shared};
+use crate::node::families;
+use crate::node::settings::{Settings, Supervised, Warning, report};
+use crate::node::view::View;
+use crate::runtime::clock::Clock;
+use crate::runtime::looping::{self, Seat};
+use crate::runtime::mesh::mesh;
+use crate::runtime::{logs, notify};
+use crate::uring::{fit, sys};
+use glommio::{LocalExecutorBuilder, Placement, PoolPlacement};
+use std::ffi::OsStr;
+use std::fs;
+use std::io;
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize};
+use std::time::Duration;
+
+const BAD_CONFIGURATION: u8 = 1;
+const UNFIT_HOST: u8 = 2;
+
+/// Descriptors that are not clients': listeners, rings, files, replicas' links.
+const DESCRIPTORS_RESERVED: u64 = 64;
+const DESCRIPTORS_PER_CORE: u64 = 8;
+
+/// Why the server did not start.
+struct Refusal {
+    code: u8,
+    why: String,
+}
+
+/// Serves until a signal or SHUTDOWN ends it.
+#[must_use]
+pub fn run(settings: Settings, warnings: &[Warning], config_file: Option<PathBuf>) -> ExitCode {
+    match start(settings, warnings, config_file) {
+        Ok(code) => ExitCode::from(code),
+        Err(Refusal { code, why }) => {
+            tracing::error!("{why}");
+            ExitCode::from(code)
+        }
+    }
+}
+
+fn start(
+    mut settings: Settings,
+    warnings: &[Warning],
+    config_file: Option<PathBuf>,
+) -> Result<u8, Refusal> {
+    if settings.daemonize {
+        sys::daemonize().map_err(|error| refuse(UNFIT_HOST, "cannot daemonize", &error))?;
+    }
+    logs::start(settings.loglevel, path(&settings.logfile))
+        .map_err(|error| refuse(BAD_CONFIGURATION, "cannot open the log file", &error))?;
+    for line in report(warnings) {
+        tracing::warn!("{line}");
+    }
+    fit::check().map_err(|unfit| Refusal { code: UNFIT_HOST, why: unfit.to_string() })?;
+    let cpus = cpus(&settings)?;
+    let cores = cpus.len();
+    settle_clients(&mut settings, cores);
+    let listeners = listen(&settings)?;
+    let signals = sys::signal_descriptor()
+        .map_err(|error| refuse(UNFIT_HOST, "cannot watch for signals", &error))?;
+    write_pidfile(&settings)?;
+    greet(&settings, &cpus, config_file.as_deref());
+
+    let exit = Arc::new(AtomicU8::new(0));
+    let seats = seats(settings.clone(), cpus, listeners, signals, &exit);
+    let mut threads = Vec::new();
+    for seat in seats {
+        let builder = LocalExecutorBuilder::new(Placement::Fixed(seat.cpu))
+            .name(&format!("ringfold-{}", seat.id))
+            .ring_depth(256)
+            .io_memory(1 << 20)
+            .preempt_timer(Duration::from_millis(2))
+            .blocking_thread_pool_placement(PoolPlacement::Unbound(1));
+        let thread = builder
+            .spawn(move || looping::serve(seat))
+            .map_err(|error| refuse(UNFIT_HOST, "cannot start a core", &error))?;
+        threads.push(thread);
+    }
+    for thread in threads {
+        if let Err(error) = thread.join() {
+            tracing::error!("a core ended badly: {error}");
+        }
+    }
+    clean_up(&settings);
+    Ok(exit.load(std::sync::atomic::Ordering::Acquire))
+}
+
+/// What each core's thread is given.
+fn seats(
+    settings: Settings,
+    cpus: Vec<usize>,
+    listeners: Vec<OwnedFd>,
+    signals: OwnedFd,
+    exit: &Arc<AtomicU8>,
+) -> Vec<Seat> {
+    let cores = cpus.len();
+    let shared = Shared {
+        tickets: Arc::new(AtomicU64::new(0)),
+        clients: Arc::new(AtomicUsize::new(0)),
+        client_ids: Arc::new(AtomicU64::new(0)),
+        table: Arc::new(families::table()),
+    };
+    let view = View::new(Arc::new(settings));
+    let seed = random_seed();
+    let clock = Clock::new();
+    let mut first = Some((listeners, signals));
+    let seat = |(id, (cpu, mesh)): (usize, (usize, _))| Seat {
+        id,
+        cpu,
+        clock,
+        mesh,
+        core: Core::new(id, cores, view.clone(), shared.clone(), seed, clock.now()),
+        entrance: first.take(),
+        exit: Arc::clone(exit),
+    };
+    cpus.into_iter().zip(mesh(cores)).enumerate().map(seat).collect()
+}
+
+/// The CPU of each core. More cores than CPUs share them.
+fn cpus(settings: &Settings) -> Result<Vec<usize>, Refusal> {
+    let available: Vec<usize> =
+        core_affinity::get_core_ids().unwrap_or_default().iter().map(|it| it.id).collect();
+    if available.is_empty() {
+        let why = "cannot find out which CPUs this process may use".to_string();
+        return Err(Refusal { code: UNFIT_HOST, why });
+    }
+    let cpus: Vec<usize> = match &settings.cores {
+        Cores::All => available,
+        Cores::Count(count) => {
+            available.iter().copied().cycle().take(usize::from(*count)).collect()
+        }
+        Cores::Cpus(list) => list.iter().map(|&cpu| usize::from(cpu)).collect(),
+    };
+    let missing = cpus.iter().find(|cpu| {
+        !core_affinity::get_core_ids().unwrap_or_default().iter().any(|it| it.id == **cpu)
+    });
+    match missing {
+        Some(cpu) => {
+            let why = format!("cores: CPU {cpu} does not exist or may not be used");
+            Err(Refusal { code: BAD_CONFIGURATION, why })
+        }
+        None => Ok(cpus.into_iter().take(CORES_MAX).collect()),
+    }
+}
+
+/// `maxclients`, brought down to what the descriptor limit allows.
+fn settle_clients(settings: &mut Settings, cores: usize) {
+    let reserved = DESCRIPTORS_RESERVED + DESCRIPTORS_PER_CORE * cores as u64;
+    let wanted = u64::from(settings.maxclients) + reserved;
+    let limit = sys::raise_soft_limit(libc::RLIMIT_NOFILE, wanted);
+    let allowed = u32::try_from(limit.saturating_sub(reserved)).unwrap_or(u32::MAX);
+    if let Some(asked) = settings.settle_clients(allowed) {
+        tracing::warn!(
+            "maxclients {asked} needs more than the {limit} open files that this process may have; \
+             it is {allowed} now. Raise RLIMIT_NOFILE (ulimit -n, LimitNOFILE=)"
+        );
+    }
+}
+
+fn listen(settings: &Settings) -> Result<Vec<OwnedFd>, Refusal> {
+    let mut listeners = Vec::new();
+    let backlog = i32::try_from(settings.tcp_backlog).unwrap_or(i32::MAX);
+    if settings.port != 0 {
+        for bind in &settings.bind {
+            let (optional, host) = match bind.strip_prefix(b"-") {
+                Some(host) => (true, host),
+                None => (false, bind.as_slice()),
+            };
+            for address in addresses(host, settings.port)? {
+                match sys::listen_tcp(address, backlog) {
+                    Ok(listener) => listeners.push(listener),
+                    Err(error) if optional && is_absent(&error) => {}
+                    Err(error) => {
+                        let what = format!("cannot listen on {address}");
+                        return Err(refuse(BAD_CONFIGURATION, &what, &error));
+                    }
+                }
+            }
+        }
+    }
+    if !settings.unixsocket.is_empty() {
+        let place = path(&settings.unixsocket);
+        let mode = Some(settings.unixsocketperm).filter(|&mode| mode != 0);
+        let listener = sys::listen_unix(place, mode).map_err(|error| {
+            refuse(BAD_CONFIGURATION, &format!("cannot listen on {}", place.display()), &error)
+        })?;
+        listeners.push(listener);
+    }
+    if listeners.is_empty() {
+        let why = "nothing to listen on: give a port or a unixsocket".to_string();
+        return Err(Refusal { code: BAD_CONFIGURATION, why });
+    }
+    Ok(listeners)
+}
+
+fn addresses(host: &[u8], port: u16) -> Result<Vec<SocketAddr>, Refusal> {
+    match host {
+        b"*" => return Ok(vec![SocketAddr::from(([0, 0, 0, 0], port))]),
+        b"::*" => return Ok(vec![SocketAddr::from(([0u16; 8], port))]),
+        _ => {}
+    }
+    let host = String::from_utf8_lossy(host);
+    if let Ok(ip) = host.parse::<IpAddr>() {
+        return Ok(vec![SocketAddr::new(ip, port)]);
+    }
+    let found = (host.as_ref(), port).to_socket_addrs();
+    found
+        .map(Iterator::collect)
+        .map_err(|error| refuse(BAD_CONFIGURATION, &format!("bind {host}"), &error))
+}
+
+/// The host does not have this address or family at all.
+fn is_absent(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error(),
+        Some(libc::EADDRNOTAVAIL | libc::EAFNOSUPPORT | libc::EPROTONOSUPPORT | libc::ENODEV)
+    )
+}
+
+fn write_pidfile(settings: &Settings) -> Result<(), Refusal> {
+    let wanted = !settings.pidfile.is_empty() || settings.daemonize;
+    if !wanted {
+        return Ok(());
+    }
+    let place = pidfile(settings);
+    let text = format!("{}\n", std::process::id());
+    fs::write(&place, text).or_else(|error| {
+        // As Redis: a server that cannot write it serves all the same.
+        tracing::warn!("cannot write the pid file {}: {error}", place.display());
+        Ok(())
+    })
+}
+
+fn pidfile(settings: &Settings) -> PathBuf {
+    if settings.pidfile.is_empty() {
+        PathBuf::from("/var/run/redis.pid")
+    } else {
+        path(&settings.pidfile).to_path_buf()
+    }
+}
+
+pub(super) fn clean_up(settings: &Settings) {
+    if !settings.pidfile.is_empty() || settings.daemonize {
+        let _ = fs::remove_file(pidfile(settings));
+    }
+    if !settings.unixsocket.is_empty() {
+        let _ = fs::remove_file(path(&settings.unixsocket));
+    }
+}
+
+fn greet(settings: &Settings, cpus: &[usize], config_file: Option<&Path>) {
+    let bind: Vec<_> = settings.bind.iter().map(|it| String::from_utf8_lossy(it)).collect();
+    tracing::info!(
+        "Ringfold {} starts: {} cores on CPUs {cpus:?}, port {}, bind {}, up to {} clients",
+        env!("CARGO_PKG_VERSION"),
+        cpus.len(),
+        settings.port,
+        bind.join(" "),
+        settings.maxclients
+    );
+    match config_file {
+        Some(file) => tracing::info!("configuration: {}", file.display()),
+        None => tracing::info!("no configuration file: the defaults hold"),
+    }
+    if matches!(settings.supervised, Supervised::Systemd | Supervised::Auto) {
+        notify::status("starting");
+    }
+}
+
+/// A seed from the kernel, for hashes and identities.
+fn random_seed() -> u64 {
+    let mut bytes = [0u8; 8];
+    let read = fs::File::open("/dev/urandom")
+        .and_then(|mut file| io::Read::read_exact(&mut file, &mut bytes));
+    if read.is_err() {
+        return std::process::id().into();
+    }
+    u64::from_le_bytes(bytes)
+}
+
+pub(super) fn path(bytes: &[u8]) -> &Path {
+    Path::new(OsStr::from_bytes(bytes))
+}
+
+fn refuse(code: u8, what: &str, error: &dyn std::fmt::Display) -> Refusal {
+    Refusal { code, why: format!("{what}: {error}") }
+}
