@@ -27,6 +27,7 @@ pub const PARTS: &[(&str, &Spec, PartFn)] = &[
     ("load",        PART, load_part),
     ("reset-stats", PART, reset_stats),
     ("digest",      PART, digest),
+    ("last-save",   PART, super::server::last_save_part),
     ("role",        PART, super::replicate::role_part),
 ];
 
