@@ -28,6 +28,8 @@ pub mod snapshots;
 pub mod following;
 pub mod exit;
 pub mod keys;
+pub mod replicate;
+pub mod server;
 pub mod families;
 
 /// The version of Redis whose behaviour this server has, as it tells clients that ask.

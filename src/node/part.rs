@@ -27,6 +27,8 @@ pub const PARTS: &[(&str, &Spec, PartFn)] = &[
     ("load",        PART, load_part),
     ("reset-stats", PART, reset_stats),
     ("digest",      PART, digest),
+    ("last-save",   PART, super::server::last_save_part),
+    ("role",        PART, super::replicate::role_part),
 ];
 
 fn dbsize(core: &mut Core, head: &PartHead, _: Args<'_>, reply: &mut Reply<'_>) {

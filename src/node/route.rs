@@ -388,6 +388,9 @@ impl Core {
         flight.emit(out.to(conn));
         if flight.is_over() {
             session.next_slot = flight.next_number();
+            if let Some(rare) = session.rare.as_mut() {
+                rare.blocked = false;
+            }
             if let Some(flight) = session.flight.take()
                 && self.roads.flights.len() < SPARE_BUFFERS_MAX
             {
