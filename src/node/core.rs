@@ -273,7 +273,10 @@ impl Core {
             self.expire_some();
         }
         self.keyspace.collect(crate::base::limits::COLLECT_RECORDS_PER_TURN);
-        self.walk_some(out);
+        // Not before the section of the cut is over: core 0 does not expect chunks before that.
+        if !self.frozen.is_frozen() {
+            self.walk_some(out);
+        }
     }
 
     /// Seals what the turn wrote under one ticket, and hands over all mail.
