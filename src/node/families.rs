@@ -3,9 +3,14 @@
 use crate::engine::{generic, strings};
 use crate::node::part::PARTS;
 use crate::node::table::Table;
+use crate::node::{clients, connection, keys};
 
 /// The table of every command that this server has.
 #[must_use]
 pub fn table() -> Table {
-    Table::new(&[strings::COMMANDS, generic::COMMANDS], &[super::keys::COMMANDS], PARTS)
+    Table::new(
+        &[strings::COMMANDS, generic::COMMANDS],
+        &[keys::COMMANDS, connection::COMMANDS, clients::COMMANDS],
+        PARTS,
+    )
 }
