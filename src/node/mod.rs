@@ -32,6 +32,8 @@ pub mod connection;
 pub mod clients;
 pub mod client_list;
 pub mod client_kill;
+pub mod replicate;
+pub mod server;
 pub mod families;
 #[cfg(test)]
 pub mod testing;

@@ -31,6 +31,8 @@ pub const PARTS: &[(&str, &Spec, PartFn)] = &[
     ("client-list", PART, client_list::part),
     ("client-kill", PART, client_kill::part),
     ("client-find", PART, clients::find_part),
+    ("last-save",   PART, super::server::last_save_part),
+    ("role",        PART, super::replicate::role_part),
 ];
 
 fn dbsize(core: &mut Core, head: &PartHead, _: Args<'_>, reply: &mut Reply<'_>) {

@@ -193,6 +193,8 @@ error_kinds! {
         MasterPort => "ERR Invalid master port",
         SyncWithoutMasterLink => "NOMASTERLINK Can't SYNC while not connected with my master",
         SyncInFailover => "NOMASTERLINK Can't SYNC while failing over",
+        NotForReplicas => "ERR Command is not valid when client is a replica.",
+        PsyncFailover => "ERR PSYNC FAILOVER can't be sent to a master.",
         SyncWithOutput => "ERR SYNC and PSYNC are invalid with pending output",
         WaitOnReplica => "ERR WAIT cannot be used with replica instances. Please also note that since Redis 4.0 if a replica is configured to be writable (which is not the default) writes to replicas are just local and are not propagated.",
         FailoverNeedsReplicas => "ERR FAILOVER requires connected replicas.",
