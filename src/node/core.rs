@@ -122,6 +122,8 @@ pub struct Core {
     pub(super) roads: crate::node::route::Roads,
     /// Sessions that go on at the next turn.
     pub(super) runnable: Vec<Conn>,
+    /// Killed in this turn, to be closed at its end.
+    pub(super) killed: Vec<Conn>,
     pub(super) serial: u32,
     pub(super) swept: usize,
     pub(super) scratch: Vec<u8>,
@@ -167,6 +169,7 @@ impl Core {
             frozen: Frozen::default(),
             roads: crate::node::route::Roads::new(cores),
             runnable: Vec::new(),
+            killed: Vec::new(),
             serial: 0,
             swept: 0,
             scratch: Vec::new(),
@@ -282,6 +285,7 @@ impl Core {
     /// Seals what the turn wrote under one ticket, and hands over all mail.
     pub(super) fn finish(&mut self, out: &mut Outbox) {
         self.seal(out);
+        self.close_killed(out);
         self.send_frames(out);
         self.with_control(out, |control, cx| control.end_of_turn(cx));
     }

@@ -2,6 +2,7 @@
 
 use crate::command::spec::Gather;
 use crate::engine::digest::Digest;
+use crate::node::client_list;
 use crate::node::core::Core;
 use crate::node::flight::{Combine, Gathering};
 use crate::resp::decode::{self, Value};
@@ -22,9 +23,11 @@ pub enum Summary {
     RandomKey,
     /// XOR of 20 bytes each.
     Digest,
+    /// Lines of `CLIENT LIST`: by number, or these in this order.
+    Clients { ids: Vec<u64> },
     /// Integers: closed clients; a client that kills itself is answered first.
     Killed { old_form: bool },
-    /// Where a client is: asks core 0 to end its WAIT.
+    /// Where a client is. Where one has it, core 0 answers (`clients.rs`).
     Unblock { error: bool },
 }
 
@@ -63,12 +66,16 @@ impl Core {
                 let hex: String = all.finish().iter().map(|byte| format!("{byte:02x}")).collect();
                 reply.simple(hex.as_bytes());
             }
+            Summary::Clients { ids } => {
+                let texts: Vec<Vec<u8>> = parts.iter().map(|part| bulk(part)).collect();
+                client_list::merge(&texts, ids, reply);
+            }
             Summary::Killed { old_form } => match (sum(parts), old_form) {
                 (0, true) => reply.error(&crate::resp::error::ErrorKind::NoSuchClient),
                 (_, true) => reply.ok(),
                 (killed, false) => reply.int(killed),
             },
-            Summary::Unblock { .. } => reply.int(sum(parts)),
+            Summary::Unblock { .. } => reply.int(0),
         }
     }
 
