@@ -30,6 +30,7 @@ pub mod exit;
 pub mod keys;
 pub mod replicate;
 pub mod server;
+pub mod debug;
 pub mod families;
 
 /// The version of Redis whose behaviour this server has, as it tells clients that ask.
