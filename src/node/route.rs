@@ -19,6 +19,7 @@ use crate::node::message::{self, Message, Origin, RequestHead};
 use crate::node::outbox::{Conn, Outbox, Segment};
 use crate::node::session::Stall;
 use crate::node::table::{Row, Run};
+use crate::resp::error::ErrorKind;
 use std::collections::VecDeque;
 
 /// This core's ends of the roads to all others.
@@ -180,6 +181,10 @@ impl Core {
         out: &mut Outbox,
     ) {
         let Run::Shard(run) = row.run else { return };
+        if !keys::is_whole(row.spec, args) {
+            let error = ErrorKind::WrongArity { command: row.spec.name };
+            return self.reply(conn, out, |buffer| error.write_to(buffer));
+        }
         match self.only_owner(row, args) {
             Some(core) if core == self.id => self.run_here(conn, command, run, args, out),
             Some(core) => self.depart(conn, command, row, core, 0, args),
@@ -243,7 +248,7 @@ impl Core {
         row: &Row,
         args: Args<'a>,
     ) -> (Vec<(usize, Vec<&'a [u8]>)>, Vec<u16>) {
-        let step = keys::step(row.spec);
+        let step = keys::words_per_key(row.spec);
         let mut parts: Vec<(usize, Vec<&[u8]>)> = Vec::new();
         let mut order = Vec::new();
         for group in args.words()[1..].chunks(step) {
