@@ -131,6 +131,8 @@ pub struct Core {
     pub(super) changes: u64,
     pub(super) next_expiry: Mono,
     pub(super) expire_pressed: bool,
+    /// `DEBUG SET-ACTIVE-EXPIRE`
+    pub(super) expires_actively: bool,
     pub(super) next_tick: Now,
     /// On core 0 only: what concerns the whole node.
     pub(super) control: Option<Box<Control>>,
@@ -176,6 +178,7 @@ impl Core {
             changes: 0,
             next_expiry: now.mono,
             expire_pressed: false,
+            expires_actively: true,
             next_tick: now,
             control,
         }
@@ -272,7 +275,7 @@ impl Core {
 
     /// What is done in slices between requests: expiry, the snapshot's walk, freeing.
     fn background(&mut self, out: &mut Outbox) {
-        if !self.frozen.is_frozen() {
+        if !self.frozen.is_frozen() && self.expires_actively {
             self.expire_some();
         }
         self.keyspace.collect(crate::base::limits::COLLECT_RECORDS_PER_TURN);

@@ -34,6 +34,7 @@ pub mod client_list;
 pub mod client_kill;
 pub mod replicate;
 pub mod server;
+pub mod debug;
 pub mod families;
 #[cfg(test)]
 pub mod testing;
