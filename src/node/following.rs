@@ -560,7 +560,7 @@ impl Control {
         self.show(cx);
         cx.core.step(Step::Flush { db: None });
         for core in 1..self.cores {
-            cx.out.mail[core].push(Message::Step(Step::Flush { db: None }));
+            cx.out.mail[core].push(Message::Empty);
         }
         let settings = &self.view.settings;
         let decoder = Box::new(Decoder::new(Limits {

@@ -34,6 +34,7 @@ impl Core {
                 let answer = self.step(step);
                 out.mail[0].push(Message::Stepped(answer));
             }
+            Message::Empty => self.keyspace.flush_all(),
             Message::Stepped(answer) => {
                 self.with_control(out, |it, cx| it.core_stepped(cx, answer))
             }

@@ -36,6 +36,8 @@ pub enum Message {
     /// From core 0, while all are frozen or where no order matters; answered by `Stepped`.
     Step(Step),
     Stepped(Answer),
+    /// From core 0: drop all keys, because others are about to be loaded. No answer.
+    Empty,
     /// To core 0: a request that concerns the whole node, for the session named.
     Ask {
         from: Return,
