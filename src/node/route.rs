@@ -166,6 +166,7 @@ impl Core {
             db: session.db,
             proto: session.proto,
             origin: Origin::Client,
+            no_touch: session.no_touch,
             hash,
         };
         message::push_request(&mut self.roads.requests[core], &head, args.iter());
@@ -221,6 +222,7 @@ impl Core {
             db: session.db,
             proto: session.proto,
             origin: Origin::Client,
+            no_touch: session.no_touch,
             hash: 0,
         };
         let mut here = None;
@@ -239,6 +241,7 @@ impl Core {
         if let (Some((part, words)), Run::Shard(run)) = (here, row.run) {
             let (db, proto) = (usize::from(head.db), head.proto);
             let mut reply = Vec::new();
+            self.keyspace.set_no_touch(head.no_touch);
             self.execute(command, run, Args::new(words), db, proto, Origin::Client, &mut reply);
             self.arrived(conn, head.generation, slot, part, &reply, out);
         }
@@ -322,6 +325,7 @@ impl Core {
         match table.row(head.command).run {
             Run::Shard(run) => {
                 let db = usize::from(head.db);
+                self.keyspace.set_no_touch(head.no_touch);
                 self.execute(head.command, run, args, db, head.proto, head.origin, out);
             }
             // Sent only by `ask_all`, which names rows of `part.rs`.

@@ -366,3 +366,13 @@ fn keys_of_all_cores_are_reached_from_all_clients() {
         .collect();
     check(&(transcript + "w1> DBSIZE\nw1< :40\n"));
 }
+
+#[test]
+fn a_client_that_goes_is_listed_no_more() {
+    let mut node = Node::new(2);
+    let (one, other) = (node.connect(), node.connect());
+    let lines = |list: &[u8]| list.iter().filter(|&&byte| byte == b'\n').count();
+    let both = lines(&node.send(one, b"CLIENT LIST\r\n"));
+    node.disconnect(other);
+    assert_eq!(lines(&node.send(one, b"CLIENT LIST\r\n")), both - 1);
+}
