@@ -25,6 +25,8 @@ pub enum Message {
     /// Requests to execute there; answered by `Replies`.
     Requests(Vec<u8>),
     Replies(Vec<u8>),
+    /// From core 0: what was asked for by `Ask`, as a frame of a reply.
+    Answer(Vec<u8>),
     /// To core 0: what a turn wrote.
     Effects(Batch),
     /// From core 0: everything up to this ticket was handed to the replicas' sockets.

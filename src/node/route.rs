@@ -336,14 +336,18 @@ impl Core {
     /// Replies of another core to requests of this one's clients.
     pub(super) fn replies(&mut self, from: usize, frames: Vec<u8>, out: &mut Outbox) {
         self.roads.under_way[from] = self.roads.under_way[from].saturating_sub(1);
-        let mut rest = frames.as_slice();
-        while let Some(reply) = message::pop_reply(&mut rest) {
-            let (conn, generation) = (reply.conn, reply.generation);
-            self.arrived(conn, generation, reply.slot, reply.part, reply.bytes, out);
-        }
+        self.deliver(&frames, out);
         self.roads.recycle(frames);
         for conn in std::mem::take(&mut self.roads.stalled) {
             self.wake(conn, Stall::Flight);
+        }
+    }
+
+    /// Each reply of these frames to its slot.
+    pub(super) fn deliver(&mut self, mut frames: &[u8], out: &mut Outbox) {
+        while let Some(reply) = message::pop_reply(&mut frames) {
+            let (conn, generation) = (reply.conn, reply.generation);
+            self.arrived(conn, generation, reply.slot, reply.part, reply.bytes, out);
         }
     }
 
