@@ -71,8 +71,8 @@ enum Event {
     Other(Option<Input<'static>>),
 }
 
-/// More turns than anything takes that ends.
-const TURNS_MAX: usize = 100_000;
+/// More rounds of turns than anything takes that ends.
+const ROUNDS_MAX: usize = 100_000;
 
 impl Node {
     /// A master with nothing in it.
@@ -180,11 +180,17 @@ impl Node {
 
     /// Turns of all cores until nothing is left to do.
     pub fn settle(&mut self) {
-        for _ in 0..TURNS_MAX {
-            let has_work =
-                |core: &usize| !self.inboxes[*core].is_empty() || self.cores[*core].is_busy();
-            let Some(core) = (0..self.cores.len()).find(has_work) else { return };
-            self.turn(core);
+        for _ in 0..ROUNDS_MAX {
+            let mut quiet = true;
+            for core in 0..self.cores.len() {
+                if !self.inboxes[core].is_empty() || self.cores[core].is_busy() {
+                    self.turn(core);
+                    quiet = false;
+                }
+            }
+            if quiet {
+                return;
+            }
         }
         panic!("the node does not come to rest");
     }
@@ -200,7 +206,22 @@ impl Node {
         }
         let mut out = Outbox::new(self.cores.len());
         self.cores[id].turn(self.now, &mut inputs, &mut out);
+        self.feed(id, &mut out);
         self.deliver(id, &mut out);
+    }
+
+    /// Replicas take at once all that they are fed.
+    fn feed(&mut self, id: usize, out: &mut Outbox) {
+        let mut feeds = Vec::new();
+        loop {
+            self.cores[id].feeds(&mut feeds);
+            let Some(&conn) = feeds.first() else { return };
+            let bytes = self.cores[id].feed_bytes(conn).to_vec();
+            if let Some(client) = self.owners.get(&(id, conn)) {
+                self.clients[client.0].received.extend_from_slice(&bytes);
+            }
+            self.cores[id].fed(conn, bytes.len(), out);
+        }
     }
 
     fn deliver(&mut self, from: usize, out: &mut Outbox) {
