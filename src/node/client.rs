@@ -287,6 +287,7 @@ impl Core {
     ) {
         let Some(session) = self.sessions.get_mut(conn) else { return };
         let (db, proto, muted) = (usize::from(session.db), session.proto, session.is_muted());
+        self.keyspace.set_no_touch(session.no_touch);
         match session.flight.take() {
             None => {
                 let buffer = out.to(conn);
@@ -333,6 +334,7 @@ impl Core {
             prng: &mut self.prng,
         };
         let result = run(&mut cx, args);
+        self.keyspace.set_no_touch(false); // It was for this command.
         self.stats.called(number, result.is_err());
         if let Err(error) = result {
             buffer.truncate(start);

@@ -168,7 +168,7 @@ impl ControlCx<'_> {
                 to.part,
                 |out| out.extend_from_slice(reply),
             );
-            self.out.mail[to.core].push(Message::Replies(frames));
+            self.out.mail[to.core].push(Message::Answer(frames));
         }
     }
 

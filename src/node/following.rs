@@ -523,6 +523,7 @@ impl Control {
             db: u16::try_from(db).unwrap_or(0),
             proto: Proto::Resp2,
             origin: Origin::Master,
+            no_touch: false,
             hash: 0,
         };
         message::push_request(cx.core.roads.to(core), &head, args.iter());
