@@ -31,6 +31,9 @@ pub mod keys;
 pub mod replicate;
 pub mod server;
 pub mod debug;
+pub mod figures;
+pub mod host;
+pub mod info;
 pub mod families;
 
 /// The version of Redis whose behaviour this server has, as it tells clients that ask.
