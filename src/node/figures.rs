@@ -24,7 +24,8 @@ const TEXT: u8 = 2;
 impl Figures {
     /// Adds to a sum.
     pub fn add(&mut self, name: impl Into<String>, more: impl TryInto<i64>) {
-        *self.sums.entry(name.into()).or_default() += more.try_into().unwrap_or(i64::MAX);
+        let sum = self.sums.entry(name.into()).or_default();
+        *sum = sum.saturating_add(more.try_into().unwrap_or(i64::MAX));
     }
 
     /// The largest of what is given.
@@ -48,7 +49,7 @@ impl Figures {
         self.texts.get(name).map_or("", String::as_str)
     }
 
-    /// The sums and texts whose names begin so, in the order of names, without that beginning.
+    /// The sums whose names begin so, in the order of names, without that beginning.
     pub fn sums_of<'f>(&'f self, prefix: &'f str) -> impl Iterator<Item = (&'f str, i64)> {
         let all = self.sums.iter();
         all.filter_map(move |(name, number)| Some((name.strip_prefix(prefix)?, *number)))

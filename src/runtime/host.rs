@@ -89,7 +89,9 @@ fn first_core_ticks() -> Option<(u64, u64)> {
 fn thread_ticks(stat: &str, name: &str) -> Option<(u64, u64)> {
     // The name stands in parentheses and may itself hold some.
     let (head, fields) = stat.rsplit_once(") ")?;
-    if head.split_once('(')?.1 != name {
+    // The executor puts a number of its own behind the name.
+    let own = head.split_once('(')?.1.strip_prefix(name)?;
+    if !own.is_empty() && !own.starts_with('-') {
         return None;
     }
     let mut fields = fields.split(' ').skip(11);
@@ -102,9 +104,10 @@ mod tests {
 
     #[test]
     fn a_threads_time_is_found_behind_its_name() {
-        let stat = "77 (ringfold-0) S 1 77 77 0 -1 4194304 9 0 0 0 123 45 0 0 20 0 1 0 5 6";
-        assert_eq!(thread_ticks(stat, "ringfold-0"), Some((123, 45)));
-        assert_eq!(thread_ticks(stat, "ringfold-1"), None);
+        let stat = "77 (ringfold-1-2) S 1 77 77 0 -1 4194304 9 0 0 0 123 45 0 0 20 0 1 0 5 6";
+        assert_eq!(thread_ticks(stat, "ringfold-1"), Some((123, 45)));
+        assert_eq!(thread_ticks(&stat.replace("1-2", "12"), "ringfold-1"), None);
+        assert_eq!(thread_ticks(stat, "ringfold-0"), None);
         assert_eq!(thread_ticks("", "ringfold-0"), None);
     }
 
