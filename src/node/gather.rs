@@ -2,6 +2,7 @@
 
 use crate::command::spec::Gather;
 use crate::engine::digest::{Digest, Sum};
+use crate::node::client_list;
 use crate::node::core::Core;
 use crate::node::figures::Figures;
 use crate::node::flight::{Combine, Gathering};
@@ -26,11 +27,13 @@ pub enum Summary {
     Digest,
     /// Figures of all cores, written as INFO.
     Info { sections: Vec<Section> },
+    /// Lines of `CLIENT LIST`: by number, or these in this order.
+    Clients { ids: Vec<u64> },
     /// Of each key 20 bytes, not zero on one core at most.
     DigestValues,
     /// Integers: closed clients; a client that kills itself is answered first.
     Killed { old_form: bool },
-    /// Where a client is: asks core 0 to end its WAIT.
+    /// Where a client is. Where one has it, core 0 answers (`clients.rs`).
     Unblock { error: bool },
 }
 
@@ -69,13 +72,17 @@ impl Core {
                 reply.simple(hex(&all.finish()).as_bytes());
             }
             Summary::Info { sections } => self.write_info(sections, parts, reply),
+            Summary::Clients { ids } => {
+                let texts: Vec<Vec<u8>> = parts.iter().map(|part| bulk(part)).collect();
+                client_list::merge(&texts, ids, reply);
+            }
             Summary::DigestValues => digest_values(parts, reply),
             Summary::Killed { old_form } => match (sum(parts), old_form) {
                 (0, true) => reply.error(&crate::resp::error::ErrorKind::NoSuchClient),
                 (_, true) => reply.ok(),
                 (killed, false) => reply.int(killed),
             },
-            Summary::Unblock { .. } => reply.int(sum(parts)),
+            Summary::Unblock { .. } => reply.int(0),
         }
     }
 

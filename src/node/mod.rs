@@ -28,6 +28,10 @@ pub mod snapshots;
 pub mod following;
 pub mod exit;
 pub mod keys;
+pub mod connection;
+pub mod clients;
+pub mod client_list;
+pub mod client_kill;
 pub mod replicate;
 pub mod server;
 pub mod debug;
@@ -35,6 +39,8 @@ pub mod figures;
 pub mod host;
 pub mod info;
 pub mod families;
+#[cfg(test)]
+pub mod testing;
 
 /// The version of Redis whose behaviour this server has, as it tells clients that ask.
 pub const REDIS_VERSION: &str = "7.2.4";

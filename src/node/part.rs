@@ -12,6 +12,7 @@ use crate::engine::keyspace::Expiry;
 use crate::node::core::Core;
 use crate::node::cx::{PartFn, PartHead};
 use crate::node::debug;
+use crate::node::{client_kill, client_list, clients};
 use crate::resp::reply::{Proto, Reply};
 use crate::types::record::Encode;
 
@@ -28,6 +29,9 @@ pub const PARTS: &[(&str, &Spec, PartFn)] = &[
     ("load",        PART, load_part),
     ("reset-stats", PART, reset_stats),
     ("digest",      PART, digest),
+    ("client-list", PART, client_list::part),
+    ("client-kill", PART, client_kill::part),
+    ("client-find", PART, clients::find_part),
     ("last-save",   PART, super::server::last_save_part),
     ("digest-value", PART, debug::digest_value),
     ("debug-object", PART, debug::object),

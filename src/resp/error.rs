@@ -145,6 +145,7 @@ error_kinds! {
         NoProto => "NOPROTO unsupported protocol version",
         ProtoNotAnInteger => "ERR Protocol version is not an integer or out of range",
         ClientName => "ERR Client names cannot contain spaces, newlines or special characters.",
+        ClientAge => "ERR maxage should be greater than 0",
         NoSuchClient => "ERR No such client",
         ClientIdNotPositive => "ERR client-id should be greater than 0",
         ClientId => "ERR Invalid client ID",
@@ -219,6 +220,7 @@ error_kinds! {
         WrongSubcommandArity { command: &'static str, subcommand: &'static str } => ["ERR wrong number of arguments for '", Lower(command), "|", Lower(subcommand), "' command"],
         UnknownCommand { name: Text, args: Text } => ["ERR unknown command '", name, "', with args beginning with: ", args],
         UnknownSubcommand { command: &'static str, subcommand: Text } => ["ERR unknown subcommand '", subcommand, "'. Try ", Upper(command), " HELP."],
+        WrongSubcommand { command: &'static str, subcommand: Text } => ["ERR unknown subcommand or wrong number of arguments for '", subcommand, "'. Try ", Upper(command), " HELP."],
         UnknownDebug { subcommand: Text } => ["ERR unknown subcommand or wrong number of arguments for '", subcommand, "'. Try DEBUG HELP."],
         CommandNotAllowed { command: &'static str, option: &'static str } => ["ERR ", Upper(command), " command not allowed. If the ", option, " option is set to \"local\", you can run it from a local connection, otherwise you need to set this option in the configuration file, and then restart the server."],
         OnlySubscriberCommands { command: &'static str } => ["ERR Can't execute '", Lower(command), "': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context"],
@@ -238,6 +240,8 @@ error_kinds! {
         Protocol { error: ProtocolError } => ["ERR Protocol error: ", error],
         HelloOption { option: Text } => ["ERR Syntax error in HELLO option '", option, "'"],
         ClientType { name: Text } => ["ERR Unknown client type '", name, "'"],
+        ClientAttribute { option: Text } => ["ERR ", option, " cannot contain spaces, newlines or special characters."],
+        ClientOption { option: Text } => ["ERR Unrecognized option '", option, "'"],
         NoSuchUser { name: Text } => ["ERR No such user '", name, "'"],
         UserNotFound { name: Text } => ["ERR User '", name, "' not found"],
         AclModifier { modifier: Text, why: Text } => ["ERR Error in ACL SETUSER modifier '", modifier, "': ", why],
@@ -324,6 +328,13 @@ impl ErrorKind {
             name: preview(name, PREVIEW_BYTES_MAX).into(),
             args: args.into_boxed_slice(),
         }
+    }
+
+    /// For a subcommand that has more words than it can be given.
+    #[must_use]
+    pub fn wrong_subcommand(command: &'static str, subcommand: &[u8]) -> Self {
+        let subcommand = preview(subcommand, PREVIEW_BYTES_MAX).into();
+        Self::WrongSubcommand { command, subcommand }
     }
 
     /// For a subcommand that `command` does not have.
