@@ -94,7 +94,7 @@ impl Report<'_> {
         out.field("uptime_in_days", uptime / 86_400);
         out.field("hz", settings.hz);
         out.field("configured_hz", settings.hz);
-        out.field("lru_clock", micros / 1_000_000 & CLOCK_MASK);
+        out.field("lru_clock", (micros / 1_000_000) & CLOCK_MASK);
         out.field("executable", &host.executable);
         out.field("config_file", &host.config_file);
         out.field("io_threads_active", 0);
