@@ -20,6 +20,7 @@ use crate::engine::effect::Effect;
 use crate::engine::expire::ExpireCycle;
 use crate::engine::keyspace::Keyspace;
 use crate::node::control::Control;
+use crate::node::host::Host;
 use crate::node::message::Message;
 use crate::node::outbox::{Action, Conn, Level, Outbox};
 use crate::node::pauses::Pauses;
@@ -100,6 +101,7 @@ pub struct Shared {
     pub clients: Arc<AtomicUsize>,
     pub client_ids: Arc<AtomicU64>,
     pub table: Arc<Table>,
+    pub host: Arc<Host>,
 }
 
 /// See the file's header.
@@ -129,6 +131,8 @@ pub struct Core {
     pub(super) scratch: Vec<u8>,
     /// Changes since core 0 was last told.
     pub(super) changes: u64,
+    /// What the keys took when the host was last told.
+    told_bytes: u64,
     pub(super) next_expiry: Mono,
     pub(super) expire_pressed: bool,
     /// `DEBUG SET-ACTIVE-EXPIRE`
@@ -176,6 +180,7 @@ impl Core {
             swept: 0,
             scratch: Vec::new(),
             changes: 0,
+            told_bytes: 0,
             next_expiry: now.mono,
             expire_pressed: false,
             expires_actively: true,
@@ -209,6 +214,7 @@ impl Core {
         }
         self.background(out);
         self.finish(out);
+        self.stats.sent(out.bytes.len(), out.segments().len());
     }
 
     /// The first thing that happens: core 0 loads the file.
@@ -267,6 +273,8 @@ impl Core {
     /// Ten times a second: time-outs, active expiry, periodic work of the node.
     fn tick(&mut self, out: &mut Outbox) {
         self.stats.tick(self.now);
+        let used = self.keyspace.used_bytes() as u64;
+        self.shared.host.note_used(std::mem::replace(&mut self.told_bytes, used), used);
         self.time_out_sessions(out);
         self.unpause(out);
         self.report_changes(out);

@@ -94,9 +94,10 @@ fn micros(seconds: &[u8]) -> u64 {
 }
 
 fn reload(cx: &mut NodeCx<'_>, args: Args<'_>) -> Result<(), ErrorKind> {
-    for at in 2..args.len() {
-        let known = ["MERGE", "NOFLUSH", "NOSAVE"].iter().any(|option| args.is(at, option));
-        return Err(if known { ErrorKind::DebugReloadPlain } else { ErrorKind::DebugReload });
+    let known = |at: usize| ["MERGE", "NOFLUSH", "NOSAVE"].iter().any(|word| args.is(at, word));
+    if args.len() > 2 {
+        let all_known = (2..args.len()).all(known);
+        return Err(if all_known { ErrorKind::DebugReloadPlain } else { ErrorKind::DebugReload });
     }
     cx.ask(Ask::Reload);
     Ok(())

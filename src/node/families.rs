@@ -5,7 +5,7 @@ use crate::engine::{generic, strings};
 use crate::node::cx::NodeFn;
 use crate::node::part::PARTS;
 use crate::node::table::Table;
-use crate::node::{clients, connection, debug, keys, replicate, server};
+use crate::node::{clients, connection, debug, info, keys, replicate, server};
 
 /// The families that the node runs itself.
 const NODE: &[&[Command<NodeFn>]] = &[
@@ -15,6 +15,7 @@ const NODE: &[&[Command<NodeFn>]] = &[
     replicate::COMMANDS,
     server::COMMANDS,
     debug::COMMANDS,
+    info::COMMANDS,
 ];
 
 /// The table of every command that this server has.

@@ -233,6 +233,8 @@ impl Control {
             Ok((conn, ends)) => {
                 let mut session = Session::new(0, ends, true, cx.now());
                 session.kind = Kind::Master;
+                // Counted as Redis does, and because every session that ends is counted off.
+                cx.core.shared.clients.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
                 cx.core.sessions.open(conn, session);
                 self.following.link = Some(conn);
                 self.following.bytes.clear();

@@ -4,7 +4,9 @@ use crate::command::spec::Gather;
 use crate::engine::digest::{Digest, Sum};
 use crate::node::client_list;
 use crate::node::core::Core;
+use crate::node::figures::Figures;
 use crate::node::flight::{Combine, Gathering};
+use crate::node::info::{Section, write::Report};
 use crate::resp::decode::{self, Value};
 use crate::resp::reply::{Proto, Reply};
 
@@ -23,6 +25,8 @@ pub enum Summary {
     RandomKey,
     /// XOR of 20 bytes each.
     Digest,
+    /// Figures of all cores, written as INFO.
+    Info { sections: Vec<Section> },
     /// Lines of `CLIENT LIST`: by number, or these in this order.
     Clients { ids: Vec<u64> },
     /// Of each key 20 bytes, not zero on one core at most.
@@ -67,6 +71,7 @@ impl Core {
                 parts.iter().for_each(|part| all.merge_bytes(&bulk(part)));
                 reply.simple(hex(&all.finish()).as_bytes());
             }
+            Summary::Info { sections } => self.write_info(sections, parts, reply),
             Summary::Clients { ids } => {
                 let texts: Vec<Vec<u8>> = parts.iter().map(|part| bulk(part)).collect();
                 client_list::merge(&texts, ids, reply);
@@ -79,6 +84,21 @@ impl Core {
             },
             Summary::Unblock { .. } => reply.int(0),
         }
+    }
+
+    fn write_info(&self, sections: &[Section], parts: &[&[u8]], reply: &mut Reply<'_>) {
+        let mut figures = Figures::default();
+        parts.iter().for_each(|part| figures.merge_bytes(&bulk(part)));
+        let report = Report {
+            figures: &figures,
+            host: &self.shared.host,
+            settings: &self.view.settings,
+            table: &self.shared.table,
+            cores: self.cores,
+            loading: self.view.loading,
+            now: self.now,
+        };
+        reply.verbatim(*b"txt", report.write(sections).as_bytes());
     }
 
     fn choose_key(&mut self, parts: &[&[u8]], reply: &mut Reply<'_>) {

@@ -38,6 +38,7 @@ pub const PARTS: &[(&str, &Spec, PartFn)] = &[
     ("populate",     PART, debug::populate),
     ("active-expire", PART, debug::active_expire),
     ("change-repl-id", PART, debug::change_repl_id),
+    ("info", PART, super::info::part),
     ("role",        PART, super::replicate::role_part),
 ];
 
@@ -110,6 +111,10 @@ pub(super) fn load(core: &mut Core, db: usize, args: Args<'_>) -> bool {
 
 fn reset_stats(core: &mut Core, _: &PartHead, _: Args<'_>, reply: &mut Reply<'_>) {
     core.stats.reset();
+    if let Some(control) = core.control.as_mut() {
+        control.reasons.clear();
+        control.master.reset_counters();
+    }
     core.keyspace.reset_stats();
     reply.ok();
 }

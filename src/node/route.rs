@@ -152,6 +152,7 @@ impl Core {
         hash: u64,
         args: Args<'_>,
     ) {
+        self.stats.hops += 1;
         let writes = row.spec.is_write();
         let Some(session) = self.sessions.get_mut(conn) else { return };
         let muted = session.is_muted();
@@ -231,6 +232,7 @@ impl Core {
             if *core == self.id {
                 here = Some((head.part, words));
             } else {
+                self.stats.hops += 1;
                 message::push_request(
                     &mut self.roads.requests[*core],
                     &head,

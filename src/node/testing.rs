@@ -90,6 +90,7 @@ impl Node {
             clients: Arc::default(),
             client_ids: Arc::default(),
             table: Arc::new(families::table()),
+            host: Arc::default(),
         };
         let now = Now { mono: Mono(0), wall: Wall(1_700_000_000_000_000) };
         let core = |id| Core::new(id, cores, view.clone(), shared.clone(), 1, now);
