@@ -20,7 +20,7 @@ use crate::resp::error::ErrorKind;
 use crate::resp::reply::Reply;
 
 /// The facts of all commands served.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Directory {
     entries: Vec<Entry>,
     by_name: Lookup<usize>,

@@ -89,15 +89,6 @@ pub fn legacy_range(spec: &Spec) -> (i64, i64, i64) {
         .unwrap_or_default()
 }
 
-/// How many words belong to each key of a command that is split by keys: 2 for MSET.
-#[must_use]
-pub fn step(spec: &Spec) -> usize {
-    match spec.keys.first() {
-        Some(KeySpec { find: Find::Range { step, .. }, .. }) => usize::from(*step).max(1),
-        _ => 1,
-    }
-}
-
 /// The slot of a key: of its hash tag, where it has one that is not empty.
 #[inline]
 #[must_use]

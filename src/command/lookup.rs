@@ -133,16 +133,41 @@ fn resolve_subcommand<F>(
 /// first word becomes one that no name has.
 #[inline]
 fn pack(name: &[u8]) -> Option<Name> {
-    let mut bytes = [0; NAME_BYTES];
-    bytes.get_mut(..name.len())?.copy_from_slice(name);
     let mut packed: Name = [0; NAME_BYTES / 8];
-    for (word, chunk) in packed.iter_mut().zip(bytes.as_chunks::<8>().0) {
+    let (whole, rest) = name.as_chunks::<8>();
+    if name.len() > NAME_BYTES {
+        return None;
+    }
+    for (word, chunk) in packed.iter_mut().zip(whole) {
         *word = upper(u64::from_le_bytes(*chunk));
+    }
+    if let Some(word) = packed.get_mut(whole.len()) {
+        *word = upper(part(rest));
     }
     if name.last() == Some(&0) {
         packed[0] = u64::MAX;
     }
     Some(packed)
+}
+
+/// Up to seven bytes as the low ones of a word, without a loop: two loads that overlap.
+#[inline]
+fn part(bytes: &[u8]) -> u64 {
+    let shift = |width: usize| 8 * (bytes.len() - width);
+    match (bytes.first_chunk::<4>(), bytes.last_chunk::<4>()) {
+        (Some(first), Some(last)) => {
+            let last = u64::from(u32::from_le_bytes(*last));
+            u64::from(u32::from_le_bytes(*first)) | last << shift(4)
+        }
+        _ => match bytes {
+            [] => 0,
+            [one] => u64::from(*one),
+            [one, two] => u64::from(*one) | u64::from(*two) << 8,
+            [one, two, three, ..] => {
+                u64::from(*one) | u64::from(*two) << 8 | u64::from(*three) << 16
+            }
+        },
+    }
 }
 
 /// Eight bytes in upper case at once: a byte in `a..=z` has its bit 0x20 cleared.
@@ -159,8 +184,10 @@ const fn upper(word: u64) -> u64 {
 
 #[inline]
 fn hash(name: &Name) -> usize {
-    const ODD: u64 = 0x9e37_79b9_7f4a_7c15;
-    let mixed = name.iter().fold(0u64, |all, word| (all.rotate_left(23) ^ word).wrapping_mul(ODD));
+    // Odd, and unlike each other: the products are independent, so they are made side by side.
+    const ODD: Name = [0x9e37_79b9_7f4a_7c15, 0xbf58_476d_1ce4_e5b9, 0x94d0_49bb_1331_11eb];
+    let products = name.iter().zip(ODD).map(|(word, odd)| word.wrapping_mul(odd));
+    let mixed = products.fold(0, |all, product| all ^ product);
     usize::try_from(mixed >> 32).unwrap_or_default() // 32 bits always fit
 }
 

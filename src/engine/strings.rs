@@ -471,9 +471,9 @@ fn msetnx(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), ErrorKind> {
     Ok(())
 }
 
-/// The arity of the commands of pairs, which a row cannot say; before they are split over cores.
-pub fn check_pairs(args: Args<'_>, command: &'static str) -> Result<(), ErrorKind> {
-    if args.len() % 2 == 0 { Err(ErrorKind::WrongArity { command }) } else { Ok(()) }
+/// The arity of the commands of pairs, which a row cannot say; `keys::is_whole` is the same.
+fn check_pairs(args: Args<'_>, command: &'static str) -> Result<(), ErrorKind> {
+    if args.len().is_multiple_of(2) { Err(ErrorKind::WrongArity { command }) } else { Ok(()) }
 }
 
 /// First half of `MSETNX` on one core: is none of its keys there? `args` as a whole request.

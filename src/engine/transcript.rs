@@ -8,6 +8,7 @@ use crate::base::num::parse_i64;
 use crate::base::prng::Prng;
 use crate::base::time::Wall;
 use crate::command::args::Args;
+use crate::command::lookup::resolve;
 use crate::command::spec::Command;
 use crate::engine::effect::{Effect, Part};
 use crate::engine::keyspace::{ExpiryMode, Keyspace};
@@ -93,21 +94,8 @@ impl Shard {
 
 /// The row that runs a request, as the node finds it.
 fn find(args: Args<'_>) -> Result<&'static Command<ShardFn>, ErrorKind> {
-    let named = |rows: &'static [Command<ShardFn>], at: usize| {
-        rows.iter().find(move |row| args.is(at, row.name))
-    };
-    let row = named(strings::COMMANDS, 0).or_else(|| named(generic::COMMANDS, 0)).unwrap();
-    if !row.arity.accepts(args.len()) {
-        return Err(ErrorKind::WrongArity { command: row.name });
-    }
-    if row.subcommands.is_empty() {
-        return Ok(row);
-    }
-    let Some(sub) = named(row.subcommands, 1) else { return Ok(row) };
-    if !sub.arity.accepts(args.len()) {
-        return Err(ErrorKind::WrongSubcommandArity { command: row.name, subcommand: sub.name });
-    }
-    Ok(sub)
+    let mut rows = strings::COMMANDS.iter().chain(generic::COMMANDS);
+    resolve(rows.find(|row| args.is(0, row.name)).unwrap(), args)
 }
 
 /// Every line of a transcript.

@@ -12,7 +12,7 @@ use crate::command::spec::{Flags, Hop};
 use crate::node::core::Core;
 use crate::node::message::Origin;
 use crate::node::outbox::{Conn, Outbox};
-use crate::node::session::{ReplyMode, Stall, Waiting};
+use crate::node::session::{NO_COMMAND, ReplyMode, Stall, Waiting};
 use crate::node::table::Run;
 use crate::replication::log::encode_request;
 use crate::resp::error::ErrorKind;
@@ -249,6 +249,9 @@ impl Core {
         args: Args<'_>,
         out: &mut Outbox,
     ) {
+        if let Some(session) = self.sessions.get_mut(conn) {
+            session.last_command = number.unwrap_or(NO_COMMAND);
+        }
         if let Err(error) = self.gate(conn, number, args) {
             self.refuse(conn, number, &error, out);
             return;
@@ -256,9 +259,6 @@ impl Core {
         let Some(number) = number else { return };
         let table = std::sync::Arc::clone(&self.shared.table);
         let row = table.row(number);
-        if let Some(session) = self.sessions.get_mut(conn) {
-            session.last_command = number;
-        }
         match row.run {
             Run::Shard(run) => match row.spec.hop {
                 Hop::Single | Hop::Local | Hop::All if core == self.id => {
@@ -376,20 +376,14 @@ impl Core {
 
     /// Redis' order of reasons to refuse a command before it runs.
     fn gate(&self, conn: Conn, number: Option<u16>, args: Args<'_>) -> Result<(), ErrorKind> {
-        let authenticated = self.sessions.get(conn).is_some_and(|it| it.authenticated);
-        let Some(number) = number else {
-            return Err(if authenticated {
-                self.shared.table.unknown(args)
-            } else {
-                ErrorKind::NoAuth
-            });
-        };
+        let Some(number) = number else { return Err(self.shared.table.unknown(args)) };
         let row = self.shared.table.row(number);
-        if !authenticated && !row.spec.flags.has(Flags::NO_AUTH) {
-            return Err(ErrorKind::NoAuth);
-        }
         if !row.spec.arity.accepts(args.len()) {
             return Err(self.shared.table.wrong_arity(number));
+        }
+        let authenticated = self.sessions.get(conn).is_some_and(|it| it.authenticated);
+        if !authenticated && !row.spec.flags.has(Flags::NO_AUTH) {
+            return Err(ErrorKind::NoAuth);
         }
         if self.view.is_plain() {
             return Ok(());

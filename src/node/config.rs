@@ -11,6 +11,7 @@ use crate::node::settings::kind::{Kind, Value};
 use crate::node::settings::reason::Reason;
 use crate::node::settings::table::{Change, ROWS, Row, find};
 use crate::node::settings::{Protected, Settings, Warning};
+use crate::resp::error::ErrorKind;
 
 /// Whether `text` matches a glob; the last argument asks to ignore case (`base::glob::matches`).
 pub type Matches = fn(&[u8], &[u8], bool) -> bool;
@@ -74,15 +75,12 @@ pub enum Refusal {
 }
 
 impl SetError {
-    /// The text of the error reply, without `-` and line end.
+    /// The error reply.
     #[must_use]
-    pub fn text(&self) -> Vec<u8> {
+    pub fn reply(&self) -> ErrorKind {
         match self {
-            Self::Syntax => b"ERR syntax error".to_vec(),
-            Self::Unknown { name } => {
-                let head = b"ERR Unknown option or number of arguments for CONFIG SET - '";
-                [head.as_slice(), name, b"'"].concat()
-            }
+            Self::Syntax => ErrorKind::Syntax,
+            Self::Unknown { name } => ErrorKind::ConfigUnknown { name: name.as_slice().into() },
             Self::Refused { name, why } => {
                 let why = match why {
                     Refusal::Immutable => "can't set immutable config".to_string(),
@@ -90,8 +88,8 @@ impl SetError {
                     Refusal::Duplicate => "duplicate parameter".to_string(),
                     Refusal::Value(reason) => reason.to_string(),
                 };
-                let head = b"ERR CONFIG SET failed (possibly related to argument '";
-                [head.as_slice(), name, b"') - ", why.as_bytes()].concat()
+                let why = why.into_bytes().into_boxed_slice();
+                ErrorKind::ConfigRefused { name: name.as_slice().into(), why }
             }
         }
     }
@@ -181,9 +179,16 @@ mod tests {
         lines.collect::<Vec<_>>().join(";")
     }
 
+    fn text(error: &SetError) -> String {
+        let mut line = Vec::new();
+        error.reply().write_to(&mut line);
+        let line = String::from_utf8(line).unwrap();
+        line.trim_start_matches('-').trim_end_matches("\r\n").to_string()
+    }
+
     fn set_words(settings: &Settings, words: &[&str]) -> Result<Changed, String> {
         let words: Vec<&[u8]> = words.iter().map(|it| it.as_bytes()).collect();
-        set(settings, &words, false).map_err(|it| String::from_utf8(it.text()).unwrap())
+        set(settings, &words, false).map_err(|it| text(&it))
     }
 
     #[test]

@@ -10,13 +10,14 @@
 
 use crate::base::prng::Prng;
 use crate::base::time::{Mono, Now};
+use crate::node::config;
 use crate::node::core::{Core, FileEvent};
 use crate::node::feed::Feed;
 use crate::node::following::Following;
 use crate::node::message::{Message, Return};
 use crate::node::outbox::{Action, Conn, Level, Outbox};
 use crate::node::sections::Sections;
-use crate::node::settings::Settings;
+use crate::node::settings::{Settings, report};
 use crate::node::snapshots::Snapshots;
 use crate::node::view::{Role, View};
 use crate::replication::acks::{self, Waiters};
@@ -52,8 +53,11 @@ pub enum Ask {
     /// `DEBUG RELOAD`.
     Reload,
     ReplicaOf(Option<(Vec<u8>, u16)>),
-    /// `CONFIG SET`: from now on.
-    Settings(Arc<Settings>),
+    /// `CONFIG SET`: names and values; `local`: the client sits on this host.
+    Configure {
+        words: Vec<Vec<u8>>,
+        local: bool,
+    },
     /// `CLIENT PAUSE` and `UNPAUSE`, for all cores.
     Pause(Option<(Mono, crate::node::pauses::Scope)>),
     Shutdown {
@@ -300,7 +304,7 @@ impl Control {
             Ask::BgSave { schedule } => self.background_save(cx, from, schedule),
             Ask::Reload => self.reload(cx, from),
             Ask::ReplicaOf(master) => self.replica_of(cx, from, master),
-            Ask::Settings(settings) => self.apply_settings(cx, from, settings),
+            Ask::Configure { words, local } => self.configure(cx, from, &words, local),
             Ask::Pause(pause) => {
                 cx.core.pause_here(pause, cx.out);
                 for core in 1..self.cores {
@@ -335,8 +339,22 @@ impl Control {
         new_replid(&mut self.replid_source)
     }
 
-    fn apply_settings(&mut self, cx: &mut ControlCx<'_>, from: Return, settings: Arc<Settings>) {
-        self.view.settings = settings;
+    /// The asking core has checked this against its own copy; this one decides.
+    fn configure(&mut self, cx: &mut ControlCx<'_>, from: Return, words: &[Vec<u8>], local: bool) {
+        let words: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
+        match config::set(&self.view.settings, &words, local) {
+            Ok(changed) => {
+                for line in report(&changed.warnings) {
+                    cx.log(Level::Warning, line);
+                }
+                self.apply_settings(cx, from, changed.settings);
+            }
+            Err(error) => cx.answer_error(from, &error.reply()),
+        }
+    }
+
+    fn apply_settings(&mut self, cx: &mut ControlCx<'_>, from: Return, settings: Settings) {
+        self.view.settings = Arc::new(settings);
         self.master.settings = master_settings(&self.view.settings);
         self.following.configure(&self.view.settings);
         if self.view.settings.min_replicas_to_write == 0 {

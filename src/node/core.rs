@@ -122,6 +122,8 @@ pub struct Core {
     pub(super) roads: crate::node::route::Roads,
     /// Sessions that go on at the next turn.
     pub(super) runnable: Vec<Conn>,
+    /// Killed in this turn, to be closed at its end.
+    pub(super) killed: Vec<Conn>,
     pub(super) serial: u32,
     pub(super) swept: usize,
     pub(super) scratch: Vec<u8>,
@@ -129,6 +131,8 @@ pub struct Core {
     pub(super) changes: u64,
     pub(super) next_expiry: Mono,
     pub(super) expire_pressed: bool,
+    /// `DEBUG SET-ACTIVE-EXPIRE`
+    pub(super) expires_actively: bool,
     pub(super) next_tick: Now,
     /// On core 0 only: what concerns the whole node.
     pub(super) control: Option<Box<Control>>,
@@ -167,12 +171,14 @@ impl Core {
             frozen: Frozen::default(),
             roads: crate::node::route::Roads::new(cores),
             runnable: Vec::new(),
+            killed: Vec::new(),
             serial: 0,
             swept: 0,
             scratch: Vec::new(),
             changes: 0,
             next_expiry: now.mono,
             expire_pressed: false,
+            expires_actively: true,
             next_tick: now,
             control,
         }
@@ -269,16 +275,20 @@ impl Core {
 
     /// What is done in slices between requests: expiry, the snapshot's walk, freeing.
     fn background(&mut self, out: &mut Outbox) {
-        if !self.frozen.is_frozen() {
+        if !self.frozen.is_frozen() && self.expires_actively {
             self.expire_some();
         }
         self.keyspace.collect(crate::base::limits::COLLECT_RECORDS_PER_TURN);
-        self.walk_some(out);
+        // Not before the section of the cut is over: core 0 does not expect chunks before that.
+        if !self.frozen.is_frozen() {
+            self.walk_some(out);
+        }
     }
 
     /// Seals what the turn wrote under one ticket, and hands over all mail.
     pub(super) fn finish(&mut self, out: &mut Outbox) {
         self.seal(out);
+        self.close_killed(out);
         self.send_frames(out);
         self.with_control(out, |control, cx| control.end_of_turn(cx));
     }

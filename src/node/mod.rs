@@ -28,7 +28,16 @@ pub mod snapshots;
 pub mod following;
 pub mod exit;
 pub mod keys;
+pub mod connection;
+pub mod clients;
+pub mod client_list;
+pub mod client_kill;
+pub mod replicate;
+pub mod server;
+pub mod debug;
 pub mod families;
+#[cfg(test)]
+pub mod testing;
 
 /// The version of Redis whose behaviour this server has, as it tells clients that ask.
 pub const REDIS_VERSION: &str = "7.2.4";

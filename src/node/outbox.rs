@@ -120,6 +120,12 @@ impl Outbox {
         }
     }
 
+    /// Was anything written for `conn` that has not left?
+    #[must_use]
+    pub fn has_output(&self, conn: Conn) -> bool {
+        self.written_to(conn) > 0 || self.segments.iter().any(|segment| segment.conn == conn)
+    }
+
     /// The finished segments; adjacent ones of a connection are one.
     pub fn segments(&mut self) -> &[Segment] {
         self.close_segment();

@@ -11,6 +11,8 @@ use crate::engine::generic::whole;
 use crate::engine::keyspace::Expiry;
 use crate::node::core::Core;
 use crate::node::cx::{PartFn, PartHead};
+use crate::node::debug;
+use crate::node::{client_kill, client_list, clients};
 use crate::resp::reply::{Proto, Reply};
 use crate::types::record::Encode;
 
@@ -27,6 +29,16 @@ pub const PARTS: &[(&str, &Spec, PartFn)] = &[
     ("load",        PART, load_part),
     ("reset-stats", PART, reset_stats),
     ("digest",      PART, digest),
+    ("client-list", PART, client_list::part),
+    ("client-kill", PART, client_kill::part),
+    ("client-find", PART, clients::find_part),
+    ("last-save",   PART, super::server::last_save_part),
+    ("digest-value", PART, debug::digest_value),
+    ("debug-object", PART, debug::object),
+    ("populate",     PART, debug::populate),
+    ("active-expire", PART, debug::active_expire),
+    ("change-repl-id", PART, debug::change_repl_id),
+    ("role",        PART, super::replicate::role_part),
 ];
 
 fn dbsize(core: &mut Core, head: &PartHead, _: Args<'_>, reply: &mut Reply<'_>) {

@@ -15,10 +15,11 @@ use crate::command::keys;
 use crate::command::spec::{Gather, Hop};
 use crate::node::core::Core;
 use crate::node::flight::{Combine, Flight, Gathering};
-use crate::node::message::{self, Message, Origin, RequestHead};
-use crate::node::outbox::{Conn, Outbox, Segment};
+use crate::node::message::{self, Message, Origin, RequestHead, Return};
+use crate::node::outbox::{Action, Conn, Outbox, Segment};
 use crate::node::session::Stall;
 use crate::node::table::{Row, Run};
+use crate::resp::error::ErrorKind;
 use std::collections::VecDeque;
 
 /// This core's ends of the roads to all others.
@@ -45,6 +46,8 @@ struct HeldTurn {
     bytes: Vec<u8>,
     segments: Vec<(Segment, u32)>,
     mail: Vec<(usize, Vec<u8>)>,
+    /// To be closed after the last of `segments`.
+    closing: Vec<Conn>,
 }
 
 impl Roads {
@@ -180,6 +183,10 @@ impl Core {
         out: &mut Outbox,
     ) {
         let Run::Shard(run) = row.run else { return };
+        if !keys::is_whole(row.spec, args) {
+            let error = ErrorKind::WrongArity { command: row.spec.name };
+            return self.reply(conn, out, |buffer| error.write_to(buffer));
+        }
         match self.only_owner(row, args) {
             Some(core) if core == self.id => self.run_here(conn, command, run, args, out),
             Some(core) => self.depart(conn, command, row, core, 0, args),
@@ -243,7 +250,7 @@ impl Core {
         row: &Row,
         args: Args<'a>,
     ) -> (Vec<(usize, Vec<&'a [u8]>)>, Vec<u16>) {
-        let step = keys::step(row.spec);
+        let step = keys::words_per_key(row.spec);
         let mut parts: Vec<(usize, Vec<&[u8]>)> = Vec::new();
         let mut order = Vec::new();
         for group in args.words()[1..].chunks(step) {
@@ -353,6 +360,10 @@ impl Core {
         let proto = session.proto;
         let Some(flight) = session.flight.as_mut() else { return };
         if let Some(gathering) = flight.arrive(slot, part as usize, reply) {
+            let from = Return { core: self.id, conn, generation, slot, part: 0 };
+            if self.goes_on_elsewhere(from, &gathering, out) {
+                return;
+            }
             let mut combined = Vec::new();
             self.combine(&gathering, proto, &mut combined);
             self.answer(conn, generation, slot, &combined, out);
@@ -383,13 +394,17 @@ impl Core {
         flight.emit(out.to(conn));
         if flight.is_over() {
             session.next_slot = flight.next_number();
+            if let Some(rare) = session.rare.as_mut() {
+                rare.blocked = false;
+            }
             if let Some(flight) = session.flight.take()
                 && self.roads.flights.len() < SPARE_BUFFERS_MAX
             {
                 self.roads.flights.push(flight);
             }
         }
-        if session.ending && session.flight.is_none() && session.input.is_none() {
+        let doomed = session.doomed && session.flight.is_none();
+        if doomed || session.ending && session.flight.is_none() && session.input.is_none() {
             self.hang_up(conn, out);
             return;
         }
@@ -440,7 +455,15 @@ impl Core {
         let bytes = std::mem::take(&mut out.bytes);
         out.clear_segments();
         let ticket = self.roads.wrote;
-        self.roads.held.push_back(HeldTurn { ticket, bytes, segments, mail });
+        let mut closing = Vec::new();
+        out.actions.retain(|action| match action {
+            Action::Close(conn) if self.sessions.get(*conn).is_some() => {
+                closing.push(*conn);
+                false
+            }
+            _ => true,
+        });
+        self.roads.held.push_back(HeldTurn { ticket, bytes, segments, mail, closing });
     }
 
     /// Sends what waited for tickets that are with the replicas by now.
@@ -456,6 +479,8 @@ impl Core {
             for (core, frames) in turn.mail {
                 out.mail[core].push(Message::Replies(frames));
             }
+            let open = |conn: &Conn| self.sessions.get(*conn).is_some_and(|it| it.closing);
+            out.actions.extend(turn.closing.into_iter().filter(open).map(Action::Close));
         }
     }
 

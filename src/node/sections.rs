@@ -281,9 +281,9 @@ impl Core {
             Step::Flush { db: Some(db) } => self.keyspace.flush(db),
             Step::Flush { db: None } => self.keyspace.flush_all(),
             Step::Swap { a, b } => self.keyspace.swap(a, b),
-            Step::Stream { on } => self.log.set_active(on),
+            Step::Stream { on } => self.stream(on),
             Step::Cut { stream } => {
-                self.log.set_active(stream);
+                self.stream(stream);
                 if !self.keyspace.cut() {
                     return Answer::Busy;
                 }
@@ -297,6 +297,12 @@ impl Core {
             }
         }
         Answer::Done
+    }
+
+    /// Logs what commands do from here on, or no longer.
+    fn stream(&mut self, on: bool) {
+        self.log.set_active(on);
+        self.effect.listen(on);
     }
 
     /// The section is over: whoever waited goes on.

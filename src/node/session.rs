@@ -111,6 +111,8 @@ pub struct Session {
     pub kind: Kind,
     pub authenticated: bool,
     pub closing: bool,
+    /// It is closed when what it runs is answered: it killed itself.
+    pub doomed: bool,
     /// The peer is gone or has finished speaking; closed when everything is answered.
     pub ending: bool,
     pub open: bool,
@@ -138,6 +140,15 @@ impl Waiting {
     }
 }
 
+/// `last_command` of a session whose last request named none.
+pub const NO_COMMAND: u16 = u16::MAX;
+
+/// May a client, or its library, be called so? What `CLIENT LIST` shows stays one line of words.
+#[must_use]
+pub fn valid_name(name: &[u8]) -> bool {
+    name.iter().all(u8::is_ascii_graphic)
+}
+
 /// What few sessions have.
 #[derive(Debug, Default)]
 pub struct Rare {
@@ -162,6 +173,7 @@ impl Session {
             authenticated,
             created: seconds,
             active: seconds,
+            last_command: NO_COMMAND,
             open: true,
             ..Self::default()
         }
@@ -170,6 +182,12 @@ impl Session {
     /// The rare part, made where there is none.
     pub fn rare_mut(&mut self) -> &mut Rare {
         self.rare.get_or_insert_default()
+    }
+
+    pub fn set_name(&mut self, name: &[u8]) {
+        if !name.is_empty() || self.rare.is_some() {
+            self.rare_mut().name = name.to_vec();
+        }
     }
 
     #[must_use]

@@ -4,6 +4,7 @@
 //! table is built once and shared by all cores.
 
 use crate::command::args::Args;
+use crate::command::docs::Directory;
 use crate::command::lookup::Lookup;
 use crate::command::spec::{Command, Spec};
 use crate::engine::shard::ShardFn;
@@ -40,6 +41,7 @@ pub struct Table {
     rows: Vec<Row>,
     names: Lookup<u16>,
     parts: Lookup<u16>,
+    directory: Directory,
 }
 
 impl Table {
@@ -52,6 +54,9 @@ impl Table {
     ) -> Self {
         let mut rows = Vec::new();
         let mut names = Vec::new();
+        let mut directory = Directory::default();
+        shard.iter().for_each(|family| directory.add(family));
+        node.iter().for_each(|family| directory.add(family));
         for command in shard.iter().copied().flatten() {
             add(command, Run::Shard, &mut rows, &mut names);
         }
@@ -65,7 +70,7 @@ impl Table {
             let run = Run::Part(*run);
             rows.push(Row { spec, run, full_name, container: None, subcommands: None });
         }
-        Self { rows, names: Lookup::new(names), parts: Lookup::new(part_names) }
+        Self { rows, names: Lookup::new(names), parts: Lookup::new(part_names), directory }
     }
 
     /// How many rows, sub-commands and parts included.
@@ -101,6 +106,12 @@ impl Table {
                 None => Some(number),
             },
         }
+    }
+
+    /// The facts of the commands of clients, for COMMAND.
+    #[must_use]
+    pub fn directory(&self) -> &Directory {
+        &self.directory
     }
 
     /// The row of a part by its name.

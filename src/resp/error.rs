@@ -145,6 +145,7 @@ error_kinds! {
         NoProto => "NOPROTO unsupported protocol version",
         ProtoNotAnInteger => "ERR Protocol version is not an integer or out of range",
         ClientName => "ERR Client names cannot contain spaces, newlines or special characters.",
+        ClientAge => "ERR maxage should be greater than 0",
         NoSuchClient => "ERR No such client",
         ClientIdNotPositive => "ERR client-id should be greater than 0",
         ClientId => "ERR Invalid client ID",
@@ -182,6 +183,8 @@ error_kinds! {
         AofRewriteInProgress => "ERR Background append only file rewriting already in progress",
         NoShutdown => "ERR No shutdown in progress.",
         ShutdownFailed => "ERR Errors trying to SHUTDOWN. Check logs.",
+        DebugReload => "ERR DEBUG RELOAD only supports the MERGE, NOFLUSH and NOSAVE options.",
+        DebugReloadPlain => "ERR DEBUG RELOAD takes no options on this server",
         SlowlogCount => "ERR count should be greater than or equal to -1",
         ClusterDisabled => "ERR This instance has cluster support disabled",
 
@@ -192,6 +195,8 @@ error_kinds! {
         MasterPort => "ERR Invalid master port",
         SyncWithoutMasterLink => "NOMASTERLINK Can't SYNC while not connected with my master",
         SyncInFailover => "NOMASTERLINK Can't SYNC while failing over",
+        NotForReplicas => "ERR Command is not valid when client is a replica.",
+        PsyncFailover => "ERR PSYNC FAILOVER can't be sent to a master.",
         SyncWithOutput => "ERR SYNC and PSYNC are invalid with pending output",
         WaitOnReplica => "ERR WAIT cannot be used with replica instances. Please also note that since Redis 4.0 if a replica is configured to be writable (which is not the default) writes to replicas are just local and are not propagated.",
         FailoverNeedsReplicas => "ERR FAILOVER requires connected replicas.",
@@ -215,6 +220,7 @@ error_kinds! {
         WrongSubcommandArity { command: &'static str, subcommand: &'static str } => ["ERR wrong number of arguments for '", Lower(command), "|", Lower(subcommand), "' command"],
         UnknownCommand { name: Text, args: Text } => ["ERR unknown command '", name, "', with args beginning with: ", args],
         UnknownSubcommand { command: &'static str, subcommand: Text } => ["ERR unknown subcommand '", subcommand, "'. Try ", Upper(command), " HELP."],
+        WrongSubcommand { command: &'static str, subcommand: Text } => ["ERR unknown subcommand or wrong number of arguments for '", subcommand, "'. Try ", Upper(command), " HELP."],
         UnknownDebug { subcommand: Text } => ["ERR unknown subcommand or wrong number of arguments for '", subcommand, "'. Try DEBUG HELP."],
         CommandNotAllowed { command: &'static str, option: &'static str } => ["ERR ", Upper(command), " command not allowed. If the ", option, " option is set to \"local\", you can run it from a local connection, otherwise you need to set this option in the configuration file, and then restart the server."],
         OnlySubscriberCommands { command: &'static str } => ["ERR Can't execute '", Lower(command), "': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context"],
@@ -234,6 +240,8 @@ error_kinds! {
         Protocol { error: ProtocolError } => ["ERR Protocol error: ", error],
         HelloOption { option: Text } => ["ERR Syntax error in HELLO option '", option, "'"],
         ClientType { name: Text } => ["ERR Unknown client type '", name, "'"],
+        ClientAttribute { option: Text } => ["ERR ", option, " cannot contain spaces, newlines or special characters."],
+        ClientOption { option: Text } => ["ERR Unrecognized option '", option, "'"],
         NoSuchUser { name: Text } => ["ERR No such user '", name, "'"],
         UserNotFound { name: Text } => ["ERR User '", name, "' not found"],
         AclModifier { modifier: Text, why: Text } => ["ERR Error in ACL SETUSER modifier '", modifier, "': ", why],
@@ -320,6 +328,13 @@ impl ErrorKind {
             name: preview(name, PREVIEW_BYTES_MAX).into(),
             args: args.into_boxed_slice(),
         }
+    }
+
+    /// For a subcommand that has more words than it can be given.
+    #[must_use]
+    pub fn wrong_subcommand(command: &'static str, subcommand: &[u8]) -> Self {
+        let subcommand = preview(subcommand, PREVIEW_BYTES_MAX).into();
+        Self::WrongSubcommand { command, subcommand }
     }
 
     /// For a subcommand that `command` does not have.

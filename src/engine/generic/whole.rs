@@ -123,7 +123,8 @@ pub fn swapped(args: Args<'_>, databases: usize) -> Result<(usize, usize), Error
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::keyspace::{Encode, Expiry};
+    use crate::engine::keyspace::Expiry;
+    use crate::types::record::Encode;
 
     const NOW: Wall = Wall(1_000_000_000);
 

@@ -1,0 +1,368 @@
+//! A node without I/O for unit tests: all its cores, its clients, and time that a test moves.
+//!
+//! ```text
+//!   check("                      on one core and on three, clients spread over them
+//!       a> SET k \"a b\"           client `a` sends these words (as redis-cli reads them)
+//!       a< +OK                   all that `a` was sent since: CRLF is a space here, bytes that
+//!                                cannot be shown are escaped
+//!       b>> PING\\r\\nPING\\r\\n     these very bytes
+//!       a!                       `a` was closed by the server
+//!       +500ms                   time passes
+//!   ")
+//! ```
+//!
+//! At the end no client may have been sent anything that no line expects. Clients come in the order
+//! of their first lines: the `n`th has number `n`, `fd=n` and the address `127.0.0.n:n`.
+//!
+//! Every core has its turns until nothing is left to do, in a fixed order: a failure repeats.
+
+use crate::base::time::{Mono, Now, Wall};
+use crate::node::control::Ask;
+use crate::node::core::{Core, Input, Shared, TICK_MS};
+use crate::node::families;
+use crate::node::outbox::{Action, Conn, Outbox};
+use crate::node::session::Ends;
+use crate::node::settings::Settings;
+use crate::node::view::View;
+use crate::resp::reply::write_request;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+/// See the file's header.
+#[track_caller]
+pub fn check(transcript: &str) {
+    check_with(|_| {}, transcript);
+}
+
+/// With settings changed by `with`.
+#[track_caller]
+pub fn check_with(with: impl Fn(&mut Settings), transcript: &str) {
+    for cores in [1, 3] {
+        Node::with(cores, &with).follow(transcript);
+    }
+}
+
+/// A client of a [`Node`], by its number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Client(usize);
+
+/// See the file's header.
+pub struct Node {
+    pub cores: Vec<Core>,
+    pub now: Now,
+    inboxes: Vec<VecDeque<Event>>,
+    clients: Vec<Peer>,
+    /// Whose a connection is.
+    owners: BTreeMap<(usize, Conn), Client>,
+    next_conn: u32,
+    /// What the node wanted done besides: log lines, files, links.
+    pub actions: Vec<(usize, Action)>,
+}
+
+struct Peer {
+    core: usize,
+    conn: Conn,
+    received: Vec<u8>,
+    closed: bool,
+}
+
+enum Event {
+    Bytes(Conn, Vec<u8>),
+    Other(Option<Input<'static>>),
+}
+
+/// More turns than anything takes that ends.
+const TURNS_MAX: usize = 100_000;
+
+impl Node {
+    /// A master with nothing in it.
+    pub fn new(cores: usize) -> Self {
+        Self::with(cores, |_| {})
+    }
+
+    pub fn with(cores: usize, with: impl Fn(&mut Settings)) -> Self {
+        let mut settings = Settings::new();
+        settings.maxclients = 10_000;
+        with(&mut settings);
+        let view = View::new(Arc::new(settings));
+        let shared = Shared {
+            tickets: Arc::default(),
+            clients: Arc::default(),
+            client_ids: Arc::default(),
+            table: Arc::new(families::table()),
+        };
+        let now = Now { mono: Mono(0), wall: Wall(1_700_000_000_000_000) };
+        let core = |id| Core::new(id, cores, view.clone(), shared.clone(), 1, now);
+        let mut node = Self {
+            cores: (0..cores).map(core).collect(),
+            now,
+            inboxes: (0..cores).map(|_| VecDeque::new()).collect(),
+            clients: Vec::new(),
+            owners: BTreeMap::new(),
+            next_conn: 1,
+            actions: Vec::new(),
+        };
+        node.settle();
+        node
+    }
+
+    /// A client, on the next core.
+    pub fn connect(&mut self) -> Client {
+        self.connect_on(self.clients.len() % self.cores.len())
+    }
+
+    pub fn connect_on(&mut self, core: usize) -> Client {
+        let client = Client(self.clients.len());
+        let number = u8::try_from(client.0 + 1).unwrap();
+        let peer = ([127, 0, 0, number], u16::from(number)).into();
+        let ends = Ends::tcp(peer, ([127, 0, 0, 1], 6379).into());
+        let conn = self.new_conn(core, client);
+        self.clients.push(Peer { core, conn, received: Vec::new(), closed: false });
+        self.inboxes[core].push_back(Event::Other(Some(Input::Opened { conn, ends })));
+        self.settle();
+        client
+    }
+
+    /// Sends bytes, lets everybody work until all is quiet, and takes what the client was sent.
+    pub fn send(&mut self, client: Client, bytes: &[u8]) -> Vec<u8> {
+        self.post(client, bytes);
+        self.settle();
+        self.take(client)
+    }
+
+    /// Sends bytes, and nobody works on them yet.
+    pub fn post(&mut self, client: Client, bytes: &[u8]) {
+        let peer = &self.clients[client.0];
+        if !peer.closed {
+            self.inboxes[peer.core].push_back(Event::Bytes(peer.conn, bytes.to_vec()));
+        }
+    }
+
+    /// What the client was sent and nobody has taken.
+    pub fn take(&mut self, client: Client) -> Vec<u8> {
+        std::mem::take(&mut self.clients[client.0].received)
+    }
+
+    /// Has the server closed it?
+    pub fn is_closed(&self, client: Client) -> bool {
+        self.clients[client.0].closed
+    }
+
+    /// The client goes.
+    pub fn disconnect(&mut self, client: Client) {
+        let peer = &self.clients[client.0];
+        let (core, conn) = (peer.core, peer.conn);
+        self.inboxes[core].push_back(Event::Other(Some(Input::Ended { conn })));
+        self.settle();
+    }
+
+    /// Asks core 0 for something in the client's name, as a command of it would.
+    pub fn ask(&mut self, client: Client, ask: Ask) {
+        let (core, conn) = (self.clients[client.0].core, self.clients[client.0].conn);
+        let mut out = Outbox::new(self.cores.len());
+        self.cores[core].ask_for(conn, ask, &mut out);
+        self.deliver(core, &mut out);
+        self.settle();
+    }
+
+    /// Time passes, tick by tick.
+    pub fn advance(&mut self, ms: u64) {
+        let mut left = ms;
+        while left > 0 {
+            let step = left.min(TICK_MS);
+            left -= step;
+            self.now.mono = self.now.mono.plus_ms(step);
+            self.now.wall = Wall(self.now.wall.0 + step * 1_000);
+            (0..self.cores.len()).for_each(|core| self.turn(core));
+            self.settle();
+        }
+    }
+
+    /// Turns of all cores until nothing is left to do.
+    pub fn settle(&mut self) {
+        for _ in 0..TURNS_MAX {
+            let has_work =
+                |core: &usize| !self.inboxes[*core].is_empty() || self.cores[*core].is_busy();
+            let Some(core) = (0..self.cores.len()).find(has_work) else { return };
+            self.turn(core);
+        }
+        panic!("the node does not come to rest");
+    }
+
+    fn turn(&mut self, id: usize) {
+        let mut events = std::mem::take(&mut self.inboxes[id]);
+        let mut inputs = Vec::new();
+        for event in &mut events {
+            match event {
+                Event::Bytes(conn, bytes) => inputs.push(Input::Received { conn: *conn, bytes }),
+                Event::Other(input) => inputs.extend(input.take()),
+            }
+        }
+        let mut out = Outbox::new(self.cores.len());
+        self.cores[id].turn(self.now, &mut inputs, &mut out);
+        self.deliver(id, &mut out);
+    }
+
+    fn deliver(&mut self, from: usize, out: &mut Outbox) {
+        for segment in out.segments().to_vec() {
+            if let Some(client) = self.owners.get(&(from, segment.conn)) {
+                let bytes = &out.bytes[segment.start..segment.end];
+                self.clients[client.0].received.extend_from_slice(bytes);
+            }
+        }
+        for (to, mail) in out.mail.iter_mut().enumerate() {
+            let input = |message| Event::Other(Some(Input::Message { from, message }));
+            self.inboxes[to].extend(mail.drain(..).map(input));
+        }
+        for action in out.actions.drain(..) {
+            self.act(from, action);
+        }
+    }
+
+    fn act(&mut self, from: usize, action: Action) {
+        match action {
+            Action::Close(conn) | Action::CloseNow(conn) => {
+                let Some(client) = self.owners.remove(&(from, conn)) else { return };
+                self.clients[client.0].closed = true;
+                self.inboxes[from].push_back(Event::Other(Some(Input::Ended { conn })));
+            }
+            Action::Move { conn, core, session } => {
+                let Some(client) = self.owners.remove(&(from, conn)) else { return };
+                let conn = self.new_conn(core, client);
+                (self.clients[client.0].core, self.clients[client.0].conn) = (core, conn);
+                self.inboxes[core].push_back(Event::Other(Some(Input::Moved { conn, session })));
+            }
+            other => self.actions.push((from, other)),
+        }
+    }
+
+    fn new_conn(&mut self, core: usize, client: Client) -> Conn {
+        let conn = Conn(self.next_conn);
+        self.next_conn += 1;
+        self.owners.insert((core, conn), client);
+        conn
+    }
+
+    #[track_caller]
+    fn follow(mut self, transcript: &str) {
+        let cores = self.cores.len();
+        let mut names: BTreeMap<String, Client> = BTreeMap::new();
+        for line in transcript.lines().map(str::trim).filter(|line| !line.is_empty()) {
+            if let Some(ms) = line.strip_prefix('+').and_then(|rest| rest.strip_suffix("ms")) {
+                self.advance(ms.parse().unwrap());
+                continue;
+            }
+            let mark = line.find(['>', '<', '!']).unwrap_or_else(|| panic!("what is {line:?}?"));
+            let (name, text) = line.split_at(mark);
+            let client = match names.get(name) {
+                Some(client) => *client,
+                None => {
+                    let client = self.connect();
+                    names.insert(name.to_string(), client);
+                    client
+                }
+            };
+            if let Some(bytes) = text.strip_prefix(">>") {
+                self.post(client, &unescape(bytes.trim()));
+                self.settle();
+            } else if let Some(words) = text.strip_prefix('>') {
+                self.post(client, &request(words));
+                self.settle();
+            } else if let Some(expected) = text.strip_prefix('<') {
+                let received = show(&self.take(client));
+                assert_eq!(received, expected.trim(), "{cores} cores, at {line}");
+            } else {
+                assert!(self.is_closed(client), "{cores} cores, at {line}: it is open");
+            }
+        }
+        for (name, client) in names {
+            let received = show(&self.take(client));
+            assert!(received.is_empty(), "{cores} cores: {name} was sent {received} besides");
+        }
+    }
+}
+
+/// A reply in one line: CRLF is a space.
+fn show(bytes: &[u8]) -> String {
+    let mut shown = String::new();
+    for line in bytes.split_inclusive(|&byte| byte == b'\n') {
+        match line.strip_suffix(b"\r\n") {
+            Some(line) => shown.extend([escape(line), " ".into()]),
+            None => shown.push_str(&escape(line)),
+        }
+    }
+    shown.trim().to_string()
+}
+
+/// Quotes stay as they are; what cannot be shown is escaped.
+fn escape(bytes: &[u8]) -> String {
+    let escaped = |&byte: &u8| match byte {
+        b'\'' | b'"' => char::from(byte).to_string(),
+        _ => byte.escape_ascii().to_string(),
+    };
+    bytes.iter().map(escaped).collect()
+}
+
+/// Words as a request; a word in double quotes may have spaces and escapes.
+fn request(text: &str) -> Vec<u8> {
+    let (mut words, mut rest) = (Vec::new(), text.trim());
+    while !rest.is_empty() {
+        let (word, behind) = match rest.strip_prefix('"') {
+            Some(quoted) => {
+                let (word, behind) = quoted.split_once('"').unwrap_or((quoted, ""));
+                (unescape(word), behind)
+            }
+            None => {
+                let (word, behind) = rest.split_once(' ').unwrap_or((rest, ""));
+                (word.as_bytes().to_vec(), behind)
+            }
+        };
+        words.push(word);
+        rest = behind.trim_start();
+    }
+    let words: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
+    let mut request = Vec::new();
+    write_request(&mut request, &words);
+    request
+}
+
+/// `\r`, `\n`, `\\` and `\xhh`.
+fn unescape(text: &str) -> Vec<u8> {
+    let (mut bytes, mut rest) = (Vec::new(), text.as_bytes());
+    while let [byte, behind @ ..] = rest {
+        let (value, used) = match (byte, behind) {
+            (b'\\', [b'r', ..]) => (b'\r', 2),
+            (b'\\', [b'n', ..]) => (b'\n', 2),
+            (b'\\', [b'\\', ..]) => (b'\\', 2),
+            (b'\\', [b'x', ..]) => (u8::from_str_radix(&text_of(&behind[1..3]), 16).unwrap(), 4),
+            _ => (*byte, 1),
+        };
+        bytes.push(value);
+        rest = &rest[used..];
+    }
+    bytes
+}
+
+fn text_of(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+#[test]
+fn the_harness_finds_a_wrong_reply_and_one_too_many() {
+    for transcript in ["a> PING\na< +PUNG", "a> PING", "a> PING\na< +PONG\na!"] {
+        let wrong = std::panic::catch_unwind(|| check(transcript));
+        assert!(wrong.is_err(), "{transcript}");
+    }
+}
+
+#[test]
+fn keys_of_all_cores_are_reached_from_all_clients() {
+    let transcript: String = (0..40)
+        .map(|n| {
+            let (writer, reader) = (n % 4, n % 3);
+            format!("w{writer}> SET k{n} \"v {n}\"\nw{writer}< +OK\n")
+                + &format!("w{reader}> GET k{n}\nw{reader}< ${} v {n}\n", 2 + n.to_string().len())
+        })
+        .collect();
+    check(&(transcript + "w1> DBSIZE\nw1< :40\n"));
+}
