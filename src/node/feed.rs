@@ -74,6 +74,12 @@ impl Feed {
         self.queued
     }
 
+    /// Up to which byte of the ring its replica was sent; `None` while other bytes go before.
+    #[must_use]
+    pub fn cursor(&self) -> Option<u64> {
+        self.ring_from.filter(|_| self.queue.is_empty())
+    }
+
     /// What to send next; empty if there is nothing.
     #[must_use]
     pub fn next<'a>(&'a self, ring: Option<&'a Ring>) -> &'a [u8] {

@@ -114,6 +114,18 @@ impl Following {
         self.replica.settings = link_settings(settings);
     }
 
+    /// Up to here the stream is executed, once nothing is under way.
+    #[must_use]
+    pub fn applied_offset(&self) -> u64 {
+        self.applied
+    }
+
+    /// Nothing of the stream or of a load is under way.
+    #[must_use]
+    pub fn is_at_rest(&self) -> bool {
+        self.units.is_empty() && self.under_way == 0 && !self.in_section && self.load.is_none()
+    }
+
     /// The stream as the replication machine sees it.
     #[must_use]
     pub fn stream_of<'a>(&self, history: &'a History, ring: Option<&Ring>) -> Stream<'a> {

@@ -27,6 +27,7 @@ pub mod sections;
 pub mod snapshots;
 pub mod following;
 pub mod exit;
+pub mod observe;
 pub mod keys;
 pub mod connection;
 pub mod clients;

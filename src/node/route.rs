@@ -76,6 +76,10 @@ impl Roads {
         self.wrote = ticket;
     }
 
+    pub(super) fn held_turns(&self) -> usize {
+        self.held.len()
+    }
+
     /// Nothing of this core's is under way on any road.
     pub(super) fn is_quiet(&self) -> bool {
         self.under_way.iter().all(|&it| it == 0) && self.requests.iter().all(Vec::is_empty)

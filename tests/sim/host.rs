@@ -1,0 +1,240 @@
+//! One process: its cores, the roads between them, its sockets by core and connection, its file.
+//!
+//! What a turn's output becomes is in `drive.rs`.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use ringfold::base::time::{Mono, Now, Wall};
+use ringfold::engine::keyspace::Keyspace;
+use ringfold::node::core::{Core, FileEvent, Input, Shared};
+use ringfold::node::message::Message;
+use ringfold::node::observe::Observation;
+use ringfold::node::outbox::{Conn, Outbox, SaveStep};
+use ringfold::node::session::Session;
+use ringfold::node::settings::Settings;
+use ringfold::node::settings::kind::Master;
+use ringfold::node::table::Table;
+use ringfold::node::view::View;
+
+use crate::model::State;
+use crate::plan::Plan;
+
+pub const EPOCH_US: u64 = 1_700_000_000_000_000;
+
+/// What travels on a road between two cores.
+#[derive(Debug)]
+pub enum Parcel {
+    Message(Message),
+    /// A connection just accepted, by link and side.
+    Client(usize, usize),
+    Session(usize, usize, Box<Session>),
+}
+
+/// What waits for a core's next turn.
+#[derive(Debug)]
+pub enum Pending {
+    Input(Input<'static>),
+    Bytes(Conn, Vec<u8>),
+}
+
+/// A core and its share of the outside.
+pub struct Seat {
+    pub core: Core,
+    pub out: Outbox,
+    pub pending: Vec<Pending>,
+    /// Link and side of each connection.
+    pub conns: Vec<Option<(usize, usize)>>,
+    /// Feeds whose socket is full.
+    pub blocked: Vec<Conn>,
+    pub wake: Option<u64>,
+}
+
+/// The RDB file, which outlives its process.
+#[derive(Debug, Default)]
+pub struct Disk {
+    pub file: Option<Vec<u8>>,
+    pub writing: Option<Vec<u8>>,
+    pub steps: VecDeque<Step>,
+    pub read_at: usize,
+}
+
+#[derive(Debug)]
+pub enum Step {
+    Save(SaveStep),
+    Read,
+}
+
+/// See the file's header.
+pub struct Host {
+    pub incarnation: u64,
+    pub alive: bool,
+    pub ready: bool,
+    pub seats: Vec<Seat>,
+    /// `roads[from][to]`.
+    pub roads: Vec<Vec<VecDeque<Parcel>>>,
+    pub disk: Disk,
+    pub next_core: usize,
+    pub skew_us: u64,
+    /// The newest dial; older ones are given up.
+    pub dial: u64,
+    pub seen: Option<Observation>,
+    /// When its ring began, or was seen first.
+    pub ring_since: Option<u64>,
+    /// Up to where its ring was compared.
+    pub looked: Option<(ringfold::replication::psync::Replid, u64)>,
+}
+
+impl Host {
+    pub fn new(skew_us: u64) -> Self {
+        Self {
+            incarnation: 0,
+            alive: false,
+            ready: false,
+            seats: Vec::new(),
+            roads: Vec::new(),
+            disk: Disk::default(),
+            next_core: 0,
+            skew_us,
+            dial: 0,
+            seen: None,
+            ring_since: None,
+            looked: None,
+        }
+    }
+
+    pub fn now(&self, at: u64) -> Now {
+        Now { mono: Mono(at), wall: Wall(EPOCH_US + at / 1_000 + self.skew_us) }
+    }
+
+    /// The process starts, following `master` if there is one.
+    pub fn start(&mut self, host: usize, at: u64, plan: &Plan, table: &Arc<Table>, master: Option<usize>) {
+        let cores = plan.cores[host];
+        self.incarnation += 1;
+        let seed = plan.seed.wrapping_mul(31) ^ (host as u64) << 40 ^ self.incarnation << 48;
+        let mut settings = Settings::new();
+        settings.port = u16::try_from(7_000 + host).unwrap();
+        settings.repl_timeout = 4;
+        settings.repl_ping_replica_period = 1;
+        settings.save = Vec::new();
+        settings.repl_backlog_size = 128 * 1024;
+        settings.replicaof = master.map(|it| Master { host: name(it), port: 7_000 });
+        let view = View::new(Arc::new(settings));
+        let shared = Shared {
+            tickets: Arc::default(),
+            clients: Arc::default(),
+            client_ids: Arc::default(),
+            table: Arc::clone(table),
+        };
+        let now = self.now(at);
+        self.seats = (0..cores)
+            .map(|id| Seat {
+                core: Core::new(id, cores, view.clone(), shared.clone(), seed, now),
+                out: Outbox::new(cores),
+                pending: Vec::new(),
+                conns: Vec::new(),
+                blocked: Vec::new(),
+                wake: None,
+            })
+            .collect();
+        self.roads = (0..cores).map(|_| (0..cores).map(|_| VecDeque::new()).collect()).collect();
+        (self.disk.writing, self.disk.read_at) = (None, 0);
+        self.disk.steps.clear();
+        (self.alive, self.ready, self.next_core) = (true, false, 0);
+        (self.seen, self.ring_since, self.looked) = (None, None, None);
+    }
+
+    /// Gives a link's end the lowest free number of a core, as the kernel gives descriptors.
+    pub fn take_conn(&mut self, core: usize, link: usize, side: usize) -> Conn {
+        let conns = &mut self.seats[core].conns;
+        let at = conns.iter().position(Option::is_none).unwrap_or_else(|| {
+            conns.push(None);
+            conns.len() - 1
+        });
+        conns[at] = Some((link, side));
+        Conn(u32::try_from(at).unwrap())
+    }
+
+    pub fn link_of(&self, core: usize, conn: Conn) -> Option<(usize, usize)> {
+        *self.seats[core].conns.get(conn.0 as usize)?
+    }
+
+    /// No message is on any road: what the cores hold is what the node says of itself.
+    pub fn roads_are_empty(&self) -> bool {
+        let empty = |it: &Seat| {
+            !it.pending.iter().any(|it| matches!(it, Pending::Input(Input::Message { .. })))
+        };
+        self.roads.iter().flatten().all(VecDeque::is_empty) && self.seats.iter().all(empty)
+    }
+
+    /// All keys of all cores, the expired ones included.
+    pub fn dump(&mut self) -> State {
+        let mut state = State::new();
+        for seat in &mut self.seats {
+            dump(seat.core.keyspace_mut(), &mut state);
+        }
+        state
+    }
+
+    /// The disk does its oldest step. `fails`: with an error.
+    pub fn disk_step(&mut self, fails: bool, piece: usize) -> Option<FileEvent> {
+        let disk = &mut self.disk;
+        match disk.steps.pop_front()? {
+            Step::Read => Some(match &disk.file {
+                None => FileEvent::Absent,
+                Some(file) => {
+                    let end = (disk.read_at + piece).min(file.len());
+                    let bytes = file[disk.read_at..end].to_vec();
+                    disk.read_at = if bytes.is_empty() { 0 } else { end };
+                    FileEvent::Read(bytes)
+                }
+            }),
+            Step::Save(SaveStep::Abandon) => {
+                disk.writing = None;
+                None
+            }
+            Step::Save(_) if fails => Some(FileEvent::SaveFailed("no space".into())),
+            Step::Save(SaveStep::Begin) => {
+                disk.writing = Some(Vec::new());
+                Some(FileEvent::Saved)
+            }
+            Step::Save(SaveStep::Append(bytes)) => Some(match disk.writing.as_mut() {
+                Some(writing) => {
+                    writing.extend_from_slice(&bytes);
+                    FileEvent::Saved
+                }
+                None => FileEvent::SaveFailed("no file is being written".into()),
+            }),
+            Step::Save(SaveStep::Commit) => Some(match disk.writing.take() {
+                Some(writing) => {
+                    disk.file = Some(writing);
+                    FileEvent::Saved
+                }
+                None => FileEvent::SaveFailed("no file is being written".into()),
+            }),
+        }
+    }
+}
+
+pub fn name(host: usize) -> Vec<u8> {
+    format!("h{host}").into_bytes()
+}
+
+/// The host of that name.
+pub fn named(name: &str) -> usize {
+    name[1..].parse().unwrap()
+}
+
+fn dump(keyspace: &mut Keyspace, state: &mut State) {
+    const PAST: Wall = Wall(0);
+    for db in 0..keyspace.databases() {
+        let mut keys = Vec::new();
+        keyspace.for_each(db, PAST, &mut |key| keys.push(key.to_vec()));
+        for name in keys {
+            let key = keyspace.hasher().key(&name);
+            let expiry = keyspace.expiry(db, key, PAST).flatten();
+            let value = keyspace.peek(db, key, PAST).map(|it| it.bytes().to_vec());
+            state.insert((db, name), (value.unwrap_or_default(), expiry));
+        }
+    }
+}

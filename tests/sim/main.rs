@@ -1,0 +1,163 @@
+//! The simulator: a master and two replicas, their clients, network, disks and time, on one thread.
+//!
+//! It is a second driver of the `Core`s that `runtime/looping.rs` drives. One seed decides everything,
+//! so every failure is one number: `SEED=n cargo test --test sim one_seed` runs it again and shows its
+//! last 200 events; `SIM_SEEDS=n` runs more seeds.
+//!
+//! ```text
+//!   client.rs, people.rs   seeded commands; replies answer requests one to one, acknowledged writes
+//!                          are in the stream that was handed to the replicas, WAIT counts what is true
+//!   host.rs, drive.rs      a process of one to three cores, in the runtime's order of things
+//!   net.rs, faults.rs      torn, slow, cut and silent links; killed processes; role changes; bad disks
+//!   model.rs, history.rs   the stream's meaning by offset: what every node at rest must hold
+//!   check.rs               what must be true after every turn, and when all was mended
+//! ```
+//!
+//! Each planted bug ([`plan::Plant`]) must be found by some seed: else the checkers are too weak.
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    clippy::too_many_lines,
+    reason = "a test may panic, says what it found, and a generator of commands is a long list"
+)]
+
+mod check;
+mod client;
+mod drive;
+mod faults;
+mod history;
+mod host;
+mod model;
+mod net;
+mod people;
+mod plan;
+mod world;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use plan::{Plan, Plant};
+use ringfold::node::table::Table;
+use world::World;
+
+const SEEDS: u64 = 100;
+const PLANTED_SEEDS: u64 = 120;
+
+struct Outcome {
+    violation: Option<String>,
+    hash: u64,
+    checks: u64,
+    tail: Vec<String>,
+}
+
+fn run(seed: u64, plant: Option<Plant>, table: &Arc<Table>, verbose: bool) -> Outcome {
+    let mut world = World::new(Plan::draw(seed, plant), table, verbose);
+    let panicked = catch_unwind(AssertUnwindSafe(|| world.run())).err();
+    let violation = match panicked {
+        None => world.violation.take(),
+        Some(it) => {
+            let text = it.downcast_ref::<String>().cloned();
+            let text = text.or_else(|| it.downcast_ref::<&str>().map(ToString::to_string));
+            Some(format!("a panic: {}", text.unwrap_or_default()))
+        }
+    };
+    let tail = world.tail.drain(..).collect();
+    Outcome { violation, hash: world.trace_hash, checks: world.checks, tail }
+}
+
+fn number_from_env(name: &str) -> Option<u64> {
+    std::env::var(name).ok().filter(|it| !it.is_empty()).map(|it| it.parse().unwrap())
+}
+
+#[test]
+fn many_seeds() {
+    let table = world::table();
+    let seeds = number_from_env("SIM_SEEDS").unwrap_or(SEEDS);
+    let first = number_from_env("SIM_FIRST").unwrap_or(1);
+    let (mut bad, mut checks) = (Vec::new(), 0);
+    for seed in first..first + seeds {
+        let outcome = run(seed, None, &table, false);
+        checks += outcome.checks;
+        if let Some(why) = outcome.violation {
+            println!("seed {seed}: {why}");
+            bad.push(seed);
+        }
+    }
+    println!("{seeds} seeds, {checks} states compared");
+    assert!(bad.is_empty(), "{} of {seeds} seeds fail: {bad:?}", bad.len());
+    assert!(checks > seeds * 20, "too tame: {checks} states compared");
+}
+
+/// `SEED=n` replays one; without it the first one is run, twice.
+#[test]
+fn one_seed() {
+    let table = world::table();
+    let seed = number_from_env("SEED");
+    let outcome = run(seed.unwrap_or(1), None, &table, seed.is_some());
+    for line in &outcome.tail {
+        println!("{line}");
+    }
+    println!("seed {seed:?} hash {:016x} {:?}", outcome.hash, Plan::draw(seed.unwrap_or(1), None));
+    assert_eq!(outcome.violation, None, "seed {seed:?}");
+}
+
+#[test]
+fn a_seed_is_one_run_for_ever() {
+    let table = world::table();
+    for seed in 1..=8 {
+        let hashes = [0, 1].map(|_| run(seed, None, &table, false).hash);
+        assert_eq!(hashes[0], hashes[1], "seed {seed}");
+    }
+}
+
+/// Some seed finds the bug.
+fn finds(plant: Plant) {
+    let table = world::table();
+    for seed in 1..=PLANTED_SEEDS {
+        if let Some(why) = run(seed, Some(plant), &table, false).violation {
+            println!("{plant:?} is found by seed {seed}: {why}");
+            return;
+        }
+    }
+    panic!("{plant:?} is not found in {PLANTED_SEEDS} seeds: the checkers are too weak");
+}
+
+#[test]
+fn planted_replies_before_the_stream() {
+    finds(Plant::RepliesFirst);
+}
+
+#[test]
+fn planted_disorder_on_a_road() {
+    finds(Plant::RoadReordered);
+}
+
+#[test]
+fn planted_piece_delivered_twice() {
+    finds(Plant::PieceTwice);
+}
+
+#[test]
+fn planted_tail_lost() {
+    finds(Plant::TailLost);
+}
+
+#[test]
+fn planted_ping_uncounted() {
+    finds(Plant::PingUncounted);
+}
+
+#[test]
+fn planted_select_ignored() {
+    finds(Plant::SelectIgnored);
+}
+
+#[test]
+fn planted_core_that_does_not_stand_still() {
+    finds(Plant::CoreNotFrozen);
+}
+
+#[test]
+fn planted_reply_lost() {
+    finds(Plant::ReplyLost);
+}
