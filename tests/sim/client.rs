@@ -170,8 +170,10 @@ impl Client {
                 (vec![b"INCR".to_vec(), counter], expect, None)
             }
             6 => {
-                let known = self.numbers.insert(counter.clone(), 0).is_some();
-                let expect = if known { Expect::Count(1) } else { Expect::Int };
+                let expect = match self.numbers.insert(counter.clone(), 0) {
+                    Some(number) => Expect::Count(i64::from(number > 0)),
+                    None => Expect::Int,
+                };
                 (vec![b"DEL".to_vec(), counter], expect, None)
             }
             7 => {

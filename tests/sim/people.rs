@@ -161,7 +161,7 @@ impl World {
             if it.errand.is_some() {
                 let name = String::from_utf8_lossy(&sent.words[0]).into_owned();
                 it.done = reply[0] == b'+' || name == "BGSAVE";
-                it.sent.clear();
+                (it.left, _) = (0, it.sent.clear());
                 continue;
             }
             let result = client::check(sent, &reply, (epoch, it.epoch));
