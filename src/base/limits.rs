@@ -172,3 +172,6 @@ pub const REPLY_BULK_BYTES_MAX: usize = 4 << 30;
 pub const REPLY_ELEMENTS_MAX: usize = u32::MAX as usize;
 
 const _: () = assert!(REPLY_BULK_BYTES_MAX >= BULK_BYTES_MAX);
+
+/// A value that `DEBUG POPULATE` makes: more is a slip of whoever types it.
+pub const POPULATE_BYTES_MAX: usize = 64 << 20;

@@ -62,6 +62,7 @@ pub struct Keyspace {
     /// Databases, made when first written to.
     pub(super) databases: Vec<Option<Box<Database>>>,
     pub(super) mode: ExpiryMode,
+    pub(super) no_touch: bool,
     pub(super) stats: Stats,
     pub(super) walk: WalkState,
     pub(super) graveyard: Graveyard,
@@ -94,6 +95,7 @@ impl Keyspace {
             store: Store::new(Hasher::new(seed)),
             databases: std::iter::repeat_with(|| None).take(databases).collect(),
             mode: ExpiryMode::default(),
+            no_touch: false,
             stats: Stats::default(),
             walk: WalkState::default(),
             graveyard: Graveyard::default(),
@@ -117,6 +119,12 @@ impl Keyspace {
     #[must_use]
     pub fn hasher(&self) -> Hasher {
         self.store.hasher().clone()
+    }
+
+    /// `CLIENT NO-TOUCH`: from here on `get` leaves the access clocks alone, or no longer.
+    #[inline]
+    pub fn set_no_touch(&mut self, no_touch: bool) {
+        self.no_touch = no_touch;
     }
 
     pub fn set_expiry_mode(&mut self, mode: ExpiryMode) {

@@ -288,6 +288,7 @@ impl Core {
     ) {
         let Some(session) = self.sessions.get_mut(conn) else { return };
         let (db, proto, muted) = (usize::from(session.db), session.proto, session.is_muted());
+        self.keyspace.set_no_touch(session.no_touch);
         match session.flight.take() {
             None => {
                 let buffer = out.to(conn);
@@ -340,6 +341,7 @@ impl Core {
         };
         let result = run(&mut cx, args);
         self.keyspace.set_expiry_mode(mode);
+        self.keyspace.set_no_touch(false); // It was for this command.
         self.stats.called(number, result.is_err());
         if let Err(error) = result {
             buffer.truncate(start);

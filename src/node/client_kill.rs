@@ -71,17 +71,22 @@ impl<'a> Filter<'a> {
 
     fn names(&self, core: &Core, session: &Session, killer: u64) -> bool {
         let age = core.stats.seconds.saturating_sub(session.created);
-        !session.closing
-            && !(self.spare_me && session.id == killer)
+        let spared = session.closing || (self.spare_me && session.id == killer);
+        !spared
             && self.id.is_none_or(|id| id == session.id)
             && self.kind.is_none_or(|kind| kind == Some(session.kind))
             && self.age.is_none_or(|least| age >= least)
-            && !(self.of_user && session.kind == Kind::Master)
-            && ((self.addr.is_none() && self.laddr.is_none()) || {
-                let (addr, laddr) = core.addresses(session);
-                self.addr.is_none_or(|it| it == addr.as_bytes())
-                    && self.laddr.is_none_or(|it| it == laddr.as_bytes())
-            })
+            && (!self.of_user || session.kind != Kind::Master)
+            && self.is_at(core, session)
+    }
+
+    fn is_at(&self, core: &Core, session: &Session) -> bool {
+        if self.addr.is_none() && self.laddr.is_none() {
+            return true;
+        }
+        let (addr, laddr) = core.addresses(session);
+        self.addr.is_none_or(|it| it == addr.as_bytes())
+            && self.laddr.is_none_or(|it| it == laddr.as_bytes())
     }
 }
 

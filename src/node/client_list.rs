@@ -246,6 +246,18 @@ mod tests {
             a< {}
             a> CLIENT INFO
             a< {}
+            ",
+            text(&[&list, &b, &c]),
+            text(&[&list, &b, &c]),
+            text(&[&c, &list, &c]),
+            text(&[&info]),
+        ));
+    }
+
+    #[test]
+    fn lists_of_nobody_and_what_is_no_list() {
+        check(
+            "
             a> CLIENT LIST TYPE replica
             a< $0
             a> CLIENT LIST TYPE pubsub
@@ -263,10 +275,6 @@ mod tests {
             a> CLIENT LIST FOO
             a< -ERR syntax error
             ",
-            text(&[&list, &b, &c]),
-            text(&[&list, &b, &c]),
-            text(&[&c, &list, &c]),
-            text(&[&info]),
-        ));
+        );
     }
 }

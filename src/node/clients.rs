@@ -400,6 +400,41 @@ mod tests {
     }
 
     #[test]
+    fn reads_of_who_does_not_touch_leave_the_clock_of_a_key_alone() {
+        check(
+            r#"
+            a> MSET k v l v m v
+            a< +OK
+            +1000000ms
+            b> CLIENT NO-TOUCH on
+            b< +OK
+            b> MGET k l m
+            b< *3 $1 v $1 v $1 v
+            b> GET k
+            b< $1 v
+            a> OBJECT IDLETIME k
+            a< :1000
+            a> OBJECT IDLETIME l
+            a< :1000
+            b> TOUCH k
+            b< :1
+            a> OBJECT IDLETIME k
+            a< :0
+            c> GET l
+            c< $1 v
+            a> OBJECT IDLETIME l
+            a< :0
+            b> RESET
+            b< +RESET
+            b> GET m
+            b< $1 v
+            a> OBJECT IDLETIME m
+            a< :0
+            "#,
+        );
+    }
+
+    #[test]
     fn unblock_refuses_what_it_cannot_read() {
         check(
             r#"

@@ -178,7 +178,7 @@ impl ControlCx<'_> {
                 to.part,
                 |out| out.extend_from_slice(reply),
             );
-            self.out.mail[to.core].push(Message::Replies(frames));
+            self.out.mail[to.core].push(Message::Answer(frames));
         }
     }
 
@@ -275,6 +275,10 @@ impl Control {
             self.carry_out(cx, output);
         }
         self.outputs = outputs;
+        // What was put into the stream itself must be asked for before a feed sees it.
+        if std::mem::take(&mut self.snapshots.appended) {
+            self.tell_replicas(cx, master::Input::Appended);
+        }
     }
 
     /// Keeps `repl-backlog-size`, and what an attached replica still needs.

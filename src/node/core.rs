@@ -20,6 +20,7 @@ use crate::engine::effect::Effect;
 use crate::engine::expire::ExpireCycle;
 use crate::engine::keyspace::Keyspace;
 use crate::node::control::Control;
+use crate::node::host::Host;
 use crate::node::message::Message;
 use crate::node::outbox::{Action, Conn, Level, Outbox};
 use crate::node::pauses::Pauses;
@@ -100,6 +101,7 @@ pub struct Shared {
     pub clients: Arc<AtomicUsize>,
     pub client_ids: Arc<AtomicU64>,
     pub table: Arc<Table>,
+    pub host: Arc<Host>,
 }
 
 /// See the file's header.
@@ -129,8 +131,12 @@ pub struct Core {
     pub(super) scratch: Vec<u8>,
     /// Changes since core 0 was last told.
     pub(super) changes: u64,
+    /// What the keys took when the host was last told.
+    told_bytes: u64,
     pub(super) next_expiry: Mono,
     pub(super) expire_pressed: bool,
+    /// `DEBUG SET-ACTIVE-EXPIRE`
+    pub(super) expires_actively: bool,
     pub(super) next_tick: Now,
     /// On core 0 only: what concerns the whole node.
     pub(super) control: Option<Box<Control>>,
@@ -174,8 +180,10 @@ impl Core {
             swept: 0,
             scratch: Vec::new(),
             changes: 0,
+            told_bytes: 0,
             next_expiry: now.mono,
             expire_pressed: false,
+            expires_actively: true,
             next_tick: now,
             control,
         }
@@ -206,6 +214,7 @@ impl Core {
         }
         self.background(out);
         self.finish(out);
+        self.stats.sent(out.bytes.len(), out.segments().len());
     }
 
     /// The first thing that happens: core 0 loads the file.
@@ -264,6 +273,8 @@ impl Core {
     /// Ten times a second: time-outs, active expiry, periodic work of the node.
     fn tick(&mut self, out: &mut Outbox) {
         self.stats.tick(self.now);
+        let used = self.keyspace.used_bytes() as u64;
+        self.shared.host.note_used(std::mem::replace(&mut self.told_bytes, used), used);
         self.time_out_sessions(out);
         self.unpause(out);
         self.report_changes(out);
@@ -272,11 +283,14 @@ impl Core {
 
     /// What is done in slices between requests: expiry, the snapshot's walk, freeing.
     fn background(&mut self, out: &mut Outbox) {
-        if !self.frozen.is_frozen() {
+        if !self.frozen.is_frozen() && self.expires_actively {
             self.expire_some();
         }
         self.keyspace.collect(crate::base::limits::COLLECT_RECORDS_PER_TURN);
-        self.walk_some(out);
+        // Not before the section of the cut is over: core 0 does not expect chunks before that.
+        if !self.frozen.is_frozen() {
+            self.walk_some(out);
+        }
     }
 
     /// Seals what the turn wrote under one ticket, and hands over all mail.

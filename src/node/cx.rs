@@ -111,6 +111,7 @@ impl NodeCx<'_> {
             db: session.db,
             proto: session.proto,
             origin: Origin::Client,
+            no_touch: session.no_touch,
             hash: 0,
         }
     }

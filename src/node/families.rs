@@ -1,22 +1,25 @@
 //! All families of commands, put together into the node's table.
 
+use crate::command::spec::Command;
 use crate::engine::{generic, strings};
+use crate::node::cx::NodeFn;
 use crate::node::part::PARTS;
 use crate::node::table::Table;
-use crate::node::{clients, connection, keys, replicate, server};
+use crate::node::{clients, connection, debug, info, keys, replicate, server};
+
+/// The families that the node runs itself.
+const NODE: &[&[Command<NodeFn>]] = &[
+    connection::COMMANDS,
+    clients::COMMANDS,
+    keys::COMMANDS,
+    replicate::COMMANDS,
+    server::COMMANDS,
+    debug::COMMANDS,
+    info::COMMANDS,
+];
 
 /// The table of every command that this server has.
 #[must_use]
 pub fn table() -> Table {
-    Table::new(
-        &[strings::COMMANDS, generic::COMMANDS],
-        &[
-            keys::COMMANDS,
-            connection::COMMANDS,
-            clients::COMMANDS,
-            replicate::COMMANDS,
-            server::COMMANDS,
-        ],
-        PARTS,
-    )
+    Table::new(&[strings::COMMANDS, generic::COMMANDS], NODE, PARTS)
 }

@@ -141,6 +141,7 @@ impl Core {
 
     /// The socket took so many of them.
     pub fn fed(&mut self, conn: Conn, bytes: usize, out: &mut Outbox) {
+        self.stats.repl_output_bytes += bytes as u64;
         self.with_control(out, |control, cx| control.fed(cx, conn, bytes));
     }
 
@@ -148,6 +149,7 @@ impl Core {
     pub(super) fn peer_bytes(&mut self, conn: Conn, bytes: &[u8], out: &mut Outbox) -> bool {
         match self.sessions.get(conn).map(|it| (it.kind, it.generation)) {
             Some((Kind::Master, _)) => {
+                self.stats.repl_input_bytes += bytes.len() as u64;
                 self.with_control(out, |control, cx| control.link_bytes(cx, bytes));
                 true
             }

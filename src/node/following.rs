@@ -245,6 +245,8 @@ impl Control {
             Ok((conn, ends)) => {
                 let mut session = Session::new(0, ends, true, cx.now());
                 session.kind = Kind::Master;
+                // Counted as Redis does, and because every session that ends is counted off.
+                cx.core.shared.clients.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
                 cx.core.sessions.open(conn, session);
                 self.following.link = Some(conn);
                 self.following.bytes.clear();
@@ -535,6 +537,7 @@ impl Control {
             db: u16::try_from(db).unwrap_or(0),
             proto: Proto::Resp2,
             origin: Origin::Master,
+            no_touch: false,
             hash: 0,
         };
         message::push_request(cx.core.roads.to(core), &head, args.iter());
@@ -572,7 +575,7 @@ impl Control {
         self.show(cx);
         cx.core.step(Step::Flush { db: None });
         for core in 1..self.cores {
-            cx.out.mail[core].push(Message::Step(Step::Flush { db: None }));
+            cx.out.mail[core].push(Message::Empty);
         }
         let settings = &self.view.settings;
         let decoder = Box::new(Decoder::new(Limits {

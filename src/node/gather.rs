@@ -1,10 +1,12 @@
 //! The answers of several cores become one reply.
 
 use crate::command::spec::Gather;
-use crate::engine::digest::Digest;
+use crate::engine::digest::{Digest, Sum};
 use crate::node::client_list;
 use crate::node::core::Core;
+use crate::node::figures::Figures;
 use crate::node::flight::{Combine, Gathering};
+use crate::node::info::{Section, write::Report};
 use crate::resp::decode::{self, Value};
 use crate::resp::reply::{Proto, Reply};
 
@@ -23,8 +25,12 @@ pub enum Summary {
     RandomKey,
     /// XOR of 20 bytes each.
     Digest,
+    /// Figures of all cores, written as INFO.
+    Info { sections: Vec<Section> },
     /// Lines of `CLIENT LIST`: by number, or these in this order.
     Clients { ids: Vec<u64> },
+    /// Of each key 20 bytes, not zero on one core at most.
+    DigestValues,
     /// Integers: closed clients; a client that kills itself is answered first.
     Killed { old_form: bool },
     /// Where a client is. Where one has it, core 0 answers (`clients.rs`).
@@ -63,13 +69,14 @@ impl Core {
             Summary::Digest => {
                 let mut all = Digest::new(self.keyspace.databases());
                 parts.iter().for_each(|part| all.merge_bytes(&bulk(part)));
-                let hex: String = all.finish().iter().map(|byte| format!("{byte:02x}")).collect();
-                reply.simple(hex.as_bytes());
+                reply.simple(hex(&all.finish()).as_bytes());
             }
+            Summary::Info { sections } => self.write_info(sections, parts, reply),
             Summary::Clients { ids } => {
                 let texts: Vec<Vec<u8>> = parts.iter().map(|part| bulk(part)).collect();
                 client_list::merge(&texts, ids, reply);
             }
+            Summary::DigestValues => digest_values(parts, reply),
             Summary::Killed { old_form } => match (sum(parts), old_form) {
                 (0, true) => reply.error(&crate::resp::error::ErrorKind::NoSuchClient),
                 (_, true) => reply.ok(),
@@ -77,6 +84,21 @@ impl Core {
             },
             Summary::Unblock { .. } => reply.int(0),
         }
+    }
+
+    fn write_info(&self, sections: &[Section], parts: &[&[u8]], reply: &mut Reply<'_>) {
+        let mut figures = Figures::default();
+        parts.iter().for_each(|part| figures.merge_bytes(&bulk(part)));
+        let report = Report {
+            figures: &figures,
+            host: &self.shared.host,
+            settings: &self.view.settings,
+            table: &self.shared.table,
+            cores: self.cores,
+            loading: self.view.loading,
+            now: self.now,
+        };
+        reply.verbatim(*b"txt", report.write(sections).as_bytes());
     }
 
     fn choose_key(&mut self, parts: &[&[u8]], reply: &mut Reply<'_>) {
@@ -92,6 +114,22 @@ impl Core {
         }
         reply.null();
     }
+}
+
+fn digest_values(parts: &[&[u8]], reply: &mut Reply<'_>) {
+    let mut all: Vec<u8> = Vec::new();
+    for part in parts {
+        let sums = bulk(part);
+        all.resize(sums.len().max(all.len()), 0);
+        all.iter_mut().zip(sums).for_each(|(mine, theirs)| *mine ^= theirs);
+    }
+    let sums = all.chunks_exact(size_of::<Sum>());
+    reply.array(sums.len());
+    sums.for_each(|sum| reply.simple(hex(sum).as_bytes()));
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn sum(parts: &[&[u8]]) -> i64 {

@@ -59,10 +59,7 @@ impl Core {
             out.actions.push(Action::Close(conn));
         }
         let Some(session) = self.sessions.close(conn) else { return };
-        // The link to our master was never counted.
-        if session.kind != Kind::Master {
-            self.shared.clients.fetch_sub(1, Ordering::Relaxed);
-        }
+        self.shared.clients.fetch_sub(1, Ordering::Relaxed);
         if let Some(mut flight) = session.flight {
             // Replies still under way find another generation here and are dropped.
             flight.forget();

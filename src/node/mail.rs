@@ -21,6 +21,7 @@ impl Core {
             Message::Requests(frames) if self.frozen.is_frozen() => self.frozen.keep(from, frames),
             Message::Requests(frames) => self.requests(from, frames),
             Message::Replies(frames) => self.replies(from, frames, out),
+            Message::Answer(frame) => self.deliver(&frame, out),
             Message::Effects(batch) => self.with_control(out, |it, cx| it.effects(cx, batch)),
             Message::Streamed(ticket) => self.streamed(ticket),
             Message::Freeze => {
@@ -35,6 +36,7 @@ impl Core {
                 self.seal(out);
                 out.mail[0].push(Message::Stepped(answer));
             }
+            Message::Empty => self.keyspace.flush_all(),
             Message::Stepped(answer) => {
                 self.with_control(out, |it, cx| it.core_stepped(cx, answer))
             }

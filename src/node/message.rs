@@ -25,6 +25,8 @@ pub enum Message {
     /// Requests to execute there; answered by `Replies`.
     Requests(Vec<u8>),
     Replies(Vec<u8>),
+    /// From core 0: what was asked for by `Ask`, as a frame of a reply.
+    Answer(Vec<u8>),
     /// To core 0: what a turn wrote.
     Effects(Batch),
     /// From core 0: everything up to this ticket was handed to the replicas' sockets.
@@ -36,6 +38,8 @@ pub enum Message {
     /// From core 0, while all are frozen or where no order matters; answered by `Stepped`.
     Step(Step),
     Stepped(Answer),
+    /// From core 0: drop all keys, because others are about to be loaded. No answer.
+    Empty,
     /// To core 0: a request that concerns the whole node, for the session named.
     Ask {
         from: Return,
@@ -89,11 +93,13 @@ pub struct RequestHead {
     pub db: u16,
     pub proto: Proto,
     pub origin: Origin,
+    /// `CLIENT NO-TOUCH`: reads leave the access clocks of keys alone.
+    pub no_touch: bool,
     /// The hash of its first key, so that the other core can prefetch at once.
     pub hash: u64,
 }
 
-const REQUEST_HEAD_BYTES: usize = 4 + 4 * 4 + 2 + 2 + 1 + 1 + 8 + 4;
+const REQUEST_HEAD_BYTES: usize = 4 + 4 * 4 + 2 + 2 + 1 + 1 + 1 + 8 + 4;
 const REPLY_HEAD_BYTES: usize = 4 * 5;
 
 /// Appends a request to a buffer of frames.
@@ -111,6 +117,7 @@ pub fn push_request<'a>(
     out.extend_from_slice(&head.db.to_le_bytes());
     out.push(u8::from(head.proto == Proto::Resp3));
     out.push(u8::from(head.origin == Origin::Master));
+    out.push(u8::from(head.no_touch));
     out.extend_from_slice(&head.hash.to_le_bytes());
     out.extend_from_slice(&length(words.len()));
     for word in words.clone() {
@@ -136,7 +143,7 @@ pub fn pop_request<'a>(frames: &mut &'a [u8], words: &mut Vec<&'a [u8]>) -> Opti
     *frames = rest;
     let short = |at: usize| u16::from_le_bytes([frame[at], frame[at + 1]]);
     let mut hash = [0; 8];
-    hash.copy_from_slice(&frame[26..34]);
+    hash.copy_from_slice(&frame[27..35]);
     let head = RequestHead {
         conn: Conn(number(frame, 4)),
         generation: number(frame, 8),
@@ -146,9 +153,10 @@ pub fn pop_request<'a>(frames: &mut &'a [u8], words: &mut Vec<&'a [u8]>) -> Opti
         db: short(22),
         proto: if frame[24] == 1 { Proto::Resp3 } else { Proto::Resp2 },
         origin: if frame[25] == 1 { Origin::Master } else { Origin::Client },
+        no_touch: frame[26] == 1,
         hash: u64::from_le_bytes(hash),
     };
-    let count = number(frame, 34) as usize;
+    let count = number(frame, 35) as usize;
     let mut at = REQUEST_HEAD_BYTES + 4 * count;
     for index in 0..count {
         let len = number(frame, REQUEST_HEAD_BYTES + 4 * index) as usize;
@@ -227,6 +235,7 @@ mod tests {
             db: 15,
             proto: Proto::Resp3,
             origin: Origin::Master,
+            no_touch: true,
             hash: u64::MAX - 1,
         };
         let mut frames = Vec::new();

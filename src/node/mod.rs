@@ -35,6 +35,10 @@ pub mod client_list;
 pub mod client_kill;
 pub mod replicate;
 pub mod server;
+pub mod debug;
+pub mod figures;
+pub mod host;
+pub mod info;
 pub mod families;
 #[cfg(test)]
 pub mod testing;

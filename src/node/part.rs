@@ -11,6 +11,7 @@ use crate::engine::generic::whole;
 use crate::engine::keyspace::Expiry;
 use crate::node::core::Core;
 use crate::node::cx::{PartFn, PartHead};
+use crate::node::debug;
 use crate::node::{client_kill, client_list, clients};
 use crate::resp::reply::{Proto, Reply};
 use crate::types::record::Encode;
@@ -32,6 +33,12 @@ pub const PARTS: &[(&str, &Spec, PartFn)] = &[
     ("client-kill", PART, client_kill::part),
     ("client-find", PART, clients::find_part),
     ("last-save",   PART, super::server::last_save_part),
+    ("digest-value", PART, debug::digest_value),
+    ("debug-object", PART, debug::object),
+    ("populate",     PART, debug::populate),
+    ("active-expire", PART, debug::active_expire),
+    ("change-repl-id", PART, debug::change_repl_id),
+    ("info", PART, super::info::part),
     ("role",        PART, super::replicate::role_part),
 ];
 
@@ -104,6 +111,10 @@ pub(super) fn load(core: &mut Core, db: usize, args: Args<'_>) -> bool {
 
 fn reset_stats(core: &mut Core, _: &PartHead, _: Args<'_>, reply: &mut Reply<'_>) {
     core.stats.reset();
+    if let Some(control) = core.control.as_mut() {
+        control.reasons.clear();
+        control.master.reset_counters();
+    }
     core.keyspace.reset_stats();
     reply.ok();
 }

@@ -156,6 +156,7 @@ impl Core {
         hash: u64,
         args: Args<'_>,
     ) {
+        self.stats.hops += 1;
         let writes = row.spec.is_write();
         let Some(session) = self.sessions.get_mut(conn) else { return };
         let muted = session.is_muted();
@@ -170,6 +171,7 @@ impl Core {
             db: session.db,
             proto: session.proto,
             origin: Origin::Client,
+            no_touch: session.no_touch,
             hash,
         };
         message::push_request(&mut self.roads.requests[core], &head, args.iter());
@@ -225,6 +227,7 @@ impl Core {
             db: session.db,
             proto: session.proto,
             origin: Origin::Client,
+            no_touch: session.no_touch,
             hash: 0,
         };
         let mut here = None;
@@ -233,6 +236,7 @@ impl Core {
             if *core == self.id {
                 here = Some((head.part, words));
             } else {
+                self.stats.hops += 1;
                 message::push_request(
                     &mut self.roads.requests[*core],
                     &head,
@@ -243,6 +247,7 @@ impl Core {
         if let (Some((part, words)), Run::Shard(run)) = (here, row.run) {
             let (db, proto) = (usize::from(head.db), head.proto);
             let mut reply = Vec::new();
+            self.keyspace.set_no_touch(head.no_touch);
             self.execute(command, run, Args::new(words), db, proto, Origin::Client, &mut reply);
             self.arrived(conn, head.generation, slot, part, &reply, out);
         }
@@ -326,6 +331,7 @@ impl Core {
         match table.row(head.command).run {
             Run::Shard(run) => {
                 let db = usize::from(head.db);
+                self.keyspace.set_no_touch(head.no_touch);
                 self.execute(head.command, run, args, db, head.proto, head.origin, out);
             }
             // Sent only by `ask_all`, which names rows of `part.rs`.
@@ -336,14 +342,18 @@ impl Core {
     /// Replies of another core to requests of this one's clients.
     pub(super) fn replies(&mut self, from: usize, frames: Vec<u8>, out: &mut Outbox) {
         self.roads.under_way[from] = self.roads.under_way[from].saturating_sub(1);
-        let mut rest = frames.as_slice();
-        while let Some(reply) = message::pop_reply(&mut rest) {
-            let (conn, generation) = (reply.conn, reply.generation);
-            self.arrived(conn, generation, reply.slot, reply.part, reply.bytes, out);
-        }
+        self.deliver(&frames, out);
         self.roads.recycle(frames);
         for conn in std::mem::take(&mut self.roads.stalled) {
             self.wake(conn, Stall::Flight);
+        }
+    }
+
+    /// Each reply of these frames to its slot.
+    pub(super) fn deliver(&mut self, mut frames: &[u8], out: &mut Outbox) {
+        while let Some(reply) = message::pop_reply(&mut frames) {
+            let (conn, generation) = (reply.conn, reply.generation);
+            self.arrived(conn, generation, reply.slot, reply.part, reply.bytes, out);
         }
     }
 

@@ -1,4 +1,4 @@
-//! What a core counts, and how the counts of all cores become one.
+//! What a core counts. How the counts of all cores become one: `info.rs`.
 //!
 //! Counting costs an addition on the hot path; time is charged a turn at a time by the runtime,
 //! evenly over the commands that ran in it, because nothing here reads a clock.
@@ -30,11 +30,17 @@ pub struct Stats {
     pub evicted_clients: u64,
     pub input_bytes: u64,
     pub output_bytes: u64,
-    pub expired: u64,
+    pub repl_input_bytes: u64,
+    pub repl_output_bytes: u64,
     pub error_replies: u64,
+    /// Chunks received, and segments handed over to be sent.
+    pub reads: u64,
+    pub writes: u64,
+    /// Requests, or parts of them, sent to other cores.
+    pub hops: u64,
     /// Commands of this turn, to be charged.
     turn: Vec<u16>,
-    rates: [Rate; 3],
+    rates: [Rate; 5],
 }
 
 /// The rate of a counter over the last 16 tenths of a second, as Redis samples it.
@@ -85,6 +91,14 @@ impl Stats {
     #[inline]
     pub fn received(&mut self, bytes: usize) {
         self.input_bytes += bytes as u64;
+        self.reads += 1;
+    }
+
+    /// What a turn wrote for clients.
+    #[inline]
+    pub fn sent(&mut self, bytes: usize, segments: usize) {
+        self.output_bytes += bytes as u64;
+        self.writes += segments as u64;
     }
 
     /// Charges the turn's time to its commands.
@@ -97,7 +111,13 @@ impl Stats {
 
     /// Ten times a second.
     pub fn tick(&mut self, _now: Now) {
-        let counters = [self.processed, self.input_bytes, self.output_bytes];
+        let counters = [
+            self.processed,
+            self.input_bytes,
+            self.output_bytes,
+            self.repl_input_bytes,
+            self.repl_output_bytes,
+        ];
         for (rate, counter) in self.rates.iter_mut().zip(counters) {
             rate.samples[rate.at] = counter.saturating_sub(rate.last) * 10;
             rate.last = counter;
@@ -105,9 +125,9 @@ impl Stats {
         }
     }
 
-    /// Per second, lately: commands, bytes in, bytes out.
+    /// Per second, lately: commands, bytes in and out of clients, bytes in and out of replication.
     #[must_use]
-    pub fn rates(&self) -> [u64; 3] {
+    pub fn rates(&self) -> [u64; 5] {
         self.rates.map(|rate| rate.samples.iter().sum::<u64>() / rate.samples.len() as u64)
     }
 
@@ -115,32 +135,6 @@ impl Stats {
     pub fn reset(&mut self) {
         let (seconds, commands) = (self.seconds, self.commands.len());
         *self = Self { seconds, ..Self::new(commands) };
-    }
-
-    /// Adds what another core counted.
-    pub fn add(&mut self, other: &Self) {
-        for (sum, it) in self.commands.iter_mut().zip(&other.commands) {
-            sum.calls += it.calls;
-            sum.nanoseconds += it.nanoseconds;
-            sum.rejected += it.rejected;
-            sum.failed += it.failed;
-        }
-        for (code, count) in &other.errors {
-            *self.errors.entry(code.clone()).or_default() += count;
-        }
-        self.processed += other.processed;
-        self.connections += other.connections;
-        self.rejected_connections += other.rejected_connections;
-        self.evicted_clients += other.evicted_clients;
-        self.input_bytes += other.input_bytes;
-        self.output_bytes += other.output_bytes;
-        self.expired += other.expired;
-        self.error_replies += other.error_replies;
-        for (sum, rate) in self.rates.iter_mut().zip(&other.rates) {
-            for (sum, sample) in sum.samples.iter_mut().zip(rate.samples) {
-                *sum += sample;
-            }
-        }
     }
 
     /// Whole seconds from `start` to `now`.

@@ -71,8 +71,8 @@ enum Event {
     Other(Option<Input<'static>>),
 }
 
-/// More turns than anything takes that ends.
-const TURNS_MAX: usize = 100_000;
+/// More rounds of turns than anything takes that ends.
+const ROUNDS_MAX: usize = 100_000;
 
 impl Node {
     /// A master with nothing in it.
@@ -90,6 +90,7 @@ impl Node {
             clients: Arc::default(),
             client_ids: Arc::default(),
             table: Arc::new(families::table()),
+            host: Arc::default(),
         };
         let now = Now { mono: Mono(0), wall: Wall(1_700_000_000_000_000) };
         let core = |id| Core::new(id, cores, view.clone(), shared.clone(), 1, now);
@@ -180,11 +181,17 @@ impl Node {
 
     /// Turns of all cores until nothing is left to do.
     pub fn settle(&mut self) {
-        for _ in 0..TURNS_MAX {
-            let has_work =
-                |core: &usize| !self.inboxes[*core].is_empty() || self.cores[*core].is_busy();
-            let Some(core) = (0..self.cores.len()).find(has_work) else { return };
-            self.turn(core);
+        for _ in 0..ROUNDS_MAX {
+            let mut quiet = true;
+            for core in 0..self.cores.len() {
+                if !self.inboxes[core].is_empty() || self.cores[core].is_busy() {
+                    self.turn(core);
+                    quiet = false;
+                }
+            }
+            if quiet {
+                return;
+            }
         }
         panic!("the node does not come to rest");
     }
@@ -200,7 +207,22 @@ impl Node {
         }
         let mut out = Outbox::new(self.cores.len());
         self.cores[id].turn(self.now, &mut inputs, &mut out);
+        self.feed(id, &mut out);
         self.deliver(id, &mut out);
+    }
+
+    /// Replicas take at once all that they are fed.
+    fn feed(&mut self, id: usize, out: &mut Outbox) {
+        let mut feeds = Vec::new();
+        loop {
+            self.cores[id].feeds(&mut feeds);
+            let Some(&conn) = feeds.first() else { return };
+            let bytes = self.cores[id].feed_bytes(conn).to_vec();
+            if let Some(client) = self.owners.get(&(id, conn)) {
+                self.clients[client.0].received.extend_from_slice(&bytes);
+            }
+            self.cores[id].fed(conn, bytes.len(), out);
+        }
     }
 
     fn deliver(&mut self, from: usize, out: &mut Outbox) {
@@ -365,4 +387,32 @@ fn keys_of_all_cores_are_reached_from_all_clients() {
         })
         .collect();
     check(&(transcript + "w1> DBSIZE\nw1< :40\n"));
+}
+
+#[test]
+fn a_client_that_goes_is_listed_no_more() {
+    let mut node = Node::new(2);
+    let (one, other) = (node.connect(), node.connect());
+    let lines = |list: &[u8]| list.iter().filter(|&&byte| byte == b'\n').count();
+    let both = lines(&node.send(one, b"CLIENT LIST\r\n"));
+    node.disconnect(other);
+    assert_eq!(lines(&node.send(one, b"CLIENT LIST\r\n")), both - 1);
+}
+
+#[test]
+fn who_quits_is_answered_also_while_replies_wait_for_the_stream() {
+    let mut node = Node::new(3);
+    let replica = node.connect_on(0);
+    node.send(replica, b"PSYNC ? -1\r\n");
+    node.advance(1_000);
+    // Some of the keys are the client's own core's, whose replies wait in the very turn of QUIT.
+    for n in 0..20 {
+        for (last, reply) in [("QUIT", "+OK"), ("CLIENT KILL TYPE normal SKIPME no", ":1")] {
+            let client = node.connect_on(1);
+            let requests = format!("SET k{n} v\r\n{last}\r\nPING\r\n");
+            let received = node.send(client, requests.as_bytes());
+            assert_eq!(show(&received), format!("+OK {reply}"), "k{n} {last}");
+            assert!(node.is_closed(client));
+        }
+    }
 }

@@ -291,6 +291,11 @@ impl Master {
         self.counters
     }
 
+    /// `CONFIG RESETSTAT`
+    pub fn reset_counters(&mut self) {
+        self.counters = Counters::default();
+    }
+
     fn online(&self) -> impl Iterator<Item = &Attached> {
         self.replicas.iter().filter(|it| matches!(it.state, State::Online { .. }))
     }

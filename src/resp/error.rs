@@ -183,6 +183,8 @@ error_kinds! {
         AofRewriteInProgress => "ERR Background append only file rewriting already in progress",
         NoShutdown => "ERR No shutdown in progress.",
         ShutdownFailed => "ERR Errors trying to SHUTDOWN. Check logs.",
+        DebugReload => "ERR DEBUG RELOAD only supports the MERGE, NOFLUSH and NOSAVE options.",
+        DebugReloadPlain => "ERR DEBUG RELOAD takes no options on this server",
         SlowlogCount => "ERR count should be greater than or equal to -1",
         ClusterDisabled => "ERR This instance has cluster support disabled",
 

@@ -1,6 +1,7 @@
 //! The only code that says glommio, file, clock, thread and signal.
 #![expect(clippy::disallowed_types, clippy::disallowed_methods, reason = "the I/O layer")]
 pub mod clock;
+pub mod host;
 pub mod logs;
 pub mod notify;
 pub mod mesh;

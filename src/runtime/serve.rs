@@ -7,12 +7,13 @@ use crate::base::limits::CORES_MAX;
 use crate::base::settings::value::Cores;
 use crate::node::core::{Core, Shared};
 use crate::node::families;
+use crate::node::host::Host;
 use crate::node::settings::{Settings, Supervised, Warning, report};
 use crate::node::view::View;
 use crate::runtime::clock::Clock;
 use crate::runtime::looping::{self, Seat};
 use crate::runtime::mesh::mesh;
-use crate::runtime::{logs, notify};
+use crate::runtime::{host, logs, notify};
 use crate::uring::{fit, sys};
 use glommio::{LocalExecutorBuilder, Placement, PoolPlacement};
 use std::ffi::OsStr;
@@ -76,7 +77,9 @@ fn start(
     greet(&settings, &cpus, config_file.as_deref());
 
     let exit = Arc::new(AtomicU8::new(0));
-    let seats = seats(settings.clone(), cpus, listeners, signals, &exit);
+    let host = Arc::new(host::describe(&settings, config_file.as_deref()));
+    host::watch(Arc::clone(&host));
+    let seats = seats(settings.clone(), cpus, listeners, signals, host, &exit);
     let mut threads = Vec::new();
     for seat in seats {
         let builder = LocalExecutorBuilder::new(Placement::Fixed(seat.cpu))
@@ -105,6 +108,7 @@ fn seats(
     cpus: Vec<usize>,
     listeners: Vec<OwnedFd>,
     signals: OwnedFd,
+    host: Arc<Host>,
     exit: &Arc<AtomicU8>,
 ) -> Vec<Seat> {
     let cores = cpus.len();
@@ -113,6 +117,7 @@ fn seats(
         clients: Arc::new(AtomicUsize::new(0)),
         client_ids: Arc::new(AtomicU64::new(0)),
         table: Arc::new(families::table()),
+        host,
     };
     let view = View::new(Arc::new(settings));
     let seed = random_seed();

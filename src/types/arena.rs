@@ -310,7 +310,6 @@ fn handle(page: u32, granule: u16) -> Handle {
 
 #[inline]
 fn split(slot: Handle) -> (u32, u16) {
-    #[expect(clippy::cast_possible_truncation, reason = "masked to 14 bits")]
     let granule = (slot.0 & ((1 << PAGE_GRANULES_LOG2) - 1)) as u16;
     (slot.0 >> PAGE_GRANULES_LOG2, granule)
 }

@@ -26,9 +26,12 @@
 use super::arena::Handle;
 
 /// Home buckets of a segment.
-pub const BUCKETS: usize = 64;
-const STASH: usize = 4;
-const LINES: usize = BUCKETS + STASH;
+pub const BUCKETS: usize = STASH_LINE as usize;
+const STASH: usize = (END_LINE - STASH_LINE) as usize;
+const LINES: usize = END_LINE as usize;
+/// Where the stash begins and ends, as the number of a line.
+const STASH_LINE: u8 = 64;
+const END_LINE: u8 = STASH_LINE + 4;
 const SLOTS: usize = 9;
 const DISPLACED: u8 = 0x80;
 
@@ -88,19 +91,18 @@ pub fn home_of(hash: u64) -> u8 {
 }
 
 #[inline]
-#[expect(clippy::cast_possible_truncation, reason = "masked to 7 bits")]
 fn tag_of(hash: u64) -> u8 {
     ((hash >> 6 & 0x7f) as u8).max(1)
 }
 
 #[inline]
 fn next(line: u8) -> u8 {
-    (line + 1) % BUCKETS as u8
+    (line + 1) % STASH_LINE
 }
 
 #[inline]
 fn before(line: u8) -> u8 {
-    (line + BUCKETS as u8 - 1) % BUCKETS as u8
+    (line + STASH_LINE - 1) % STASH_LINE
 }
 
 impl Bucket {
@@ -181,7 +183,7 @@ impl Segment {
             return Some(spot);
         }
         if spill >> 4 != 0 {
-            return (BUCKETS as u8..LINES as u8).find_map(|line| probe(line, tag, false));
+            return (STASH_LINE..END_LINE).find_map(|line| probe(line, tag, false));
         }
         None
     }
@@ -295,17 +297,17 @@ impl Segment {
 
     /// All entries.
     pub fn spots(&self) -> impl Iterator<Item = Spot> + '_ {
-        (0..LINES as u8).flat_map(|line| self.spots_of_line(line))
+        (0..END_LINE).flat_map(|line| self.spots_of_line(line))
     }
 
     /// The entries whose home is `home`.
     pub fn spots_of_home(&self, home: u8) -> impl Iterator<Item = Spot> + '_ {
         let spill = self.lines[usize::from(home)].spill;
         let neighbour = (spill & 0x0f != 0).then(|| next(home));
-        let stash = if spill >> 4 != 0 { LINES as u8 } else { BUCKETS as u8 };
+        let stash = if spill >> 4 != 0 { END_LINE } else { STASH_LINE };
         std::iter::once(home)
             .chain(neighbour)
-            .chain(BUCKETS as u8..stash)
+            .chain(STASH_LINE..stash)
             .flat_map(|line| self.spots_of_line(line))
             .filter(move |&spot| self.home(spot) == home)
     }
@@ -382,8 +384,7 @@ impl Segment {
         if let Some(spot) = free(self, home).or_else(|| free(self, next(home))) {
             return Some(spot);
         }
-        self.make_room(home)
-            .or_else(|| (BUCKETS as u8..LINES as u8).find_map(|line| free(self, line)))
+        self.make_room(home).or_else(|| (STASH_LINE..END_LINE).find_map(|line| free(self, line)))
     }
 
     /// Both buckets of `home` are full: moves one entry to its other bucket.
@@ -595,7 +596,7 @@ mod tests {
             let spot = segment.find(hash, |it| it.0 == number).unwrap();
             assert!(segment.spots_of_home(home_of(hash)).any(|it| it == spot), "seed {seed}");
         }
-        let by_home = (0..BUCKETS as u8).map(|home| segment.spots_of_home(home).count());
+        let by_home = (0..STASH_LINE).map(|home| segment.spots_of_home(home).count());
         assert_eq!(by_home.sum::<usize>(), model.len(), "seed {seed}");
     }
 

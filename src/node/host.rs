@@ -1,0 +1,58 @@
+//! What the outside knows of this process and its host, for INFO.
+//!
+//! Filled by `runtime/` at the start and then once a second; `node/` only reads it, and never asks
+//! the system by itself. What the keys take is noted here by all cores, so that the peak is known.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// See the file's header.
+#[derive(Debug, Default)]
+pub struct Host {
+    pub process_id: u32,
+    pub executable: String,
+    /// Empty where there is none.
+    pub config_file: String,
+    /// `Linux 6.12.1 x86_64`
+    pub os: String,
+    /// `systemd`, `upstart`, `unknown` or `no`.
+    pub supervised: &'static str,
+    pub memory_bytes: u64,
+    pub rss_bytes: AtomicU64,
+    /// Of all threads, and of the one that runs core 0.
+    pub cpu_user_us: AtomicU64,
+    pub cpu_system_us: AtomicU64,
+    pub main_user_us: AtomicU64,
+    pub main_system_us: AtomicU64,
+    /// What the keys take, and took at most; see [`Host::note_used`].
+    pub used_bytes: AtomicU64,
+    pub peak_bytes: AtomicU64,
+}
+
+impl Host {
+    /// A core's keys took `before` bytes when it last said so, and take `after` now.
+    pub fn note_used(&self, before: u64, after: u64) {
+        let old = self.used_bytes.fetch_add(after.wrapping_sub(before), Ordering::Relaxed);
+        let used = old.wrapping_add(after).wrapping_sub(before);
+        self.peak_bytes.fetch_max(used, Ordering::Relaxed);
+    }
+
+    /// The most that the keys of all cores ever took.
+    #[must_use]
+    pub fn peak_bytes(&self) -> u64 {
+        self.peak_bytes.load(Ordering::Relaxed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_peak_is_that_of_all_cores_together() {
+        let host = Host::default();
+        for (before, after) in [(0, 10), (0, 5), (10, 2), (5, 6)] {
+            host.note_used(before, after);
+        }
+        assert_eq!(host.peak_bytes(), 15);
+    }
+}

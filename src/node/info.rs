@@ -1,0 +1,285 @@
+//! INFO: every core puts down its figures, and the core that was asked writes the text.
+//!
+//! Core 0's figures hold what it owns besides: replication, saving, the node's age. Names of figures
+//! are this file's and `info/write.rs`' own; names of fields are Redis 7.0's, to the letter and in order.
+//!
+//! Not here: the Replication section's text (`replication/info.rs`), which core 0 writes whole.
+
+pub mod write;
+
+use crate::command::args::Args;
+use crate::command::node_rows as rows;
+use crate::command::spec::Command;
+use crate::node::control::Control;
+use crate::node::core::Core;
+use crate::node::cx::{NodeCx, NodeFn, PartHead};
+use crate::node::feeding::why;
+use crate::node::figures::Figures;
+use crate::node::gather::Summary;
+use crate::node::session::{Kind, Session};
+use crate::node::stats::Stats;
+use crate::replication::info::{MasterLink, Replication};
+use crate::replication::ring::Ring;
+use crate::resp::error::ErrorKind;
+use crate::resp::reply::Reply;
+
+pub const COMMANDS: &[Command<NodeFn>] = &[Command::new(rows::INFO, info)];
+
+/// A section of INFO; the order is that of the text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Section {
+    Server,
+    Clients,
+    Memory,
+    Persistence,
+    Stats,
+    Replication,
+    Cpu,
+    Modules,
+    Commandstats,
+    Errorstats,
+    Latencystats,
+    Cluster,
+    Keyspace,
+    /// What only this server has: figures by core.
+    Ringfold,
+}
+
+/// When a section is shown without being named.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd)]
+enum Shown {
+    ByDefault,
+    InAll,
+    InEverything,
+}
+
+#[rustfmt::skip] // One section, one line.
+const SECTIONS: [(Section, &str, Shown); 14] = {
+    use Section as S;
+    use Shown::{ByDefault, InAll, InEverything};
+    [
+        (S::Server,       "server",       ByDefault),
+        (S::Clients,      "clients",      ByDefault),
+        (S::Memory,       "memory",       ByDefault),
+        (S::Persistence,  "persistence",  ByDefault),
+        (S::Stats,        "stats",        ByDefault),
+        (S::Replication,  "replication",  ByDefault),
+        (S::Cpu,          "cpu",          ByDefault),
+        (S::Modules,      "modules",      ByDefault),
+        (S::Commandstats, "commandstats", InAll),
+        (S::Errorstats,   "errorstats",   ByDefault),
+        (S::Latencystats, "latencystats", InAll),
+        (S::Cluster,      "cluster",      ByDefault),
+        (S::Keyspace,     "keyspace",     ByDefault),
+        (S::Ringfold,     "ringfold",     InEverything),
+    ]
+};
+
+/// `INFO [section ...]`
+fn info(cx: &mut NodeCx<'_>, args: Args<'_>) -> Result<(), ErrorKind> {
+    let sections = chosen(args);
+    cx.ask_all("info", Args::new(&[]), Summary::Info { sections });
+    Ok(())
+}
+
+/// The sections asked for, each once and in order; a name that is none asks for nothing.
+fn chosen(args: Args<'_>) -> Vec<Section> {
+    let asks = |(_, name, shown): &(Section, &str, Shown)| {
+        let named = |at: usize| match () {
+            () if args.is(at, "default") => *shown == Shown::ByDefault,
+            () if args.is(at, "all") => *shown <= Shown::InAll,
+            () if args.is(at, "everything") => true,
+            () => args.is(at, name),
+        };
+        match args.len() {
+            0 | 1 => *shown == Shown::ByDefault,
+            words => (1..words).any(named),
+        }
+    };
+    SECTIONS.iter().filter(|row| asks(row)).map(|row| row.0).collect()
+}
+
+/// This core's figures.
+pub(super) fn part(core: &mut Core, _: &PartHead, _: Args<'_>, reply: &mut Reply<'_>) {
+    let mut figures = Figures::default();
+    count_clients(core, &mut figures);
+    count_keys(core, &mut figures);
+    count_stats(&core.stats, &mut figures);
+    if let Some(control) = &core.control {
+        control.describe(core, &mut figures);
+    }
+    reply.bulk(&figures.to_bytes());
+}
+
+fn count_clients(core: &Core, figures: &mut Figures) {
+    let queued = |it: &Session| it.flight.as_ref().map_or(0, |flight| flight.queued_bytes());
+    for (_, session) in core.sessions.iter() {
+        let normal = session.kind == Kind::Normal;
+        let output = queued(session) + session.rare.as_ref().map_or(0, |rare| rare.backlog_bytes);
+        figures.add("clients", i64::from(session.kind != Kind::Replica));
+        figures.add("blocked", i64::from(session.rare.as_ref().is_some_and(|rare| rare.blocked)));
+        figures.peak("input_max", session.input_bytes());
+        figures.peak("output_max", output);
+        let bytes = size_of::<Session>() + session.input_bytes() + output;
+        figures.add(if normal { "client_bytes" } else { "link_bytes" }, bytes);
+    }
+}
+
+fn count_keys(core: &Core, figures: &mut Figures) {
+    let mut all = 0;
+    for db in 0..core.keyspace.databases() {
+        let keys = core.keyspace.len(db);
+        if keys == 0 {
+            continue;
+        }
+        all += keys;
+        let expires = core.keyspace.expires(db);
+        figures.add(format!("db.{db:05}.keys"), keys);
+        figures.add(format!("db.{db:05}.expires"), expires);
+        // The mean of means must be weighed.
+        let ttl = core.keyspace.avg_ttl(db).saturating_mul(expires as u64);
+        figures.add(format!("db.{db:05}.ttl"), ttl);
+    }
+    let stats = core.keyspace.stats();
+    figures.add("hits", stats.hits);
+    figures.add("misses", stats.misses);
+    figures.add("expired", stats.expired);
+    figures.add("key_bytes", core.keyspace.used_bytes());
+    figures.add("walk_bytes", core.keyspace.pool_bytes());
+    let core_line = format!(
+        "connections={},keys={all},hops={},ops={}",
+        core.sessions.len(),
+        core.stats.hops,
+        core.stats.processed
+    );
+    figures.text(format!("core{:03}", core.id), core_line);
+}
+
+fn count_stats(stats: &Stats, figures: &mut Figures) {
+    for (number, it) in stats.commands.iter().enumerate() {
+        if it.calls + it.rejected + it.failed > 0 {
+            figures.add(format!("command.{number:05}.calls"), it.calls);
+            figures.add(format!("command.{number:05}.ns"), it.nanoseconds);
+            figures.add(format!("command.{number:05}.rejected"), it.rejected);
+            figures.add(format!("command.{number:05}.failed"), it.failed);
+        }
+    }
+    for (code, count) in &stats.errors {
+        figures.add(format!("error.{code}"), *count);
+    }
+    for (name, number) in [
+        ("processed", stats.processed),
+        ("connections", stats.connections),
+        ("rejected_connections", stats.rejected_connections),
+        ("evicted_clients", stats.evicted_clients),
+        ("input_bytes", stats.input_bytes),
+        ("output_bytes", stats.output_bytes),
+        ("repl_input_bytes", stats.repl_input_bytes),
+        ("repl_output_bytes", stats.repl_output_bytes),
+        ("error_replies", stats.error_replies),
+        ("reads", stats.reads),
+        ("writes", stats.writes),
+    ] {
+        figures.add(name, number);
+    }
+    let names = ["ops_rate", "input_rate", "output_rate", "repl_input_rate", "repl_output_rate"];
+    names.iter().zip(stats.rates()).for_each(|(name, rate)| figures.add(*name, rate));
+}
+
+impl Control {
+    /// What core 0 knows of the node.
+    fn describe(&self, core: &Core, figures: &mut Figures) {
+        let snapshots = &self.snapshots;
+        let now_s = core.now.wall.ms() / 1_000;
+        figures.add("uptime", Stats::uptime(self.started, core.now));
+        figures.text("run_id", self.run_id.as_str());
+        figures.text("replication", self.replication_text(core));
+        figures.add("changes", snapshots.changes);
+        figures.add("saving", i64::from(snapshots.is_saving()));
+        figures.add("last_save", snapshots.last_save_s);
+        figures.add("last_ok", i64::from(snapshots.last_ok));
+        let took = snapshots.last_took_s.map_or(-1, |it| i64::try_from(it).unwrap_or(i64::MAX));
+        figures.add("last_took", took);
+        let began = snapshots.save_began_s().filter(|_| snapshots.is_saving());
+        let taking = began.and_then(|at| i64::try_from(now_s.saturating_sub(at)).ok());
+        figures.add("taking", taking.unwrap_or(-1));
+        figures.add("saves", snapshots.saves);
+        figures.add("loaded", self.following.loaded_keys);
+        let counters = self.master.counters();
+        figures.add("sync_full", counters.sync_full);
+        figures.add("sync_partial_ok", counters.sync_partial_ok);
+        figures.add("sync_partial_err", counters.sync_partial_err);
+        for (reason, count) in &self.reasons {
+            figures.add(format!("reason.{}", why(*reason)), *count);
+        }
+        let held = self.ring.as_ref().map(Ring::held);
+        figures.add("ring_bytes", held.map_or(0, |held| held.end - held.start));
+        figures.add("feed_bytes", self.feeds.iter().map(|feed| feed.queued_bytes()).sum::<usize>());
+        let (taken, merged) = self.tickets(core);
+        figures.add("tickets", taken);
+        figures.add("tickets_merged", merged);
+    }
+
+    fn replication_text(&self, core: &Core) -> String {
+        let (now, settings) = (core.now.mono, &self.view.settings);
+        let master = self.following.master.as_ref();
+        let host = master.map(|(host, _)| String::from_utf8_lossy(host)).unwrap_or_default();
+        let rows: Vec<_> = self.master.rows(now).collect();
+        let wants_replicas =
+            settings.min_replicas_to_write > 0 && settings.min_replicas_max_lag > 0;
+        let lag_max = u64::from(settings.min_replicas_max_lag);
+        let mut text = String::new();
+        Replication {
+            master: master.map(|(_, port)| MasterLink {
+                host: &host,
+                port: *port,
+                status: self.following.replica.status(now),
+                priority: settings.replica_priority,
+                read_only: settings.replica_read_only,
+                announced: settings.replica_announced,
+            }),
+            rows: &rows,
+            good_replicas: wants_replicas.then(|| self.master.good_replicas(now, lag_max)),
+            failover_state: "no-failover",
+            history: &self.history,
+            offset: self.offset(),
+            backlog: self.ring.as_ref().map(Ring::held),
+            backlog_size: settings.repl_backlog_size,
+        }
+        .write_to(&mut text);
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The sections that redis-server 7.0.15 shows, and ours.
+    #[test]
+    fn sections_are_chosen_by_name_and_by_group() {
+        let check = |line: &str, expected: &str| {
+            let words: Vec<&[u8]> = line.split(' ').map(str::as_bytes).collect();
+            let sections = chosen(Args::new(&words));
+            let names = SECTIONS.iter().filter(|row| sections.contains(&row.0)).map(|row| row.1);
+            assert_eq!(names.collect::<Vec<_>>().join(" "), expected, "{line}");
+        };
+        let default = "server clients memory persistence stats replication cpu modules errorstats \
+            cluster keyspace";
+        let all = "server clients memory persistence stats replication cpu modules commandstats \
+            errorstats latencystats cluster keyspace";
+        check("INFO", default);
+        check("INFO default", default);
+        check("INFO ALL", all);
+        check("INFO everything", &format!("{all} ringfold"));
+        check("INFO nosuch", "");
+        check("INFO keyspace nosuch SERVER server", "server keyspace");
+        check(
+            "INFO default commandstats ringfold",
+            &format!(
+                "server clients memory persistence stats replication cpu modules commandstats \
+             errorstats cluster keyspace ringfold"
+            ),
+        );
+    }
+}
