@@ -9,6 +9,7 @@ use crate::base::limits::{TURN_REPLY_BYTES, WINDOW_REQUESTS};
 use crate::command::args::Args;
 use crate::command::keys;
 use crate::command::spec::{Flags, Hop};
+use crate::engine::keyspace::ExpiryMode;
 use crate::node::core::Core;
 use crate::node::message::Origin;
 use crate::node::outbox::{Conn, Outbox};
@@ -95,13 +96,13 @@ impl Core {
         }
         match session.input.as_deref_mut() {
             None => self.stage_all(conn, bytes, window, out),
-            Some(Waiting::Split(partial)) => {
+            Some(Waiting::Split(partial, behind)) if behind.is_empty() => {
                 let partial = std::mem::take(partial);
                 session.input = None;
                 self.run_split(conn, partial, bytes, window, out);
                 self.check_input(conn, out);
             }
-            Some(Waiting::Stalled(_)) => {
+            Some(Waiting::Stalled(_) | Waiting::Split(..)) => {
                 session.keep(bytes);
                 self.run_waiting(conn, out);
             }
@@ -325,6 +326,11 @@ impl Core {
         buffer: &mut Vec<u8>,
     ) {
         let start = buffer.len();
+        // For what comes from the master a key is there until its DEL comes.
+        let mode = self.keyspace.expiry_mode();
+        if origin == Origin::Master {
+            self.keyspace.set_expiry_mode(ExpiryMode::Ignore);
+        }
         let mut cx = crate::engine::shard::Cx {
             keyspace: &mut self.keyspace,
             db,
@@ -334,6 +340,7 @@ impl Core {
             prng: &mut self.prng,
         };
         let result = run(&mut cx, args);
+        self.keyspace.set_expiry_mode(mode);
         self.keyspace.set_no_touch(false); // It was for this command.
         self.stats.called(number, result.is_err());
         if let Err(error) = result {

@@ -110,6 +110,7 @@ pub struct Control {
     pub(super) master: Master,
     pub(super) waiters: Waiters,
     waiting: Vec<(u64, Return)>,
+    early: Vec<Early>,
     next_waiter: u64,
     pub(super) feeds: Vec<Feed>,
     pub(super) sections: Sections,
@@ -125,6 +126,15 @@ pub struct Control {
     outputs: Vec<master::Output>,
     streamed: u64,
     pub(super) exiting: Option<Exiting>,
+}
+
+/// A WAIT that came before the writes of lower tickets.
+#[derive(Debug)]
+struct Early {
+    ticket: u64,
+    waiter: u64,
+    replicas: usize,
+    deadline: Option<Mono>,
 }
 
 /// A shutdown under way.
@@ -211,6 +221,7 @@ impl Control {
             master: Master::new(master_settings(&view.settings), now.mono),
             waiters: Waiters::default(),
             waiting: Vec::new(),
+            early: Vec::new(),
             next_waiter: 0,
             feeds: Vec::new(),
             sections: Sections::default(),
@@ -244,9 +255,14 @@ impl Control {
         for bytes in used {
             cx.core.log.recycle(bytes);
         }
+        // Sent before any reply of this turn; what waits for an earlier ticket holds its replies.
+        cx.core.streamed(self.merger.merged_through());
         if ring.end() > before {
             self.tell_replicas(cx, master::Input::Appended);
             self.trim();
+        }
+        if !self.early.is_empty() {
+            self.begin_early_waits(cx);
         }
     }
 
@@ -377,15 +393,24 @@ impl Control {
         replicas: usize,
         timeout_ms: u64,
     ) {
-        // Everything that any core wrote before this request has arrived here, or is on its road
-        // with a ticket below this one; the stream's end covers what is merged, and what is not is
-        // newer than this client's own writes, which came by the road that this request came by.
         let waiter = self.next_waiter;
         self.next_waiter += 1;
         self.waiting.push((waiter, from));
         let deadline = (timeout_ms > 0).then(|| cx.now().mono.plus_ms(timeout_ms));
+        let ticket = self.ring.as_ref().map_or(0, |_| self.tickets(cx.core).0);
+        self.early.push(Early { ticket, waiter, replicas, deadline });
+        self.begin_early_waits(cx);
+    }
+
+    /// A client's own writes came by the road that its WAIT came by, but they are in the stream only
+    /// when all earlier tickets are, and those may still be on the roads of other cores.
+    fn begin_early_waits(&mut self, cx: &mut ControlCx<'_>) {
+        let merged = self.merger.merged_through();
         let offset = self.offset();
-        self.wait(cx, acks::Input::Wait { waiter, replicas, offset, deadline });
+        while let Some(at) = self.early.iter().position(|it| it.ticket <= merged) {
+            let Early { waiter, replicas, deadline, .. } = self.early.remove(at);
+            self.wait(cx, acks::Input::Wait { waiter, replicas, offset, deadline });
+        }
     }
 
     pub(super) fn wait(&mut self, cx: &mut ControlCx<'_>, input: acks::Input) {
@@ -418,6 +443,7 @@ impl Control {
         let found = self.waiting.iter().position(|(_, it)| same(it));
         if let Some(at) = found {
             let (waiter, blocked) = self.waiting.swap_remove(at);
+            self.early.retain(|it| it.waiter != waiter);
             self.wait(cx, acks::Input::Gone { waiter });
             if error {
                 cx.answer_error(blocked, &ErrorKind::Unblocked);

@@ -309,6 +309,7 @@ impl Core {
         let ticket = self.shared.tickets.fetch_add(1, Ordering::AcqRel) + 1;
         let batch = self.log.seal(ticket);
         if self.id == 0 {
+            self.roads.wrote(ticket);
             self.with_control(out, |control, cx| control.effects(cx, batch));
         } else {
             self.roads.wrote(ticket);

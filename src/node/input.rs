@@ -25,7 +25,7 @@ impl Core {
         let limits = self.view.request_limits(session.authenticated);
         match partial.feed(bytes, &limits) {
             Ok(Fed::More) if partial.is_idle() => {}
-            Ok(Fed::More) => session.input = Some(Box::new(Waiting::Split(partial))),
+            Ok(Fed::More) => session.input = Some(Box::new(Waiting::Split(partial, Vec::new()))),
             Ok(Fed::Request { used }) => {
                 self.run_window(window, out);
                 let behind = &bytes[used..];
@@ -52,6 +52,11 @@ impl Core {
             Some(Waiting::Stalled(bytes)) => {
                 let mut window = Window::default();
                 self.stage_all(conn, &bytes, &mut window, out);
+                self.run_window(&mut window, out);
+            }
+            Some(Waiting::Split(partial, behind)) if !behind.is_empty() => {
+                let mut window = Window::default();
+                self.run_split(conn, partial, &behind, &mut window, out);
                 self.run_window(&mut window, out);
             }
             split => session.input = split.map(Box::new),

@@ -33,6 +33,7 @@ impl Core {
             Message::Thaw => self.thaw(out),
             Message::Step(step) => {
                 let answer = self.step(step);
+                self.seal(out);
                 out.mail[0].push(Message::Stepped(answer));
             }
             Message::Empty => self.keyspace.flush_all(),
@@ -157,11 +158,11 @@ impl Core {
         });
         let Some(slot) = slot else { return };
         let from = Return { core: self.id, conn, generation, slot, part: 0 };
+        // What this turn wrote so far goes first: WAIT counts from there.
+        self.seal(out);
         if self.id == 0 {
             self.with_control(out, |control, cx| control.asked(cx, from, ask));
         } else {
-            // What this turn wrote so far goes first on the road.
-            self.seal(out);
             out.mail[0].push(Message::Ask { from, ask: Box::new(ask) });
         }
     }

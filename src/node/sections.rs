@@ -2,6 +2,7 @@
 
 use crate::command::args::Args;
 use crate::engine::generic::moves::Copy;
+use crate::engine::keyspace::ExpiryMode;
 use crate::node::control::{Control, ControlCx, Op};
 use crate::node::core::Core;
 use crate::node::message::{Message, Origin, Return};
@@ -176,9 +177,8 @@ impl Control {
     fn run_keys(&mut self, cx: &mut ControlCx<'_>) {
         let Some(running) = self.sections.running.as_mut() else { return };
         let Op::Keys { command, db, proto, words, keys } = &running.op else { return };
-        let now = cx.core.now.wall;
         let records = std::mem::take(&mut running.records);
-        section::put(&mut cx.core.keyspace, records, now);
+        cx.core.put(records);
         let words: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
         let table = std::sync::Arc::clone(&cx.core.shared.table);
         if let Run::Shard(run) = table.row(*command).run {
@@ -189,7 +189,7 @@ impl Control {
         let mut back: Vec<Vec<Record>> = vec![Vec::new(); self.cores];
         let foreign: Vec<_> =
             keys.iter().filter(|(_, key)| cx.core.owner(key) != 0).cloned().collect();
-        for record in section::take(&mut cx.core.keyspace, &foreign, now) {
+        for record in cx.core.take(&foreign) {
             let owner = cx.core.owner(&record.key);
             back[owner].push(record);
         }
@@ -289,14 +289,35 @@ impl Core {
                 }
                 self.begin_walk();
             }
-            Step::Take { keys } => {
-                return Answer::Records(section::take(&mut self.keyspace, &keys, self.now.wall));
-            }
-            Step::Put { records } => {
-                section::put(&mut self.keyspace, records, self.now.wall);
-            }
+            Step::Take { keys } => return Answer::Records(self.take(&keys)),
+            Step::Put { records } => self.put(records),
         }
         Answer::Done
+    }
+
+    /// Takes keys out of the shard. What is met expired goes into the stream now: later it would
+    /// delete what the command puts in its place.
+    fn take(&mut self, keys: &[(usize, Vec<u8>)]) -> Vec<Record> {
+        let mode = self.travel_mode();
+        let records = section::take(&mut self.keyspace, keys, self.now.wall);
+        self.keyspace.set_expiry_mode(mode);
+        self.settle(0, Args::new(&[]), Origin::Client);
+        records
+    }
+
+    fn put(&mut self, records: Vec<Record>) {
+        let mode = self.travel_mode();
+        section::put(&mut self.keyspace, records, self.now.wall);
+        self.keyspace.set_expiry_mode(mode);
+    }
+
+    /// On a replica an expired key travels like any other: only its master's DEL ends it.
+    fn travel_mode(&mut self) -> ExpiryMode {
+        let mode = self.keyspace.expiry_mode();
+        if self.view.is_replica() {
+            self.keyspace.set_expiry_mode(ExpiryMode::Ignore);
+        }
+        mode
     }
 
     /// Logs what commands do from here on, or no longer.

@@ -125,7 +125,8 @@ const _: () = assert!(size_of::<Session>() <= 128);
 /// Bytes of a session that wait: a request that is not complete, or requests that may not run yet.
 #[derive(Debug)]
 pub enum Waiting {
-    Split(Partial),
+    /// With what came behind it while the session could not go on.
+    Split(Partial, Vec<u8>),
     Stalled(Vec<u8>),
 }
 
@@ -134,7 +135,7 @@ impl Waiting {
     #[must_use]
     pub fn bytes(&self) -> usize {
         match self {
-            Self::Split(partial) => partial.memory(),
+            Self::Split(partial, behind) => partial.memory() + behind.len(),
             Self::Stalled(bytes) => bytes.len(),
         }
     }
@@ -211,10 +212,9 @@ impl Session {
     pub fn keep(&mut self, bytes: &[u8]) {
         match self.input.as_deref_mut() {
             Some(Waiting::Stalled(waiting)) => waiting.extend_from_slice(bytes),
-            // A split request is only ever kept while its session runs.
-            Some(Waiting::Split(_)) | None => {
-                self.input = Some(Box::new(Waiting::Stalled(bytes.to_vec())))
-            }
+            // A section may begin between two pieces of a request.
+            Some(Waiting::Split(_, behind)) => behind.extend_from_slice(bytes),
+            None => self.input = Some(Box::new(Waiting::Stalled(bytes.to_vec()))),
         }
     }
 

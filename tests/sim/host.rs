@@ -108,19 +108,13 @@ impl Host {
     }
 
     /// The process starts, following `master` if there is one.
-    pub fn start(
-        &mut self,
-        host: usize,
-        at: u64,
-        plan: &Plan,
-        table: &Arc<Table>,
-        master: Option<usize>,
-    ) {
+    pub fn start(&mut self, host: usize, at: u64, plan: &Plan, table: &Arc<Table>, master: Option<usize>) {
         let cores = plan.cores[host];
         self.incarnation += 1;
         let seed = plan.seed.wrapping_mul(31) ^ (host as u64) << 40 ^ self.incarnation << 48;
         let mut settings = Settings::new();
         settings.port = u16::try_from(7_000 + host).unwrap();
+        settings.maxclients = 1_000;
         settings.repl_timeout = 4;
         settings.repl_ping_replica_period = 1;
         settings.save = Vec::new();

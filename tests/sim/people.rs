@@ -119,15 +119,13 @@ impl World {
             && self.hosts[host].ring_since.is_some_and(|since| since < sent.at)
         {
             let Some((replid, offset)) = self.histories.tokens.get(token).copied() else {
-                return self
-                    .fail(format!("c{id}: {} is acknowledged and in no stream", line(sent)));
+                return self.fail(format!("c{id}: {} is acknowledged and in no stream", line(sent)));
             };
             let seat = &self.hosts[host].seats[0];
             let same = self.hosts[host].seen.as_ref().is_some_and(|it| it.replid == replid);
-            let behind =
-                seat.core.cursors().into_iter().find(|(conn, cursor)| {
-                    same && *cursor < offset && !seat.blocked.contains(conn)
-                });
+            let behind = seat.core.cursors().into_iter().find(|(conn, cursor)| {
+                same && *cursor < offset && !seat.blocked.contains(conn)
+            });
             if let Some((conn, cursor)) = behind {
                 let text = line(sent);
                 return self.fail(format!(
@@ -163,7 +161,7 @@ impl World {
             if it.errand.is_some() {
                 let name = String::from_utf8_lossy(&sent.words[0]).into_owned();
                 it.done = reply[0] == b'+' || name == "BGSAVE";
-                it.sent.clear();
+                (it.left, _) = (0, it.sent.clear());
                 continue;
             }
             let result = client::check(sent, &reply, (epoch, it.epoch));
