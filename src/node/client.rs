@@ -385,12 +385,16 @@ impl Core {
 
     /// Redis' order of reasons to refuse a command before it runs.
     fn gate(&self, conn: Conn, number: Option<u16>, args: Args<'_>) -> Result<(), ErrorKind> {
-        let Some(number) = number else { return Err(self.shared.table.unknown(args)) };
+        let authenticated = self.sessions.get(conn).is_some_and(|it| it.authenticated);
+        let Some(number) = number else {
+            // As Valkey 9: a stranger is not told which commands there are.
+            let unknown = || self.shared.table.unknown(args);
+            return Err(if authenticated { unknown() } else { ErrorKind::NoAuth });
+        };
         let row = self.shared.table.row(number);
         if !row.spec.arity.accepts(args.len()) {
             return Err(self.shared.table.wrong_arity(number));
         }
-        let authenticated = self.sessions.get(conn).is_some_and(|it| it.authenticated);
         if !authenticated && !row.spec.flags.has(Flags::NO_AUTH) {
             return Err(ErrorKind::NoAuth);
         }
