@@ -199,7 +199,7 @@ impl Core {
             return; // Kept by the request that stalled it.
         }
         if let Some(why) = self.must_wait(conn, staged.row, usize::from(staged.core), args) {
-            self.stall(conn, why, staged.rest, out);
+            self.stall(conn, why, staged.rest);
             return;
         }
         self.dispatch(conn, staged.row, usize::from(staged.core), staged.hash, args, out);
@@ -221,7 +221,7 @@ impl Core {
             let mut rest = Vec::new();
             encode_request(args.words(), &mut rest);
             rest.extend_from_slice(behind);
-            self.stall(conn, why, &rest, out);
+            self.stall(conn, why, &rest);
             return;
         }
         let hash = key.map_or(0, |key| self.keyspace.hash(key));
@@ -229,11 +229,11 @@ impl Core {
         self.after(conn, behind, out);
     }
 
-    fn stall(&mut self, conn: Conn, why: Stall, rest: &[u8], out: &mut Outbox) {
+    fn stall(&mut self, conn: Conn, why: Stall, rest: &[u8]) {
         let Some(session) = self.sessions.get_mut(conn) else { return };
         session.stall(why, rest);
         match why {
-            Stall::Moving => self.move_to_control(conn, out),
+            Stall::Moving => self.moving.push(conn),
             Stall::Paused => self.pauses.waiting.push(conn),
             Stall::Frozen => self.frozen.stalled(conn),
             _ => {}

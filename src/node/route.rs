@@ -80,6 +80,12 @@ impl Roads {
         self.held.len()
     }
 
+    /// Do replies to that session wait for the stream?
+    pub(super) fn holds(&self, conn: Conn, generation: u32) -> bool {
+        let its = |(segment, owner): &(Segment, u32)| segment.conn == conn && *owner == generation;
+        self.held.iter().any(|turn| turn.segments.iter().any(its))
+    }
+
     /// Nothing of this core's is under way on any road.
     pub(super) fn is_quiet(&self) -> bool {
         self.under_way.iter().all(|&it| it == 0) && self.requests.iter().all(Vec::is_empty)
