@@ -283,8 +283,14 @@ impl Control {
 
     /// Keeps `repl-backlog-size`, and what an attached replica still needs.
     pub(super) fn trim(&mut self) {
-        let slowest = self.master.slowest_cursor();
+        let mut slowest = self.master.slowest_cursor();
         if let Some(ring) = self.ring.as_mut() {
+            if self.view.is_replica() {
+                // A snapshot may be cut where we stand, and its receivers go on from there.
+                let applied = self.following.applied_offset();
+                let applied = applied.clamp(ring.held().start, ring.held().end);
+                slowest = Some(slowest.map_or(applied, |slowest| slowest.min(applied)));
+            }
             ring.trim(self.view.settings.repl_backlog_size, slowest);
         }
     }
@@ -297,6 +303,7 @@ impl Control {
         self.check_good_replicas(cx);
         self.check_backlog_age(cx);
         self.save_rules(cx);
+        self.next_snapshot(cx);
         self.exit_when_ready(cx);
         self.run_sections(cx);
     }

@@ -11,6 +11,9 @@
 //! cores waits until nothing is under way and then runs in a section, and so does what touches the
 //! whole keyspace. The offset that we acknowledge moves only when everything before it is applied.
 //!
+//! A snapshot is cut, and the role changed, only between two units with nothing under way: what is
+//! in the data is then exactly the history up to `applied`.
+//!
 //! The trap: nothing is acknowledged, and no new link begun, while something is under way: what
 //! would be asked for again would be applied twice.
 
@@ -52,8 +55,7 @@ pub struct Following {
     paused: bool,
     /// Bytes of the link that the machine has not consumed.
     bytes: Vec<u8>,
-    /// Whole units to apply, each with the history's length after it.
-    units: VecDeque<(Vec<u8>, u64)>,
+    units: VecDeque<Work>,
     units_bytes: usize,
     /// Requests sent to other cores and not answered.
     under_way: usize,
@@ -62,16 +64,31 @@ pub struct Following {
     applied: u64,
     /// The stream's database.
     db: usize,
+    /// The one that the stream is in where what is loaded ends.
+    loaded_db: usize,
     load: Option<Load>,
     /// The history's length while there is no ring.
     pub idle_offset: u64,
-    /// REPLICAOF waits for its section.
-    changing: Option<(Option<Return>, Option<(Vec<u8>, u16)>)>,
+    /// REPLICAOF, in order: who asked, and the new master. The first waits for its section.
+    changes: VecDeque<(Option<Return>, Option<(Vec<u8>, u16)>)>,
+    change_begun: bool,
+    /// Units are being applied: what one of them ends does not begin the next.
+    pumping: bool,
     /// The file named this history: a replica may continue it.
     saved: Option<([u8; 40], u64)>,
     pub loaded_keys: u64,
     /// DEBUG RELOAD is answered when the file is loaded.
     reload: Option<Return>,
+}
+
+/// A whole unit to apply.
+#[derive(Debug)]
+struct Work {
+    bytes: Vec<u8>,
+    /// Commands before this are applied: one of several may have to wait for the others.
+    at: usize,
+    /// The history's length after it.
+    end: u64,
 }
 
 /// Something being loaded.
@@ -101,9 +118,12 @@ impl Following {
             in_section: false,
             applied: 0,
             db: 0,
+            loaded_db: 0,
             load: None,
             idle_offset: 0,
-            changing: None,
+            changes: VecDeque::new(),
+            change_begun: false,
+            pumping: false,
             saved: None,
             loaded_keys: 0,
             reload: None,
@@ -124,6 +144,25 @@ impl Following {
     #[must_use]
     pub fn is_at_rest(&self) -> bool {
         self.units.is_empty() && self.under_way == 0 && !self.in_section && self.load.is_none()
+    }
+
+    /// Everything read is applied.
+    fn has_applied_all(&self) -> bool {
+        self.units.is_empty() && self.under_way == 0 && !self.in_section
+    }
+
+    /// Is the data exactly the history up to `applied`, so that a snapshot may be cut?
+    #[must_use]
+    pub fn may_cut(&self) -> bool {
+        let between = self.units.front().is_none_or(|unit| unit.at == 0);
+        let still = between && self.under_way == 0 && !self.in_section;
+        self.load.is_none() && (self.master.is_none() || still)
+    }
+
+    /// The database that the stream is in after `applied`.
+    #[must_use]
+    pub fn stream_db(&self) -> usize {
+        self.db
     }
 
     /// The stream as the replication machine sees it.
@@ -147,7 +186,8 @@ impl Control {
         from: Return,
         master: Option<(Vec<u8>, u16)>,
     ) {
-        if master == self.following.master {
+        let changes = &self.following.changes;
+        if master == *changes.back().map_or(&self.following.master, |(_, master)| master) {
             let reply: &[u8] = if master.is_some() {
                 b"+OK Already connected to specified master\r\n"
             } else {
@@ -155,21 +195,34 @@ impl Control {
             };
             return cx.answer(from, reply);
         }
-        self.following.changing = Some((Some(from), master));
-        self.section(cx, Op::Role, None);
+        self.following.changes.push_back((Some(from), master));
+        self.begin_change(cx);
+    }
+
+    /// What was read of the old master is applied first: it is part of the history that goes on.
+    fn begin_change(&mut self, cx: &mut ControlCx<'_>) {
+        let following = &mut self.following;
+        let ready = following.load.is_some() || following.has_applied_all();
+        if ready && !following.change_begun && !following.changes.is_empty() {
+            following.change_begun = true;
+            self.section(cx, Op::Role, None);
+        }
     }
 
     /// At the start: the master that the configuration names, after the file is loaded.
     pub(super) fn follow_configured(&mut self, cx: &mut ControlCx<'_>) {
         if let Some(master) = self.view.settings.replicaof.clone() {
-            self.following.changing = Some((None, Some((master.host, master.port))));
-            self.section(cx, Op::Role, None);
+            self.following.changes.push_back((None, Some((master.host, master.port))));
+            self.begin_change(cx);
+        } else {
+            // What is written from here on is of no history that another node could continue.
+            self.following.saved = None;
         }
     }
 
     /// All cores stand still: says whether they log from here on. `None`: nothing to change.
     pub(super) fn change_role(&mut self, cx: &mut ControlCx<'_>) -> Option<bool> {
-        let (_, master) = self.following.changing.as_ref()?;
+        let (_, master) = self.following.changes.front()?;
         let now = cx.now().mono;
         let mut outputs = Vec::new();
         if master.is_none() {
@@ -192,7 +245,8 @@ impl Control {
 
     /// All cores have the new way of logging.
     pub(super) fn role_changed(&mut self, cx: &mut ControlCx<'_>) {
-        let Some((from, master)) = self.following.changing.take() else { return };
+        let Some((from, master)) = self.following.changes.pop_front() else { return };
+        self.following.change_begun = false;
         let was_master = self.following.master.is_none();
         self.following.master.clone_from(&master);
         match master {
@@ -205,19 +259,21 @@ impl Control {
             Some((host, port)) => {
                 // A master's own data is the first bytes of its own history, which the new master
                 // may be able to continue (it was our replica); so ask for that.
-                let offset = match (&self.ring, self.following.saved.take()) {
-                    (Some(ring), _) if was_master || self.following.replica.has_data() => {
-                        Some(ring.end())
+                let (offset, db) = match (&self.ring, self.following.saved.take()) {
+                    // Whoever continues our own stream begins with a SELECT.
+                    (Some(ring), _) if was_master => (Some(ring.end()), 0),
+                    (Some(ring), _) if self.following.replica.has_data() => {
+                        (Some(ring.end()), self.following.db)
                     }
                     (None, Some((replid, offset))) => {
                         self.history.begin(replid);
                         self.ring = Some(Ring::new(offset));
-                        Some(offset)
+                        (Some(offset), self.following.loaded_db)
                     }
-                    _ => None,
+                    _ => (None, 0),
                 };
                 self.following.applied = offset.unwrap_or(0);
-                self.following.db = 0;
+                self.following.db = db;
                 self.view.role = Role::Replica { linked: false };
                 self.view.streaming = false;
                 self.drop_units();
@@ -231,17 +287,23 @@ impl Control {
         if let Some(from) = from {
             cx.answer_ok(from);
         }
+        self.begin_change(cx);
     }
 
     pub(super) fn follow_tick(&mut self, cx: &mut ControlCx<'_>) {
         if self.following.master.is_some() && !self.following.in_section {
             self.tell_link(cx, Input::Tick, &[]);
         }
+        self.begin_change(cx);
     }
 
     /// The connect was decided.
     pub(super) fn dialled(&mut self, cx: &mut ControlCx<'_>, result: Result<(Conn, Ends), String>) {
         match result {
+            // The role has changed since.
+            Ok((conn, _)) if self.following.replica.status(cx.now().mono).state != "connecting" => {
+                cx.out.actions.push(Action::CloseNow(conn));
+            }
             Ok((conn, ends)) => {
                 let mut session = Session::new(0, ends, true, cx.now());
                 session.kind = Kind::Master;
@@ -270,6 +332,9 @@ impl Control {
 
     /// Bytes of our master.
     pub(super) fn link_bytes(&mut self, cx: &mut ControlCx<'_>, bytes: &[u8]) {
+        if !self.following.changes.is_empty() {
+            return; // This link is about to be closed.
+        }
         let mut all = std::mem::take(&mut self.following.bytes);
         all.extend_from_slice(bytes);
         let used = self.tell_link(cx, Input::Bytes(&all), &all);
@@ -352,7 +417,7 @@ impl Control {
 
     fn adopted(&mut self, cx: &mut ControlCx<'_>, offset: u64) {
         self.following.applied = offset;
-        self.following.db = 0;
+        self.following.db = self.following.loaded_db;
         self.tell_replicas(cx, crate::replication::master::Input::HistoryChanged);
         let keys = self.following.loaded_keys;
         cx.log(Level::Notice, format!("Full resync done: {keys} keys, offset {offset}"));
@@ -360,7 +425,7 @@ impl Control {
 
     /// The view follows the link's state.
     fn show_link(&mut self, cx: &mut ControlCx<'_>) {
-        if self.following.master.is_none() || self.following.changing.is_some() {
+        if self.following.master.is_none() || !self.following.changes.is_empty() {
             return;
         }
         let linked = self.following.replica.status(cx.now().mono).up;
@@ -379,23 +444,30 @@ impl Control {
             Unit::Ping | Unit::GetAck => Vec::new(),
         };
         self.following.units_bytes += work.len();
-        self.following.units.push_back((work, end));
+        self.following.units.push_back(Work { bytes: work, at: 0, end });
     }
 
     /// Applies what may be applied now.
     pub(super) fn pump_units(&mut self, cx: &mut ControlCx<'_>) {
+        if std::mem::replace(&mut self.following.pumping, true) {
+            return; // On one core a section is over before it is left: this is that unit's.
+        }
+        self.next_snapshot(cx);
         while !self.following.in_section && self.following.under_way < APPLY_UNDER_WAY_MAX {
-            let Some((unit, end)) = self.following.units.pop_front() else { break };
-            if !self.apply_unit(cx, &unit) {
-                self.following.units.push_front((unit, end));
+            let Some(mut unit) = self.following.units.pop_front() else { break };
+            let held = unit.at == 0 && self.snapshots.cut_comes();
+            if held || !self.apply_unit(cx, &mut unit) {
+                self.following.units.push_front(unit);
                 break;
             }
-            self.following.units_bytes -= unit.len();
-            self.following.applied = end;
+            self.following.units_bytes -= unit.bytes.len();
+            self.following.applied = unit.end;
         }
+        self.following.pumping = false;
         self.tell_replicas(cx, crate::replication::master::Input::Appended);
         self.trim();
         self.settle_applied(cx);
+        self.begin_change(cx);
         self.pace_link(cx);
     }
 
@@ -422,23 +494,20 @@ impl Control {
         }
     }
 
-    /// Applies one unit. `false`: it must wait until nothing is under way.
-    fn apply_unit(&mut self, cx: &mut ControlCx<'_>, unit: &[u8]) -> bool {
+    /// Applies the rest of a unit. `false`: what is left must wait until nothing is under way.
+    fn apply_unit(&mut self, cx: &mut ControlCx<'_>, unit: &mut Work) -> bool {
         let limits = RequestLimits::DEFAULT;
-        let (mut rest, mut words) = (unit, Vec::new());
-        while !rest.is_empty() {
+        let mut words = Vec::new();
+        while unit.at < unit.bytes.len() {
             words.clear();
-            let Some(used) = request::next(rest, &limits, &mut words) else {
+            let Some(used) = request::next(&unit.bytes[unit.at..], &limits, &mut words) else {
                 cx.log(Level::Warning, "The master sent what is no command; ignored");
                 return true;
             };
-            let args = Args::new(&words);
-            if !self.apply_command(cx, args) {
-                // Only a unit of its own needs the whole node; inside a transaction of the master
-                // such a command's own core order suffices.
+            if self.following.in_section || !self.apply_command(cx, Args::new(&words)) {
                 return false;
             }
-            rest = &rest[used..];
+            unit.at += used;
         }
         true
     }
@@ -545,7 +614,9 @@ impl Control {
 
     /// A section that nobody asked for by a client is over.
     pub(super) fn section_over(&mut self, cx: &mut ControlCx<'_>) {
-        if std::mem::take(&mut self.following.in_section) {
+        // Of a unit, or a cut that units waited for: those two never run beside each other.
+        self.following.in_section = false;
+        if self.following.master.is_some() {
             self.pump_units(cx);
         }
     }
@@ -571,6 +642,7 @@ impl Control {
 
     /// A load begins: everything goes, and clients are told to wait.
     fn begin_load(&mut self, cx: &mut ControlCx<'_>, from_master: bool) {
+        self.following.loaded_db = 0;
         self.view.loading = true;
         self.show(cx);
         cx.core.step(Step::Flush { db: None });
@@ -621,15 +693,20 @@ impl Control {
                     }
                 }
                 Ok(Some(Event::Aux { name, value })) => {
-                    if name == b"repl-id" {
+                    let number = || {
+                        let number = crate::base::num::parse_i64(value);
+                        number.and_then(|it| u64::try_from(it).ok()).unwrap_or(0)
+                    };
+                    if name == b"repl-stream-db" {
+                        self.following.loaded_db = usize::try_from(number()).unwrap_or(0);
+                    } else if name == b"repl-id" {
                         if let Ok(replid) = <[u8; 40]>::try_from(value) {
                             self.following.saved = Some((replid, 0));
                         }
                     } else if name == b"repl-offset"
                         && let Some(saved) = self.following.saved.as_mut()
                     {
-                        let offset = crate::base::num::parse_i64(value);
-                        saved.1 = offset.and_then(|it| u64::try_from(it).ok()).unwrap_or(0);
+                        saved.1 = number();
                     }
                 }
                 Ok(Some(_)) => {}
@@ -723,7 +800,10 @@ impl Control {
     fn file_loaded(&mut self, cx: &mut ControlCx<'_>) {
         self.snapshots.changes = 0;
         match self.following.reload.take() {
-            Some(from) => cx.answer_ok(from),
+            Some(from) => {
+                self.following.saved = None;
+                cx.answer_ok(from);
+            }
             None => {
                 cx.out.actions.push(Action::Ready);
                 self.follow_configured(cx);
@@ -740,12 +820,6 @@ impl Control {
     pub(super) fn begin_reload(&mut self, cx: &mut ControlCx<'_>) {
         self.following.reload = self.snapshots.reload.take();
         self.load_file(cx);
-    }
-
-    /// Is the stream applied as far as it was read? For a replica that is asked to be promoted.
-    #[must_use]
-    pub fn is_caught_up(&self) -> bool {
-        self.following.under_way == 0 && self.following.units.is_empty()
     }
 }
 

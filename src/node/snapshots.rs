@@ -104,6 +104,13 @@ impl Snapshots {
         self.changes += changes;
     }
 
+    /// One is wanted, and what is applied of a master's stream stands still until it is cut.
+    #[must_use]
+    pub fn cut_comes(&self) -> bool {
+        let wanted = self.sync_wanted.is_some() || self.file_wanted.is_some();
+        self.cutting || (wanted && self.running.is_none())
+    }
+
     #[must_use]
     pub fn is_saving(&self) -> bool {
         self.file_wanted.is_some()
@@ -174,9 +181,10 @@ impl Control {
         }
     }
 
-    fn next_snapshot(&mut self, cx: &mut ControlCx<'_>) {
-        let wanted = self.snapshots.sync_wanted.is_some() || self.snapshots.file_wanted.is_some();
-        if wanted && self.snapshots.running.is_none() && !self.snapshots.cutting {
+    /// Cuts the next snapshot, if one is wanted and may be cut now.
+    pub(super) fn next_snapshot(&mut self, cx: &mut ControlCx<'_>) {
+        let comes = self.snapshots.cut_comes() && !self.snapshots.cutting;
+        if comes && self.following.may_cut() {
             self.snapshots.cutting = true;
             self.section(cx, Op::Cut, None);
         }
@@ -194,7 +202,8 @@ impl Control {
             self.begin_stream(cx);
         }
         self.merger.reselect();
-        let cut = self.offset();
+        let replica = self.view.is_replica();
+        let cut = if replica { self.following.applied_offset() } else { self.offset() };
         let sink = match self.snapshots.file_wanted.take() {
             Some(from) => {
                 cx.out.actions.push(Action::Save(SaveStep::Begin));
@@ -442,6 +451,9 @@ impl Control {
         let ctime = (cx.now().wall.ms() / 1_000).to_string();
         let used = (cx.core.keyspace.used_bytes() * self.cores).to_string();
         let offset = cut.to_string();
+        // A master says SELECT after the cut; a replica repeats what its master says.
+        let db = if self.view.is_replica() { self.following.stream_db() } else { 0 };
+        let db = db.to_string();
         encode::header(
             &mut header,
             &[
@@ -449,7 +461,7 @@ impl Control {
                 (b"redis-bits", b"64"),
                 (b"ctime", ctime.as_bytes()),
                 (b"used-mem", used.as_bytes()),
-                (b"repl-stream-db", b"0"),
+                (b"repl-stream-db", db.as_bytes()),
                 (b"repl-id", &self.history.replid),
                 (b"repl-offset", offset.as_bytes()),
                 (b"aof-base", b"0"),
