@@ -602,8 +602,8 @@ pub struct Segments {
     live: usize,
 }
 
-/// Segments of one allocation: about 280 KiB, touched only as far as it is used.
-const CHUNK_SEGMENTS: usize = 64;
+/// Segments of one allocation: a little over a huge page.
+const CHUNK_SEGMENTS: usize = 512;
 
 impl Segments {
     pub fn add(&mut self, segment: Segment) -> u32 {
