@@ -82,7 +82,7 @@ impl World {
             && let Some(model) = self.histories.at(&old, length)?
         {
             // The database that the old stream was in means nothing in the new one.
-            self.histories.begin(seen.replid, length, Model { db: None, ..model });
+            self.histories.begin(seen.replid, length, length, Model { db: None, ..model });
             return Ok(());
         }
         if !seen.is_master {
@@ -101,7 +101,7 @@ impl World {
             }
             rest = &rest[length..];
         }
-        self.histories.begin(seen.replid, held.end, model);
+        self.histories.begin(seen.replid, held.start, held.end, model);
         Ok(())
     }
 
