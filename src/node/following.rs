@@ -18,6 +18,7 @@ use crate::base::limits::{APPLY_BYTES_MAX, APPLY_UNDER_WAY_MAX};
 use crate::base::time::Now;
 use crate::command::args::Args;
 use crate::command::spec::Hop;
+use crate::node::client::Call;
 use crate::node::control::{Control, ControlCx, Op};
 use crate::node::core::Core;
 use crate::node::message::{self, Message, Origin, RequestHead, Return};
@@ -66,13 +67,16 @@ pub struct Following {
     /// The history's length while there is no ring.
     pub idle_offset: u64,
     /// REPLICAOF waits for its section.
-    changing: Option<(Option<Return>, Option<(Vec<u8>, u16)>)>,
+    changing: Option<Change>,
     /// The file named this history: a replica may continue it.
     saved: Option<([u8; 40], u64)>,
     pub loaded_keys: u64,
     /// DEBUG RELOAD is answered when the file is loaded.
     reload: Option<Return>,
 }
+
+/// Who asked for another master, and its host and port; `None` for no master.
+type Change = (Option<Return>, Option<(Vec<u8>, u16)>);
 
 /// Something being loaded.
 #[derive(Debug)]
@@ -471,10 +475,11 @@ impl Control {
             return true;
         }
         self.snapshots.note_changes(1);
+        let call = Call { number, run, db, proto: Proto::Resp2, origin: Origin::Master };
         match cx.core.only_owner(row, args) {
             Some(0) => {
                 let mut reply = Vec::new();
-                cx.core.execute(number, run, args, db, Proto::Resp2, Origin::Master, &mut reply);
+                cx.core.execute(call, args, &mut reply);
                 report(cx, args, &reply);
                 true
             }
@@ -488,8 +493,7 @@ impl Control {
                     let args = Args::new(&words);
                     if core == 0 {
                         let mut reply = Vec::new();
-                        let proto = Proto::Resp2;
-                        cx.core.execute(number, run, args, db, proto, Origin::Master, &mut reply);
+                        cx.core.execute(call, args, &mut reply);
                     } else {
                         self.send_apply(cx, core, number, db, args);
                     }

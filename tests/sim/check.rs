@@ -144,7 +144,8 @@ impl World {
                 if held > 0 {
                     return Err(format!("h{host}.{core} holds {held} turns' replies"));
                 }
-                let (open, links) = (seat.core.open_sessions(), seat.conns.iter().flatten().count());
+                let (open, links) =
+                    (seat.core.open_sessions(), seat.conns.iter().flatten().count());
                 if open != links {
                     return Err(format!("h{host}.{core} has {open} sessions, {links} connections"));
                 }
@@ -163,10 +164,16 @@ impl World {
         let waiting = self.clients.iter().find(|it| it.link.is_some() && !it.sent.is_empty());
         if let Some(client) = waiting {
             let first = client.sent.front().map(crate::people::line);
-            return Err(format!("c{} waits for {} answers, first {first:?}", client.id, client.sent.len()));
+            return Err(format!(
+                "c{} waits for {} answers, first {first:?}",
+                client.id,
+                client.sent.len()
+            ));
         }
         match self.clients.iter().find(|it| it.errand.is_some() && !it.done) {
-            Some(client) => Err(format!("errand {:?} to h{} was not answered", client.errand, client.host)),
+            Some(client) => {
+                Err(format!("errand {:?} to h{} was not answered", client.errand, client.host))
+            }
             None => Ok(()),
         }
     }

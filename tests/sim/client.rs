@@ -22,7 +22,10 @@ pub enum Expect {
     Count(i64),
     /// A key whose time is over.
     Expired,
-    Wait { wanted: usize, token: Option<Vec<u8>> },
+    Wait {
+        wanted: usize,
+        token: Option<Vec<u8>>,
+    },
     Any,
 }
 
@@ -90,7 +93,14 @@ impl Client {
     }
 
     /// The next request. `at` is the world's time.
-    pub fn next(&mut self, prng: &mut Prng, plan: &Plan, world_epoch: u64, at: u64, reader: bool) -> Sent {
+    pub fn next(
+        &mut self,
+        prng: &mut Prng,
+        plan: &Plan,
+        world_epoch: u64,
+        at: u64,
+        reader: bool,
+    ) -> Sent {
         let epoch = (world_epoch, self.epoch);
         if self.values_of != epoch {
             self.values_of = epoch;
@@ -145,7 +155,8 @@ impl Client {
     /// Keys that nobody else writes to.
     fn own(&mut self, prng: &mut Prng, at: u64) -> (Vec<Vec<u8>>, Expect, Option<Vec<u8>>) {
         let key = format!("own{}.{}.{}", self.id, self.connections, prng.below(4)).into_bytes();
-        let counter = format!("own{}.{}.n{}", self.id, self.connections, prng.below(3)).into_bytes();
+        let counter =
+            format!("own{}.{}.n{}", self.id, self.connections, prng.below(3)).into_bytes();
         match prng.below(9) {
             0 | 1 => {
                 let token = self.token();
@@ -214,7 +225,9 @@ impl Client {
             21 => (format!("SETRANGE {a} {} {value}", prng.below(20)), Expect::Int),
             22..=25 if plan.expiry => (format!("PEXPIRE {a} {}", 1 + prng.below(200)), Expect::Int),
             26 if plan.expiry => (format!("EXPIRE {a} 1"), Expect::Int),
-            27 if plan.expiry => (format!("SET {a} {value} PX {}", 1 + prng.below(100)), Expect::Ok),
+            27 if plan.expiry => {
+                (format!("SET {a} {value} PX {}", 1 + prng.below(100)), Expect::Ok)
+            }
             28..=30 if plan.across => (format!("RENAME {a} {}", key(prng)), Expect::Any),
             31 => (format!("PERSIST {a}"), Expect::Int),
             32 if plan.flushes && prng.chance(1, 8) => ("FLUSHALL".into(), Expect::Ok),
@@ -272,7 +285,11 @@ pub fn check(sent: &Sent, reply: &[u8], epoch: (u64, u64)) -> Result<(), String>
 fn known_error(reply: &[u8]) -> bool {
     let text = String::from_utf8_lossy(reply);
     let known = [
-        "-READONLY", "-LOADING", "-ERR no such key", "-ERR value is not an integer", "-MASTERDOWN",
+        "-READONLY",
+        "-LOADING",
+        "-ERR no such key",
+        "-ERR value is not an integer",
+        "-MASTERDOWN",
         "-ERR WAIT cannot be used with replica",
     ];
     known.iter().any(|it| text.starts_with(it))

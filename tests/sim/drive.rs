@@ -212,7 +212,8 @@ impl World {
                         session.keep(&bytes);
                     }
                     // Its bytes for other cores of this turn must not come after it.
-                    self.hosts[host].roads[core][to].push_back(Parcel::Session(link, side, session));
+                    self.hosts[host].roads[core][to]
+                        .push_back(Parcel::Session(link, side, session));
                     self.wake(host, to, 1_000);
                 }
                 Action::Dial { host: name, port } => self.dial(host, named(&name), name, port),
@@ -255,7 +256,10 @@ impl World {
         let result = if refused || !self.hosts[to].alive {
             Err("Connection refused".to_string())
         } else {
-            let ends = (Who::Host(from, self.hosts[from].incarnation), Who::Host(to, self.hosts[to].incarnation));
+            let ends = (
+                Who::Host(from, self.hosts[from].incarnation),
+                Who::Host(to, self.hosts[to].incarnation),
+            );
             let link = self.connect(ends.0, ends.1);
             let conn = self.hosts[from].take_conn(0, link, 0);
             self.links[link].ends[0].seat = Some((0, conn));
@@ -315,7 +319,8 @@ impl World {
             let road = &mut self.hosts[host].roads[core][to];
             road.extend(messages.drain(..).map(Parcel::Message));
             let length = road.len();
-            if self.plan.plant == Some(Plant::RoadReordered) && length > 1 && self.prng.chance(1, 4) {
+            if self.plan.plant == Some(Plant::RoadReordered) && length > 1 && self.prng.chance(1, 4)
+            {
                 self.hosts[host].roads[core][to].swap(length - 1, length - 2);
             }
             if length > ringfold::base::limits::ROAD_ITEMS_MAX * 4 {
@@ -337,7 +342,10 @@ impl World {
         out.clear_segments();
         for segment in segments {
             let Some((link, side)) = self.hosts[host].link_of(core, segment.conn) else {
-                return self.fail(format!("h{host}.{core} writes to {:?}, which is not open", segment.conn));
+                return self.fail(format!(
+                    "h{host}.{core} writes to {:?}, which is not open",
+                    segment.conn
+                ));
             };
             let bytes = &bytes[segment.start..segment.end];
             if self.links[link].dead {

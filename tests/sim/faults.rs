@@ -108,7 +108,8 @@ impl World {
 
     /// A link that is up: mostly one between hosts.
     fn some_link(&mut self) -> Option<usize> {
-        let between = |it: &crate::net::Link| it.ends.iter().all(|end| matches!(end.who, Who::Host(..)));
+        let between =
+            |it: &crate::net::Link| it.ends.iter().all(|end| matches!(end.who, Who::Host(..)));
         let hosts = self.prng.chance(3, 4);
         let up: Vec<usize> = (0..self.links.len())
             .filter(|it| {

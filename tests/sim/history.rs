@@ -52,7 +52,11 @@ impl Histories {
             // Older than what is known of it.
             let skip = usize::try_from(history.base - offset).unwrap().min(bytes.len());
             let base = history.base;
-            return if skip == bytes.len() { Ok(()) } else { self.see(replid, base, &bytes[skip..]) };
+            return if skip == bytes.len() {
+                Ok(())
+            } else {
+                self.see(replid, base, &bytes[skip..])
+            };
         };
         let at = usize::try_from(at).unwrap();
         if at > history.bytes.len() {

@@ -108,7 +108,14 @@ impl Host {
     }
 
     /// The process starts, following `master` if there is one.
-    pub fn start(&mut self, host: usize, at: u64, plan: &Plan, table: &Arc<Table>, master: Option<usize>) {
+    pub fn start(
+        &mut self,
+        host: usize,
+        at: u64,
+        plan: &Plan,
+        table: &Arc<Table>,
+        master: Option<usize>,
+    ) {
         let cores = plan.cores[host];
         self.incarnation += 1;
         let seed = plan.seed.wrapping_mul(31) ^ (host as u64) << 40 ^ self.incarnation << 48;

@@ -119,13 +119,15 @@ impl World {
             && self.hosts[host].ring_since.is_some_and(|since| since < sent.at)
         {
             let Some((replid, offset)) = self.histories.tokens.get(token).copied() else {
-                return self.fail(format!("c{id}: {} is acknowledged and in no stream", line(sent)));
+                return self
+                    .fail(format!("c{id}: {} is acknowledged and in no stream", line(sent)));
             };
             let seat = &self.hosts[host].seats[0];
             let same = self.hosts[host].seen.as_ref().is_some_and(|it| it.replid == replid);
-            let behind = seat.core.cursors().into_iter().find(|(conn, cursor)| {
-                same && *cursor < offset && !seat.blocked.contains(conn)
-            });
+            let behind =
+                seat.core.cursors().into_iter().find(|(conn, cursor)| {
+                    same && *cursor < offset && !seat.blocked.contains(conn)
+                });
             if let Some((conn, cursor)) = behind {
                 let text = line(sent);
                 return self.fail(format!(

@@ -22,13 +22,35 @@ use crate::plan::{Plan, Plant};
 /// What happens at a time.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Event {
-    Turn { host: usize, core: usize, incarnation: u64 },
-    Carry { link: usize, side: usize },
-    Client { client: usize },
-    Dialled { from: usize, incarnation: u64, to: usize, number: u64, refused: bool, name: String, port: u16 },
-    Disk { host: usize, incarnation: u64 },
+    Turn {
+        host: usize,
+        core: usize,
+        incarnation: u64,
+    },
+    Carry {
+        link: usize,
+        side: usize,
+    },
+    Client {
+        client: usize,
+    },
+    Dialled {
+        from: usize,
+        incarnation: u64,
+        to: usize,
+        number: u64,
+        refused: bool,
+        name: String,
+        port: u16,
+    },
+    Disk {
+        host: usize,
+        incarnation: u64,
+    },
     Fault,
-    Start { host: usize },
+    Start {
+        host: usize,
+    },
     Calm,
 }
 
@@ -142,7 +164,8 @@ impl World {
         match event {
             Event::Turn { host, core, incarnation } => {
                 let it = &self.hosts[host];
-                if it.alive && it.incarnation == incarnation && it.seats[core].wake == Some(self.at) {
+                if it.alive && it.incarnation == incarnation && it.seats[core].wake == Some(self.at)
+                {
                     self.turn(host, core);
                 }
             }
@@ -275,7 +298,9 @@ impl World {
         let mut bytes: Vec<u8> = self.links[link].to[side].bytes.drain(..some).collect();
         let between_hosts = self.links[link].ends.iter().all(|it| matches!(it.who, Who::Host(..)));
         match self.plan.plant {
-            Some(Plant::PieceTwice) if between_hosts && bytes.starts_with(b"*") && bytes.ends_with(b"\r\n") => {
+            Some(Plant::PieceTwice)
+                if between_hosts && bytes.starts_with(b"*") && bytes.ends_with(b"\r\n") =>
+            {
                 if self.prng.chance(1, 8) {
                     bytes.extend_from_within(..);
                 }
@@ -362,7 +387,8 @@ impl World {
 
     pub fn mix(&mut self, numbers: &[u64]) {
         for number in numbers {
-            self.trace_hash = (self.trace_hash.rotate_left(5) ^ number).wrapping_mul(0x0100_0000_01b3);
+            self.trace_hash =
+                (self.trace_hash.rotate_left(5) ^ number).wrapping_mul(0x0100_0000_01b3);
         }
     }
 }
