@@ -745,12 +745,6 @@ impl Control {
         self.following.reload = self.snapshots.reload.take();
         self.load_file(cx);
     }
-
-    /// Is the stream applied as far as it was read? For a replica that is asked to be promoted.
-    #[must_use]
-    pub fn is_caught_up(&self) -> bool {
-        self.following.under_way == 0 && self.following.units.is_empty()
-    }
 }
 
 impl Core {
