@@ -289,10 +289,11 @@ impl Segment {
         }
     }
 
-    /// Hints the home bucket's line.
+    /// Hints the home bucket's line, and the one that says what its clocks count from.
     #[inline]
     pub fn prefetch(&self, hash: u64) {
         prefetch::read(&self.lines[usize::from(home_of(hash))]);
+        prefetch::read(&self.base);
     }
 
     #[inline]
