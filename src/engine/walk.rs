@@ -109,11 +109,6 @@ impl Keyspace {
         self.graveyard.tables.extend(dead.into_iter().map(|(database, _)| database.table));
     }
 
-    #[must_use]
-    pub fn is_walking(&self) -> bool {
-        self.walk.active
-    }
-
     /// Bytes that live only because the walk still needs them: handed-over records, and flushed tables
     /// at the size of the mean record.
     #[must_use]

@@ -30,7 +30,7 @@ pub enum Action {
     /// Stop and resume receiving.
     Pause(Conn),
     Resume(Conn),
-    /// Hand the connection to another core, which opens it with this session.
+    /// Hand the connection to another core, which opens it with its session.
     Move {
         conn: Conn,
         core: usize,
