@@ -751,15 +751,29 @@ mod tests {
 
     #[test]
     fn numbers_of_dropped_segments_are_used_again_and_memory_goes() {
+        const CHUNK: u32 = CHUNK_SEGMENTS as u32;
         let mut segments = Segments::default();
-        let mut live: Vec<u32> = (0..200).map(|n| segments.add(Segment::new(0, n, 0))).collect();
-        assert!(live.iter().copied().eq(0..200));
+        let all = 0..3 * CHUNK - 7;
+        let mut live: Vec<u32> = all.clone().map(|n| segments.add(Segment::new(0, n, 0))).collect();
+        assert!(live.iter().copied().eq(all.clone()));
         let held = |it: &Segments| it.chunks.iter().filter(|it| it.segments.capacity() > 0).count();
-        live.drain(60..140).for_each(|id| segments.drop(id));
-        assert_eq!((held(&segments), segments.used_bytes()), (3, 120 * size_of::<Segment>()));
-        live.extend((0..80).map(|_| segments.add(Segment::new(0, 0, 0))));
-        assert!(live[120..].iter().copied().eq(60..140));
-        assert_eq!(segments.get(199).cut, 199);
+        live.retain(|&id| {
+            let goes = (CHUNK - 20..2 * CHUNK).contains(&id);
+            if goes {
+                segments.drop(id);
+            }
+            !goes
+        });
+        let bytes = live.len() * size_of::<Segment>();
+        assert_eq!(
+            (held(&segments), segments.used_bytes()),
+            (2, bytes),
+            "the middle chunk is gone"
+        );
+        live.extend((0..CHUNK + 20).map(|_| segments.add(Segment::new(0, 0, 0))));
+        live.sort_unstable();
+        assert!(live.iter().copied().eq(all.clone()), "numbers are used again");
+        assert_eq!(segments.get(all.end - 1).cut, all.end - 1);
         live.drain(..).for_each(|id| segments.drop(id));
         assert_eq!((held(&segments), segments.used_bytes()), (0, 0));
         assert_eq!(segments.add(Segment::new(0, 0, 0)), 0);
