@@ -211,7 +211,7 @@ impl Core {
             return; // Kept by the request that stalled it.
         }
         if let Some(why) = self.must_wait(conn, staged.row, usize::from(staged.core), args) {
-            self.stall(conn, why, staged.rest, out);
+            self.stall(conn, why, staged.rest);
             return;
         }
         self.dispatch(conn, staged.row, usize::from(staged.core), staged.hash, args, out);
@@ -233,7 +233,7 @@ impl Core {
             let mut rest = Vec::new();
             encode_request(args.words(), &mut rest);
             rest.extend_from_slice(behind);
-            self.stall(conn, why, &rest, out);
+            self.stall(conn, why, &rest);
             return;
         }
         let hash = key.map_or(0, |key| self.keyspace.hash(key));
@@ -241,11 +241,11 @@ impl Core {
         self.after(conn, behind, out);
     }
 
-    fn stall(&mut self, conn: Conn, why: Stall, rest: &[u8], out: &mut Outbox) {
+    fn stall(&mut self, conn: Conn, why: Stall, rest: &[u8]) {
         let Some(session) = self.sessions.get_mut(conn) else { return };
         session.stall(why, rest);
         match why {
-            Stall::Moving => self.move_to_control(conn, out),
+            Stall::Moving => self.moving.push(conn),
             Stall::Paused => self.pauses.waiting.push(conn),
             Stall::Frozen => self.frozen.stalled(conn),
             _ => {}
@@ -390,12 +390,16 @@ impl Core {
 
     /// Redis' order of reasons to refuse a command before it runs.
     fn gate(&self, conn: Conn, number: Option<u16>, args: Args<'_>) -> Result<(), ErrorKind> {
-        let Some(number) = number else { return Err(self.shared.table.unknown(args)) };
+        let authenticated = self.sessions.get(conn).is_some_and(|it| it.authenticated);
+        let Some(number) = number else {
+            // As Valkey 9: a stranger is not told which commands there are.
+            let unknown = || self.shared.table.unknown(args);
+            return Err(if authenticated { unknown() } else { ErrorKind::NoAuth });
+        };
         let row = self.shared.table.row(number);
         if !row.spec.arity.accepts(args.len()) {
             return Err(self.shared.table.wrong_arity(number));
         }
-        let authenticated = self.sessions.get(conn).is_some_and(|it| it.authenticated);
         if !authenticated && !row.spec.flags.has(Flags::NO_AUTH) {
             return Err(ErrorKind::NoAuth);
         }

@@ -85,6 +85,12 @@ impl Roads {
         self.held.len()
     }
 
+    /// Do replies to that session wait for the stream?
+    pub(super) fn holds(&self, conn: Conn, generation: u32) -> bool {
+        let its = |(segment, owner): &(Segment, u32)| segment.conn == conn && *owner == generation;
+        self.held.iter().any(|turn| turn.segments.iter().any(its))
+    }
+
     fn is_full(&self, core: usize) -> bool {
         self.requests[core].len() > ROAD_BYTES_MAX
     }
