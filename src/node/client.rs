@@ -5,7 +5,7 @@
 //! was asked for early. A connection has bytes of one chunk at most in a window, so that a stall
 //! can keep everything from its first request that did not run by keeping one slice.
 
-use crate::base::limits::{TURN_REPLY_BYTES, WINDOW_REQUESTS};
+use crate::base::limits::{TURN_REPLY_BYTES, UNAUTHENTICATED_OUTPUT_BYTES_MAX, WINDOW_REQUESTS};
 use crate::command::args::Args;
 use crate::command::keys;
 use crate::command::spec::{Flags, Hop};
@@ -424,7 +424,7 @@ impl Core {
     }
 
     /// What follows every command: CLIENT REPLY SKIP runs out, and a session that has written much
-    /// lets the others go first.
+    /// lets the others go first. A stranger has written much very soon.
     fn after(&mut self, conn: Conn, behind: &[u8], out: &mut Outbox) {
         let Some(session) = self.sessions.get_mut(conn) else { return };
         session.reply_mode = match session.reply_mode {
@@ -432,7 +432,9 @@ impl Core {
             ReplyMode::Skip => ReplyMode::On,
             mode => mode,
         };
-        if out.written_to(conn) > TURN_REPLY_BYTES {
+        let known = session.authenticated;
+        let much = if known { TURN_REPLY_BYTES } else { UNAUTHENTICATED_OUTPUT_BYTES_MAX };
+        if out.written_to(conn) > much {
             self.wrote_much(conn, behind, out);
         }
     }

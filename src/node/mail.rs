@@ -17,7 +17,9 @@ use crate::snapshot::cut::Cut;
 impl Core {
     pub(super) fn message(&mut self, from: usize, message: Message, out: &mut Outbox) {
         match message {
-            Message::Requests(frames) if self.frozen.is_frozen() => self.frozen.keep(from, frames),
+            Message::Requests(frames) if self.frozen.is_frozen() || self.frozen.has_requests() => {
+                self.frozen.keep(from, frames);
+            }
             Message::Requests(frames) => self.requests(from, frames),
             Message::Replies(frames) => self.replies(from, frames, out),
             Message::Answer(frame) => self.deliver(&frame, out),
