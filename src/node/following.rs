@@ -717,8 +717,9 @@ impl Control {
                     db, key, value: Value::String(value), expiry_ms, ..
                 })) => {
                     let expired = expiry_ms.is_some_and(|at| at <= cx.now().wall.ms());
-                    if expired && !load.from_master {
-                        continue; // As Redis: a master does not load what has expired.
+                    let master = !self.view.is_replica() && self.view.settings.replicaof.is_none();
+                    if expired && !load.from_master && master {
+                        continue; // As Redis; on a replica only its master's DEL ends a key.
                     }
                     self.following.loaded_keys += 1;
                     let expiry = expiry_ms.map_or([0; 8], u64::to_le_bytes);
@@ -730,7 +731,7 @@ impl Control {
                     }
                 }
                 Ok(Some(Event::Aux { name, value })) => {
-                    if name == b"repl-id" {
+                    if name == b"repl-id" && !load.from_master {
                         if let Ok(replid) = <[u8; 40]>::try_from(value) {
                             self.following.saved = Some((replid, 0));
                         }
@@ -840,6 +841,10 @@ impl Control {
             Some(from) => cx.answer_ok(from),
             None => {
                 cx.out.actions.push(Action::Ready);
+                if self.view.settings.replicaof.is_none() {
+                    // Writes from here on are of no history: nobody's can be continued any more.
+                    self.following.saved = None;
+                }
                 self.follow_configured(cx);
             }
         }
