@@ -1,7 +1,8 @@
 //! Reading keys: whether a key is there is for the expiry mode to say (`keyspace.rs`).
 //!
-//! Only `get` and `touch` move the access clock and count hits and misses, as Redis' lookups for a
-//! client's read do; everything else looks without a trace, except that an expired key goes.
+//! Here only `get` and `touch` move the access clock and count hits and misses, as Redis' lookups for a
+//! client's read do (all writes move the clock, and so does being copied); everything else looks without
+//! a trace, except that an expired key goes.
 //!
 //! Not here: changes, and what spans many keys (`scan.rs`).
 
