@@ -245,6 +245,15 @@ impl Control {
         self.ring.as_ref().map_or(self.following.idle_offset, Ring::end)
     }
 
+    /// The history's length of which the keyspace is the outcome, when nothing is under way.
+    #[must_use]
+    pub(super) fn data_offset(&self) -> u64 {
+        match self.view.is_replica() {
+            true => self.following.applied_offset(),
+            false => self.offset(),
+        }
+    }
+
     /// A core's writes of one turn.
     pub(super) fn effects(&mut self, cx: &mut ControlCx<'_>, batch: Batch) {
         self.merger.push(batch);
@@ -283,14 +292,11 @@ impl Control {
 
     /// Keeps `repl-backlog-size`, and what an attached replica still needs.
     pub(super) fn trim(&mut self) {
-        let mut slowest = self.master.slowest_cursor();
+        let slowest = self.master.slowest_cursor();
         if let Some(ring) = self.ring.as_mut() {
-            if self.view.is_replica() {
-                // A snapshot may be cut where we stand, and its receivers go on from there.
-                let applied = self.following.applied_offset();
-                let applied = applied.clamp(ring.held().start, ring.held().end);
-                slowest = Some(slowest.map_or(applied, |slowest| slowest.min(applied)));
-            }
+            // One that is being closed may have been in the ring before this one.
+            let inside = |at: &u64| (ring.start()..=ring.end()).contains(at);
+            let slowest = slowest.filter(inside);
             ring.trim(self.view.settings.repl_backlog_size, slowest);
         }
     }
@@ -303,7 +309,6 @@ impl Control {
         self.check_good_replicas(cx);
         self.check_backlog_age(cx);
         self.save_rules(cx);
-        self.next_snapshot(cx);
         self.exit_when_ready(cx);
         self.run_sections(cx);
     }

@@ -298,6 +298,7 @@ impl Core {
 
     /// Seals what the turn wrote under one ticket, and hands over all mail.
     pub(super) fn finish(&mut self, out: &mut Outbox) {
+        self.run_kept_requests();
         self.seal(out);
         self.close_killed(out);
         self.send_frames(out);

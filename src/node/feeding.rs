@@ -38,6 +38,8 @@ impl Control {
                 if let Some(session) = cx.core.sessions.get_mut(conn) {
                     session.closing = true;
                 }
+                // The ring may be another one from here on.
+                self.feeds.retain(|feed| feed.conn != conn);
                 cx.out.actions.push(Action::CloseNow(conn));
             }
         }

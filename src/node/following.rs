@@ -11,9 +11,6 @@
 //! cores waits until nothing is under way and then runs in a section, and so does what touches the
 //! whole keyspace. The offset that we acknowledge moves only when everything before it is applied.
 //!
-//! A snapshot is cut, and the role changed, only between two units with nothing under way: what is
-//! in the data is then exactly the history up to `applied`.
-//!
 //! The trap: nothing is acknowledged, and no new link begun, while something is under way: what
 //! would be asked for again would be applied twice.
 
@@ -21,6 +18,7 @@ use crate::base::limits::{APPLY_BYTES_MAX, APPLY_UNDER_WAY_MAX};
 use crate::base::time::Now;
 use crate::command::args::Args;
 use crate::command::spec::Hop;
+use crate::node::client::Call;
 use crate::node::control::{Control, ControlCx, Op};
 use crate::node::core::Core;
 use crate::node::message::{self, Message, Origin, RequestHead, Return};
@@ -55,41 +53,38 @@ pub struct Following {
     paused: bool,
     /// Bytes of the link that the machine has not consumed.
     bytes: Vec<u8>,
-    units: VecDeque<Work>,
+    /// Whole units to apply, each with the history's length after it.
+    units: VecDeque<(Vec<u8>, u64)>,
     units_bytes: usize,
     /// Requests sent to other cores and not answered.
     under_way: usize,
     /// A section runs for a unit.
     in_section: bool,
+    /// Units are being applied: not again within that.
+    pumping: bool,
+    /// A snapshot is to be cut between two units.
+    cut_wanted: bool,
     applied: u64,
     /// The stream's database.
     db: usize,
-    /// The one that the stream is in where what is loaded ends.
-    loaded_db: usize,
     load: Option<Load>,
     /// The history's length while there is no ring.
     pub idle_offset: u64,
-    /// REPLICAOF, in order: who asked, and the new master. The first waits for its section.
-    changes: VecDeque<(Option<Return>, Option<(Vec<u8>, u16)>)>,
-    change_begun: bool,
-    /// Units are being applied: what one of them ends does not begin the next.
-    pumping: bool,
+    /// REPLICAOF: who asks, and for which master. The first waits until nothing is under way.
+    changes: VecDeque<Change>,
+    /// Its section runs or is about to.
+    changing: bool,
     /// The file named this history: a replica may continue it.
     saved: Option<([u8; 40], u64)>,
     pub loaded_keys: u64,
+    /// The stream's database at the cut of the snapshot that was loaded.
+    loaded_db: usize,
     /// DEBUG RELOAD is answered when the file is loaded.
     reload: Option<Return>,
 }
 
-/// A whole unit to apply.
-#[derive(Debug)]
-struct Work {
-    bytes: Vec<u8>,
-    /// Commands before this are applied: one of several may have to wait for the others.
-    at: usize,
-    /// The history's length after it.
-    end: u64,
-}
+/// Who asked for another master, and its host and port; `None` for no master.
+type Change = (Option<Return>, Option<(Vec<u8>, u16)>);
 
 /// Something being loaded.
 #[derive(Debug)]
@@ -116,16 +111,17 @@ impl Following {
             units_bytes: 0,
             under_way: 0,
             in_section: false,
+            pumping: false,
+            cut_wanted: false,
             applied: 0,
             db: 0,
-            loaded_db: 0,
             load: None,
             idle_offset: 0,
             changes: VecDeque::new(),
-            change_begun: false,
-            pumping: false,
+            changing: false,
             saved: None,
             loaded_keys: 0,
+            loaded_db: 0,
             reload: None,
         }
     }
@@ -140,29 +136,16 @@ impl Following {
         self.applied
     }
 
+    /// The database that the stream is in after that, if we are a replica.
+    #[must_use]
+    pub fn stream_db(&self) -> usize {
+        if self.master.is_some() { self.db } else { 0 }
+    }
+
     /// Nothing of the stream or of a load is under way.
     #[must_use]
     pub fn is_at_rest(&self) -> bool {
         self.units.is_empty() && self.under_way == 0 && !self.in_section && self.load.is_none()
-    }
-
-    /// Everything read is applied.
-    fn has_applied_all(&self) -> bool {
-        self.units.is_empty() && self.under_way == 0 && !self.in_section
-    }
-
-    /// Is the data exactly the history up to `applied`, so that a snapshot may be cut?
-    #[must_use]
-    pub fn may_cut(&self) -> bool {
-        let between = self.units.front().is_none_or(|unit| unit.at == 0);
-        let still = between && self.under_way == 0 && !self.in_section;
-        self.load.is_none() && (self.master.is_none() || still)
-    }
-
-    /// The database that the stream is in after `applied`.
-    #[must_use]
-    pub fn stream_db(&self) -> usize {
-        self.db
     }
 
     /// The stream as the replication machine sees it.
@@ -186,8 +169,8 @@ impl Control {
         from: Return,
         master: Option<(Vec<u8>, u16)>,
     ) {
-        let changes = &self.following.changes;
-        if master == *changes.back().map_or(&self.following.master, |(_, master)| master) {
+        let last = self.following.changes.back().map(|(_, master)| master);
+        if master == *last.unwrap_or(&self.following.master) && last.is_none() {
             let reply: &[u8] = if master.is_some() {
                 b"+OK Already connected to specified master\r\n"
             } else {
@@ -199,12 +182,18 @@ impl Control {
         self.begin_change(cx);
     }
 
-    /// What was read of the old master is applied first: it is part of the history that goes on.
+    /// A role changes when all that was handed out is executed: what the ring has and the keyspace
+    /// lacks would be missing from the history for ever.
     fn begin_change(&mut self, cx: &mut ControlCx<'_>) {
-        let following = &mut self.following;
-        let ready = following.load.is_some() || following.has_applied_all();
-        if ready && !following.change_begun && !following.changes.is_empty() {
-            following.change_begun = true;
+        let following = &self.following;
+        let file = following.load.as_ref().is_some_and(|load| !load.from_master);
+        let busy = following.changing
+            || following.pumping
+            || following.in_section
+            || following.under_way > 0
+            || !following.units.is_empty();
+        if !following.changes.is_empty() && !busy && !file {
+            self.following.changing = true;
             self.section(cx, Op::Role, None);
         }
     }
@@ -214,9 +203,6 @@ impl Control {
         if let Some(master) = self.view.settings.replicaof.clone() {
             self.following.changes.push_back((None, Some((master.host, master.port))));
             self.begin_change(cx);
-        } else {
-            // What is written from here on is of no history that another node could continue.
-            self.following.saved = None;
         }
     }
 
@@ -225,6 +211,9 @@ impl Control {
         let (_, master) = self.following.changes.front()?;
         let now = cx.now().mono;
         let mut outputs = Vec::new();
+        if master.is_none() && self.following.master.is_none() {
+            return Some(self.ring.is_some());
+        }
         if master.is_none() {
             let has_data = self.following.replica.has_data();
             self.following.replica.handle(now, &mut self.history, Input::Unfollow, &mut outputs);
@@ -234,8 +223,12 @@ impl Control {
             if has_data {
                 self.history.promote(replid, end);
             } else {
+                // Half a load is a prefix of nothing, and the ring's bytes lead to other data.
                 self.history.begin(replid);
+                (self.ring, self.following.idle_offset) = (None, end);
             }
+            // Our own replicas must learn the new name: the old one goes on elsewhere.
+            self.tell_replicas(cx, crate::replication::master::Input::HistoryChanged);
             self.merger.reselect();
             self.carry_out_link(cx, outputs, &[]);
             return Some(self.ring.is_some());
@@ -246,7 +239,7 @@ impl Control {
     /// All cores have the new way of logging.
     pub(super) fn role_changed(&mut self, cx: &mut ControlCx<'_>) {
         let Some((from, master)) = self.following.changes.pop_front() else { return };
-        self.following.change_begun = false;
+        self.following.changing = false;
         let was_master = self.following.master.is_none();
         self.following.master.clone_from(&master);
         match master {
@@ -257,23 +250,23 @@ impl Control {
                 cx.log(Level::Notice, "MASTER MODE enabled");
             }
             Some((host, port)) => {
+                self.drop_load(cx);
                 // A master's own data is the first bytes of its own history, which the new master
                 // may be able to continue (it was our replica); so ask for that.
-                let (offset, db) = match (&self.ring, self.following.saved.take()) {
-                    // Whoever continues our own stream begins with a SELECT.
-                    (Some(ring), _) if was_master => (Some(ring.end()), 0),
-                    (Some(ring), _) if self.following.replica.has_data() => {
-                        (Some(ring.end()), self.following.db)
+                let offset = match (&self.ring, self.following.saved.take()) {
+                    (Some(ring), _) if was_master || self.following.replica.has_data() => {
+                        Some(ring.end())
                     }
                     (None, Some((replid, offset))) => {
                         self.history.begin(replid);
                         self.ring = Some(Ring::new(offset));
-                        (Some(offset), self.following.loaded_db)
+                        Some(offset)
                     }
-                    _ => (None, 0),
+                    _ => None,
                 };
                 self.following.applied = offset.unwrap_or(0);
-                self.following.db = db;
+                // One that was a replica stays in its stream's database. After a master's own
+                // stream comes that of one who was promoted, and that begins with a SELECT.
                 self.view.role = Role::Replica { linked: false };
                 self.view.streaming = false;
                 self.drop_units();
@@ -287,23 +280,30 @@ impl Control {
         if let Some(from) = from {
             cx.answer_ok(from);
         }
-        self.begin_change(cx);
+        if self.following.master.is_none() && std::mem::take(&mut self.following.cut_wanted) {
+            self.section(cx, Op::Cut, None);
+        }
     }
 
     pub(super) fn follow_tick(&mut self, cx: &mut ControlCx<'_>) {
-        if self.following.master.is_some() && !self.following.in_section {
-            self.tell_link(cx, Input::Tick, &[]);
+        if self.following.master.is_some() {
+            self.pump_units(cx);
+            let following = &self.following;
+            // A new link begins when nothing of the last one is under way, a dropped load included.
+            let waits = following.replica.status(cx.now().mono).state == "connect";
+            let busy = following.in_section || following.under_way > 0;
+            if following.changes.is_empty() && !(waits && busy) {
+                self.tell_link(cx, Input::Tick, &[]);
+            }
         }
         self.begin_change(cx);
     }
 
     /// The connect was decided.
     pub(super) fn dialled(&mut self, cx: &mut ControlCx<'_>, result: Result<(Conn, Ends), String>) {
+        let wanted = self.following.replica.status(cx.now().mono).state == "connecting";
         match result {
-            // The role has changed since.
-            Ok((conn, _)) if self.following.replica.status(cx.now().mono).state != "connecting" => {
-                cx.out.actions.push(Action::CloseNow(conn));
-            }
+            Ok((conn, _)) if !wanted => cx.out.actions.push(Action::CloseNow(conn)),
             Ok((conn, ends)) => {
                 let mut session = Session::new(0, ends, true, cx.now());
                 session.kind = Kind::Master;
@@ -333,7 +333,7 @@ impl Control {
     /// Bytes of our master.
     pub(super) fn link_bytes(&mut self, cx: &mut ControlCx<'_>, bytes: &[u8]) {
         if !self.following.changes.is_empty() {
-            return; // This link is about to be closed.
+            return; // This link is about to end.
         }
         let mut all = std::mem::take(&mut self.following.bytes);
         all.extend_from_slice(bytes);
@@ -380,9 +380,14 @@ impl Control {
                 }
                 Output::FullResync => {
                     cx.log(Level::Notice, "Full resync from master");
-                    self.begin_load(cx, true);
                 }
-                Output::Load(range) => self.load_bytes(cx, &bytes[range]),
+                Output::Load(range) => {
+                    // Not before the first byte: until then our data can still be continued.
+                    if self.following.load.is_none() {
+                        self.begin_load(cx, true);
+                    }
+                    self.load_bytes(cx, &bytes[range]);
+                }
                 Output::LoadDone => {
                     if let Some(load) = self.following.load.as_mut() {
                         load.ended = true;
@@ -425,7 +430,7 @@ impl Control {
 
     /// The view follows the link's state.
     fn show_link(&mut self, cx: &mut ControlCx<'_>) {
-        if self.following.master.is_none() || !self.following.changes.is_empty() {
+        if self.following.master.is_none() || self.following.changing {
             return;
         }
         let linked = self.following.replica.status(cx.now().mono).up;
@@ -444,31 +449,58 @@ impl Control {
             Unit::Ping | Unit::GetAck => Vec::new(),
         };
         self.following.units_bytes += work.len();
-        self.following.units.push_back(Work { bytes: work, at: 0, end });
+        self.following.units.push_back((work, end));
     }
 
     /// Applies what may be applied now.
     pub(super) fn pump_units(&mut self, cx: &mut ControlCx<'_>) {
         if std::mem::replace(&mut self.following.pumping, true) {
-            return; // On one core a section is over before it is left: this is that unit's.
+            return; // A section that ran at once: the loop below goes on by itself.
         }
-        self.next_snapshot(cx);
-        while !self.following.in_section && self.following.under_way < APPLY_UNDER_WAY_MAX {
-            let Some(mut unit) = self.following.units.pop_front() else { break };
-            let held = unit.at == 0 && self.snapshots.cut_comes();
-            if held || !self.apply_unit(cx, &mut unit) {
-                self.following.units.push_front(unit);
+        while self.may_apply() {
+            if self.following.cut_wanted {
+                if self.following.under_way > 0 || self.following.load.is_some() {
+                    break;
+                }
+                self.following.cut_wanted = false;
+                self.apply_in_section(cx, Op::Cut);
+                continue;
+            }
+            let Some((mut unit, end)) = self.following.units.pop_front() else { break };
+            let used = self.apply_unit(cx, &unit);
+            self.following.units_bytes -= used;
+            if used == unit.len() {
+                self.following.applied = end;
+                continue;
+            }
+            let waits = !self.following.in_section && self.following.under_way > 0;
+            unit.drain(..used);
+            self.following.units.push_front((unit, end));
+            if waits {
                 break;
             }
-            self.following.units_bytes -= unit.bytes.len();
-            self.following.applied = unit.end;
         }
         self.following.pumping = false;
         self.tell_replicas(cx, crate::replication::master::Input::Appended);
         self.trim();
         self.settle_applied(cx);
-        self.begin_change(cx);
         self.pace_link(cx);
+        self.begin_change(cx);
+    }
+
+    /// While all cores stand still only the section that a unit asked for changes anything.
+    fn may_apply(&self) -> bool {
+        let following = &self.following;
+        !following.in_section
+            && following.under_way < APPLY_UNDER_WAY_MAX
+            && self.sections.is_idle()
+    }
+
+    /// A snapshot of a replica is cut between two units, with nothing under way: what it holds is
+    /// then what its offset says.
+    pub(super) fn cut_between_units(&mut self, cx: &mut ControlCx<'_>) {
+        self.following.cut_wanted = true;
+        self.pump_units(cx);
     }
 
     /// Nothing is under way: everything up to `applied` is executed.
@@ -494,22 +526,26 @@ impl Control {
         }
     }
 
-    /// Applies the rest of a unit. `false`: what is left must wait until nothing is under way.
-    fn apply_unit(&mut self, cx: &mut ControlCx<'_>, unit: &mut Work) -> bool {
+    /// Applies one unit; how much of it. The rest waits until nothing is under way, or until the
+    /// section is over that a command of it needs.
+    fn apply_unit(&mut self, cx: &mut ControlCx<'_>, unit: &[u8]) -> usize {
         let limits = RequestLimits::DEFAULT;
-        let mut words = Vec::new();
-        while unit.at < unit.bytes.len() {
+        let (mut rest, mut words) = (unit, Vec::new());
+        while !rest.is_empty() {
             words.clear();
-            let Some(used) = request::next(&unit.bytes[unit.at..], &limits, &mut words) else {
+            let Some(used) = request::next(rest, &limits, &mut words) else {
                 cx.log(Level::Warning, "The master sent what is no command; ignored");
-                return true;
+                return unit.len();
             };
-            if self.following.in_section || !self.apply_command(cx, Args::new(&words)) {
-                return false;
+            if !self.apply_command(cx, Args::new(&words)) {
+                break;
             }
-            unit.at += used;
+            rest = &rest[used..];
+            if self.following.in_section {
+                break;
+            }
         }
-        true
+        unit.len() - rest.len()
     }
 
     fn apply_command(&mut self, cx: &mut ControlCx<'_>, args: Args<'_>) -> bool {
@@ -540,10 +576,11 @@ impl Control {
             return true;
         }
         self.snapshots.note_changes(1);
+        let call = Call { number, run, db, proto: Proto::Resp2, origin: Origin::Master };
         match cx.core.only_owner(row, args) {
             Some(0) => {
                 let mut reply = Vec::new();
-                cx.core.execute(number, run, args, db, Proto::Resp2, Origin::Master, &mut reply);
+                cx.core.execute(call, args, &mut reply);
                 report(cx, args, &reply);
                 true
             }
@@ -557,8 +594,7 @@ impl Control {
                     let args = Args::new(&words);
                     if core == 0 {
                         let mut reply = Vec::new();
-                        let proto = Proto::Resp2;
-                        cx.core.execute(number, run, args, db, proto, Origin::Master, &mut reply);
+                        cx.core.execute(call, args, &mut reply);
                     } else {
                         self.send_apply(cx, core, number, db, args);
                     }
@@ -584,7 +620,7 @@ impl Control {
             return false;
         }
         self.following.in_section = true;
-        self.section(cx, op, None);
+        self.section_of_link(cx, op);
         true
     }
 
@@ -612,10 +648,11 @@ impl Control {
         message::push_request(cx.core.roads.to(core), &head, args.iter());
     }
 
-    /// A section that nobody asked for by a client is over.
-    pub(super) fn section_over(&mut self, cx: &mut ControlCx<'_>) {
-        // Of a unit, or a cut that units waited for: those two never run beside each other.
-        self.following.in_section = false;
+    /// A section is over; `of_link`: it was a unit's.
+    pub(super) fn section_over(&mut self, cx: &mut ControlCx<'_>, of_link: bool) {
+        if of_link {
+            self.following.in_section = false;
+        }
         if self.following.master.is_some() {
             self.pump_units(cx);
         }
@@ -633,6 +670,7 @@ impl Control {
         } else if self.following.under_way == 0 || !self.following.units.is_empty() {
             self.pump_units(cx);
         }
+        self.begin_change(cx);
     }
 
     fn drop_units(&mut self) {
@@ -642,7 +680,6 @@ impl Control {
 
     /// A load begins: everything goes, and clients are told to wait.
     fn begin_load(&mut self, cx: &mut ControlCx<'_>, from_master: bool) {
-        self.following.loaded_db = 0;
         self.view.loading = true;
         self.show(cx);
         cx.core.step(Step::Flush { db: None });
@@ -657,7 +694,7 @@ impl Control {
             unsupported: Unsupported::Refuse,
             verify_checksum: settings.rdbchecksum,
         }));
-        self.following.loaded_keys = 0;
+        (self.following.loaded_keys, self.following.loaded_db) = (0, 0);
         self.following.load =
             Some(Load { decoder, from_master, ended: false, failed: false, file_bytes: 0 });
     }
@@ -680,8 +717,9 @@ impl Control {
                     db, key, value: Value::String(value), expiry_ms, ..
                 })) => {
                     let expired = expiry_ms.is_some_and(|at| at <= cx.now().wall.ms());
-                    if expired && !load.from_master {
-                        continue; // As Redis: a master does not load what has expired.
+                    let master = !self.view.is_replica() && self.view.settings.replicaof.is_none();
+                    if expired && !load.from_master && master {
+                        continue; // As Redis; on a replica only its master's DEL ends a key.
                     }
                     self.following.loaded_keys += 1;
                     let expiry = expiry_ms.map_or([0; 8], u64::to_le_bytes);
@@ -693,20 +731,20 @@ impl Control {
                     }
                 }
                 Ok(Some(Event::Aux { name, value })) => {
-                    let number = || {
-                        let number = crate::base::num::parse_i64(value);
-                        number.and_then(|it| u64::try_from(it).ok()).unwrap_or(0)
-                    };
-                    if name == b"repl-stream-db" {
-                        self.following.loaded_db = usize::try_from(number()).unwrap_or(0);
-                    } else if name == b"repl-id" {
+                    if name == b"repl-id" && !load.from_master {
                         if let Ok(replid) = <[u8; 40]>::try_from(value) {
                             self.following.saved = Some((replid, 0));
                         }
+                    } else if name == b"repl-stream-db" {
+                        let db = crate::base::num::parse_i64(value);
+                        let db = db.and_then(|db| usize::try_from(db).ok()).unwrap_or(0);
+                        self.following.loaded_db = db;
+                        self.following.db = db;
                     } else if name == b"repl-offset"
                         && let Some(saved) = self.following.saved.as_mut()
                     {
-                        saved.1 = number();
+                        let offset = crate::base::num::parse_i64(value);
+                        saved.1 = offset.and_then(|it| u64::try_from(it).ok()).unwrap_or(0);
                     }
                 }
                 Ok(Some(_)) => {}
@@ -800,12 +838,13 @@ impl Control {
     fn file_loaded(&mut self, cx: &mut ControlCx<'_>) {
         self.snapshots.changes = 0;
         match self.following.reload.take() {
-            Some(from) => {
-                self.following.saved = None;
-                cx.answer_ok(from);
-            }
+            Some(from) => cx.answer_ok(from),
             None => {
                 cx.out.actions.push(Action::Ready);
+                if self.view.settings.replicaof.is_none() {
+                    // Writes from here on are of no history: nobody's can be continued any more.
+                    self.following.saved = None;
+                }
                 self.follow_configured(cx);
             }
         }

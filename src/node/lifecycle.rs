@@ -1,5 +1,6 @@
 //! How a session begins, moves, falls behind and ends.
 
+use crate::base::limits::UNAUTHENTICATED_OUTPUT_BYTES_MAX;
 use crate::node::core::Core;
 use crate::node::outbox::{Action, Conn, Level, Outbox};
 use crate::node::session::{Ends, Kind, Session, Stall};
@@ -120,7 +121,8 @@ impl Core {
         }
         let queued = session.flight.as_ref().map_or(0, |flight| flight.queued_bytes());
         let waiting = session.rare.as_ref().map_or(0, |rare| rare.backlog_bytes);
-        let bytes = (queued + waiting + written) as u64;
+        let held = queued + waiting + written;
+        let bytes = held as u64;
         let over = |limit: u64| limit > 0 && bytes > limit;
         let mut why = over(limit.hard).then_some("hard");
         if over(limit.soft) {
@@ -130,7 +132,7 @@ impl Core {
             }
         }
         // Nobody who has not said who they are gets the server to hold much for them.
-        if !session.authenticated && bytes > crate::base::limits::UNAUTHENTICATED_OUTPUT_BYTES_MAX {
+        if !session.authenticated && held > UNAUTHENTICATED_OUTPUT_BYTES_MAX {
             why = Some("unauthenticated");
         }
         if let Some(why) = why {

@@ -104,13 +104,6 @@ impl Snapshots {
         self.changes += changes;
     }
 
-    /// One is wanted, and what is applied of a master's stream stands still until it is cut.
-    #[must_use]
-    pub fn cut_comes(&self) -> bool {
-        let wanted = self.sync_wanted.is_some() || self.file_wanted.is_some();
-        self.cutting || (wanted && self.running.is_none())
-    }
-
     #[must_use]
     pub fn is_saving(&self) -> bool {
         self.file_wanted.is_some()
@@ -181,11 +174,13 @@ impl Control {
         }
     }
 
-    /// Cuts the next snapshot, if one is wanted and may be cut now.
-    pub(super) fn next_snapshot(&mut self, cx: &mut ControlCx<'_>) {
-        let comes = self.snapshots.cut_comes() && !self.snapshots.cutting;
-        if comes && self.following.may_cut() {
+    fn next_snapshot(&mut self, cx: &mut ControlCx<'_>) {
+        let wanted = self.snapshots.sync_wanted.is_some() || self.snapshots.file_wanted.is_some();
+        if wanted && self.snapshots.running.is_none() && !self.snapshots.cutting {
             self.snapshots.cutting = true;
+            if self.view.is_replica() {
+                return self.cut_between_units(cx);
+            }
             self.section(cx, Op::Cut, None);
         }
     }
@@ -202,8 +197,7 @@ impl Control {
             self.begin_stream(cx);
         }
         self.merger.reselect();
-        let replica = self.view.is_replica();
-        let cut = if replica { self.following.applied_offset() } else { self.offset() };
+        let cut = self.data_offset();
         let sink = match self.snapshots.file_wanted.take() {
             Some(from) => {
                 cx.out.actions.push(Action::Save(SaveStep::Begin));
@@ -247,7 +241,7 @@ impl Control {
         last: bool,
         keys: u64,
     ) {
-        let Some(running) = self.snapshots.running.as_mut() else { return };
+        let Some(running) = self.snapshots.running.as_mut().filter(|it| !it.failed) else { return };
         running.keys += keys;
         running.cores_left -= usize::from(last);
         running.chunks.extend(chunk.map(|chunk| (core, chunk)));
@@ -297,12 +291,12 @@ impl Control {
                     *flowing = true;
                     self.tell_replicas(cx, master::Input::SnapshotFlows);
                 }
-                self.to_receivers(&bytes);
+                self.push_to_receivers(&bytes);
             }
         }
     }
 
-    fn to_receivers(&mut self, bytes: &Bytes) {
+    fn push_to_receivers(&mut self, bytes: &Bytes) {
         let receivers: Vec<u64> = self.master.receivers().collect();
         for link in receivers {
             let feed = self.feed(conn_of(link));
@@ -314,7 +308,7 @@ impl Control {
     /// Every core's walk is done: the end, and what follows from it.
     fn walks_ended(&mut self, cx: &mut ControlCx<'_>) {
         let Some(running) = self.snapshots.running.as_ref() else { return };
-        let checksum = self.view.settings.rdbchecksum.then(|| running.crc.clone());
+        let checksum = self.view.settings.rdbchecksum.then_some(running.crc);
         let keys = running.keys;
         let mut end = Vec::new();
         encode::end(&mut end, checksum);
@@ -332,7 +326,7 @@ impl Control {
                 let spool = std::mem::take(spool);
                 if !marked {
                     self.tell_replicas(cx, master::Input::SnapshotSize { bytes });
-                    spool.iter().for_each(|bytes| self.to_receivers(bytes));
+                    spool.iter().for_each(|bytes| self.push_to_receivers(bytes));
                 }
                 let receivers: Vec<u64> = self.master.receivers().collect();
                 self.tell_replicas(cx, master::Input::SnapshotEnded);
@@ -404,7 +398,8 @@ impl Control {
             for core in 1..self.cores {
                 cx.out.mail[core].push(Message::AbandonWalk);
             }
-            running.unconfirmed = 0;
+            // Steps that wait behind the failed one are answered, too, and must not be taken for the
+            // next file's.
             running.cores_left = 0;
         }
         if running.cores_left > 0 || running.unconfirmed > 0 {
@@ -451,22 +446,22 @@ impl Control {
         let ctime = (cx.now().wall.ms() / 1_000).to_string();
         let used = (cx.core.keyspace.used_bytes() * self.cores).to_string();
         let offset = cut.to_string();
-        // A master says SELECT after the cut; a replica repeats what its master says.
-        let db = if self.view.is_replica() { self.following.stream_db() } else { 0 };
-        let db = db.to_string();
-        encode::header(
-            &mut header,
-            &[
-                (b"redis-ver", crate::node::REDIS_VERSION.as_bytes()),
-                (b"redis-bits", b"64"),
-                (b"ctime", ctime.as_bytes()),
-                (b"used-mem", used.as_bytes()),
-                (b"repl-stream-db", db.as_bytes()),
-                (b"repl-id", &self.history.replid),
-                (b"repl-offset", offset.as_bytes()),
-                (b"aof-base", b"0"),
-            ],
-        );
+        let stream_db = self.following.stream_db().to_string();
+        let mut rows: Vec<(&[u8], &[u8])> = vec![
+            (b"redis-ver", crate::node::REDIS_VERSION.as_bytes()),
+            (b"redis-bits", b"64"),
+            (b"ctime", ctime.as_bytes()),
+            (b"used-mem", used.as_bytes()),
+        ];
+        // Only where offsets follow the data: without a ring writes move no offset.
+        let whole = !self.view.is_replica() || self.following.replica.has_data();
+        if self.ring.is_some() && whole {
+            rows.push((b"repl-stream-db", stream_db.as_bytes()));
+            rows.push((b"repl-id", &self.history.replid));
+            rows.push((b"repl-offset", offset.as_bytes()));
+        }
+        rows.push((b"aof-base", b"0"));
+        encode::header(&mut header, &rows);
         header
     }
 

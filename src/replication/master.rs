@@ -249,6 +249,9 @@ impl Master {
             Input::Closed { from } => self.replicas.retain(|it| it.link != from),
             Input::Appended => self.replicas.iter_mut().for_each(|it| pump(it, stream, out)),
             Input::HistoryChanged => {
+                if let Snapshot::Running { open, .. } = &mut self.snapshot {
+                    *open = false; // Its cut is an offset of the history before.
+                }
                 for replica in self.replicas.iter_mut().filter(|it| it.state != State::Handshake) {
                     close(replica, CloseReason::HistoryChanged, out);
                 }

@@ -133,6 +133,7 @@ impl Host {
             clients: Arc::default(),
             client_ids: Arc::default(),
             table: Arc::clone(table),
+            host: Arc::default(),
         };
         let now = self.now(at);
         self.seats = (0..cores)
@@ -201,7 +202,10 @@ impl Host {
                 disk.writing = None;
                 None
             }
-            Step::Save(_) if fails => Some(FileEvent::SaveFailed("no space".into())),
+            Step::Save(_) if fails => {
+                disk.writing = None;
+                Some(FileEvent::SaveFailed("no space".into()))
+            }
             Step::Save(SaveStep::Begin) => {
                 disk.writing = Some(Vec::new());
                 Some(FileEvent::Saved)

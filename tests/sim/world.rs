@@ -299,16 +299,17 @@ impl World {
         let between_hosts = self.links[link].ends.iter().all(|it| matches!(it.who, Who::Host(..)));
         match self.plan.plant {
             Some(Plant::PieceTwice)
-                if between_hosts && bytes.starts_with(b"*") && bytes.ends_with(b"\r\n") =>
+                if between_hosts
+                    && bytes.starts_with(b"*")
+                    && bytes.ends_with(b"\r\n")
+                    && self.prng.chance(1, 8) =>
             {
-                if self.prng.chance(1, 8) {
-                    bytes.extend_from_within(..);
-                }
+                bytes.extend_from_within(..);
             }
-            Some(Plant::TailLost) if between_hosts && bytes.starts_with(b"*") => {
-                if self.prng.chance(1, 8) {
-                    bytes.clear();
-                }
+            Some(Plant::TailLost)
+                if between_hosts && bytes.starts_with(b"*") && self.prng.chance(1, 8) =>
+            {
+                bytes.clear();
             }
             _ => {}
         }
@@ -359,7 +360,6 @@ impl World {
         };
         let it = &mut self.hosts[host];
         if it.alive && it.incarnation == incarnation && it.seats[core].blocked.contains(&conn) {
-            it.seats[core].blocked.retain(|other| *other != conn);
             it.seats[core].pending.push(Pending::Input(Input::Drained { conn }));
             self.wake(host, core, 1_000);
         }
