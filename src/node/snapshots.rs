@@ -420,11 +420,7 @@ impl Control {
             self.snapshots.saves += 1;
             cx.log(Level::Notice, "DB saved on disk");
         }
-        let failed = !ok
-            && self.view.settings.stop_writes_on_bgsave_error
-            && !self.view.settings.save.is_empty();
-        if failed != self.view.save_failed {
-            self.view.save_failed = failed;
+        if self.settle_save_failed() {
             self.show(cx);
         }
         match (from, ok) {
@@ -439,6 +435,14 @@ impl Control {
             self.begin_reload(cx);
         }
         self.exit_saved(cx, ok);
+    }
+
+    /// Must writes be refused because the last save failed? `true`: that has changed.
+    pub(super) fn settle_save_failed(&mut self) -> bool {
+        let settings = &self.view.settings;
+        let stops = settings.stop_writes_on_bgsave_error && !settings.save.is_empty();
+        let failed = stops && !self.snapshots.last_ok;
+        failed != std::mem::replace(&mut self.view.save_failed, failed)
     }
 
     fn rdb_header(&self, cx: &ControlCx<'_>, cut: u64) -> Vec<u8> {
