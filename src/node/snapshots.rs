@@ -61,6 +61,8 @@ struct Running {
     unconfirmed: usize,
     failed: bool,
     began_s: u64,
+    /// What a file has, once it is whole.
+    changes: u64,
 }
 
 #[derive(Debug)]
@@ -211,10 +213,6 @@ impl Control {
                 Sink::Replicas { mark, flowing: false, spool: Vec::new(), spooled: 0 }
             }
         };
-        let changes = std::mem::take(&mut self.snapshots.changes);
-        if matches!(sink, Sink::Replicas { .. }) {
-            self.snapshots.changes = changes;
-        }
         let unconfirmed = usize::from(matches!(sink, Sink::File { .. }));
         self.snapshots.running = Some(Running {
             sink,
@@ -227,6 +225,7 @@ impl Control {
             unconfirmed,
             failed: false,
             began_s: cx.now().wall.ms() / 1_000,
+            changes: self.snapshots.changes,
         });
         let header = self.rdb_header(cx, cut);
         self.snapshot_bytes(cx, Bytes::from(header));
@@ -406,6 +405,9 @@ impl Control {
             return self.take_chunks(cx);
         }
         let (ok, began_s) = (!running.failed, running.began_s);
+        if ok {
+            self.snapshots.changes = self.snapshots.changes.saturating_sub(running.changes);
+        }
         self.snapshots.running = None;
         self.save_ended(cx, from, ok, began_s);
         self.next_snapshot(cx);

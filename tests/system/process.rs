@@ -181,6 +181,8 @@ fn a_disk_that_fails_stops_writes() {
         wait_until("it has failed", || {
             client.info("rdb_last_bgsave_status").as_deref() == Some("err")
         });
+        // What was to be saved still is.
+        assert_eq!(client.info("rdb_changes_since_last_save").as_deref(), Some("1"));
         for mut client in clients(&server) {
             let refusal = client.call(&["SET", "k", "w"]);
             assert!(refusal.starts_with(b"-MISCONF "), "{}", refusal.escape_ascii());
@@ -198,6 +200,7 @@ fn a_disk_that_fails_stops_writes() {
             client.call(&["BGSAVE"]);
             client.info("rdb_last_bgsave_status").as_deref() == Some("ok")
         });
+        assert_eq!(client.info("rdb_changes_since_last_save").as_deref(), Some("0"));
         for mut client in clients(&server) {
             client.expect(&["SET", "k", "y"], "+OK\r\n");
         }
