@@ -278,7 +278,7 @@ impl World {
     }
 
     pub fn connect(&mut self, a: Who, b: Who) -> usize {
-        let room = if self.plan.narrow {
+        let room = if self.plan.narrow && !self.healing {
             [40, 200, 1_000, 20_000][usize::try_from(self.prng.below(4)).unwrap()]
         } else {
             1 << 20
