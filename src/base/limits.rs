@@ -96,7 +96,7 @@ pub const TURN_REPLY_BYTES: usize = 1024 * 1024;
 pub const INPUT_BYTES_MAX: usize = 1024 * 1024;
 
 /// Bytes of output kept for a client that has not authenticated.
-pub const UNAUTHENTICATED_OUTPUT_BYTES_MAX: u64 = 1024;
+pub const UNAUTHENTICATED_OUTPUT_BYTES_MAX: usize = 1024;
 
 /// Seconds that a client has to authenticate where a password is set.
 pub const HANDSHAKE_SECONDS_MAX: u32 = 10;

@@ -191,7 +191,13 @@ fn unlink(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), ErrorKind> {
 
 /// `EXISTS key [key ...]`: a key named twice counts twice.
 fn exists(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), ErrorKind> {
-    touch(cx, args)
+    let mut found = 0;
+    for word in args.from(1) {
+        let key = cx.key(word);
+        found += usize::from(cx.keyspace.asked(cx.db, key, cx.now).is_some());
+    }
+    cx.reply_len(found);
+    Ok(())
 }
 
 /// `TOUCH key [key ...]`
@@ -295,6 +301,64 @@ mod tests {
     #[test]
     fn replies_and_effects_are_those_of_redis() {
         transcript::check(include_str!("../../tests/golden/generic-7.0.15.txt"));
+    }
+
+    /// What `OBJECT IDLETIME k` of redis-server 7.0.15 is after each: the clocks of keys that are only
+    /// asked about go on, and an idle key that a monitor watches is still the first to be evicted.
+    #[test]
+    fn looking_at_a_key_is_not_using_it() {
+        let using = [
+            "GET k",
+            "MGET k n",
+            "STRLEN k",
+            "GETRANGE k 0 0",
+            "TOUCH k",
+            "LCS k k",
+            "COPY k c",
+            "EXPIRE k 100000 LT",
+            "PERSIST k",
+            "SETNX k w",
+            "SET k w NX",
+            "MSETNX n w k w",
+            "RENAMENX k o",
+            "RENAME k k",
+            "SETRANGE k 0 w",
+            "APPEND k w",
+            "GETEX k",
+            "INCR i",
+            "SET k v",
+        ];
+        let looking = [
+            "EXISTS k",
+            "TTL k",
+            "PTTL k",
+            "EXPIRETIME k",
+            "PEXPIRETIME k",
+            "TYPE k",
+            "OBJECT ENCODING k",
+            "OBJECT REFCOUNT k",
+            "MEMORY USAGE k",
+        ];
+        let idle_after = |command: &str| {
+            let mut shard = transcript::Shard::default();
+            let ask = |shard: &mut transcript::Shard, request: &str| {
+                let words: Vec<&[u8]> = request.split(' ').map(str::as_bytes).collect();
+                String::from_utf8(shard.request(&words)).unwrap()
+            };
+            ask(&mut shard, "MSET k 5 i 5 o 5");
+            shard.pass(100_000);
+            let reply = ask(&mut shard, command);
+            assert!(!reply.starts_with('-'), "{command}: {reply}");
+            let key = if command == "INCR i" { "i" } else { "k" };
+            let idle = ask(&mut shard, &format!("OBJECT IDLETIME {key}"));
+            idle[1..].trim().parse::<u64>().unwrap()
+        };
+        for command in using {
+            assert!(idle_after(command) < 1_000, "{command}");
+        }
+        for command in looking {
+            assert!(idle_after(command) > 50_000, "{command}");
+        }
     }
 
     /// Sizes are ours and not Redis', but requests are read as there.

@@ -241,6 +241,9 @@ impl Keyspace {
         let Some(place) = self.live(db, key, now) else { return Ok(false) };
         let handle = self.store.segments.get(place.segment).handle(place.spot);
         if self.store.expiry(handle) != expiry {
+            if !self.is_needed(db, place) && self.store.rewrite_expiry(handle, expiry) {
+                return Ok(true);
+            }
             let record = self.store.duplicate(handle, None, expiry)?;
             self.put(db, place, record, expiry.is_some());
         }
@@ -375,6 +378,10 @@ impl Keyspace {
         {
             let handle = self.store.segments.get(place.segment).handle(place.spot);
             let bytes = value.as_bytes();
+            if self.store.rewrite(handle, bytes, encoding, expiry) {
+                self.store.segments.get_mut(place.segment).touch(place.spot, seconds(now));
+                return Ok(());
+            }
             if self.store.overwrite(handle, key.bytes, bytes, encoding, expiry) {
                 let Self { store, databases, .. } = self;
                 if let Some(database) = &mut databases[db] {
@@ -391,7 +398,11 @@ impl Keyspace {
                 self.store.segments.get_mut(place.segment).touch(place.spot, seconds(now));
                 Ok(())
             }
-            None => self.insert_or_put(db, key, record, expiry.is_some(), now),
+            // In this mode an expired key may still be there.
+            None if self.mode == ExpiryMode::Hide => {
+                self.insert_or_put(db, key, record, expiry.is_some(), now)
+            }
+            None => self.insert(db, key, record, expiry.is_some(), now),
         }
     }
 
@@ -439,6 +450,18 @@ impl Keyspace {
             self.store.segments.get_mut(place.segment).touch(place.spot, seconds(now));
             return Ok(());
         }
+        self.insert(db, key, record, expires, now)
+    }
+
+    /// Adds an entry for a key that has none.
+    fn insert(
+        &mut self,
+        db: usize,
+        key: Key<'_>,
+        record: Handle,
+        expires: bool,
+        now: Wall,
+    ) -> Result<(), Full> {
         self.database(db);
         let Self { store, databases, .. } = self;
         let Some(database) = &mut databases[db] else { return Err(Full) };

@@ -1,7 +1,16 @@
 //! Reading keys: whether a key is there is for the expiry mode to say (`keyspace.rs`).
 //!
-//! Only `get` and `touch` move the access clock and count hits and misses, as Redis' lookups for a
-//! client's read do; everything else looks without a trace, except that an expired key goes.
+//! What a look leaves behind is Redis', command by command:
+//!
+//! ```text
+//!                            counts a hit or a miss   moves the access clock
+//!   get, touch               yes                      yes                     GET, TOUCH, ..
+//!   asked, type_of           yes                      no                      EXISTS, TTL, TYPE, ..
+//!   found_to_write           no                       yes                     EXPIRE, SETNX, RENAME, ..
+//!   peek, exists, the rest   no                       no                      OBJECT, DEBUG, ..
+//! ```
+//!
+//! Under all of them an expired key goes.
 //!
 //! Not here: changes, and what spans many keys (`scan.rs`).
 
@@ -55,8 +64,21 @@ impl Keyspace {
         self.live(db, key, now).is_some()
     }
 
+    /// As `expiry`, for a client's question about a key.
+    pub fn asked(&mut self, db: usize, key: Key<'_>, now: Wall) -> Option<Option<u64>> {
+        let place = self.counted(db, key, now)?;
+        Some(self.view(place).expiry)
+    }
+
+    /// As `expiry`, for a write that depends on what is there.
+    pub fn found_to_write(&mut self, db: usize, key: Key<'_>, now: Wall) -> Option<Option<u64>> {
+        let place = self.live(db, key, now)?;
+        self.moved_clock(place, now);
+        Some(self.view(place).expiry)
+    }
+
     pub fn type_of(&mut self, db: usize, key: Key<'_>, now: Wall) -> Option<Kind> {
-        self.live(db, key, now).map(|_| Kind::String)
+        self.counted(db, key, now).map(|_| Kind::String)
     }
 
     pub fn encoding(&mut self, db: usize, key: Key<'_>, now: Wall) -> Option<Encoding> {
@@ -99,14 +121,25 @@ impl Keyspace {
 
     #[inline]
     fn used(&mut self, db: usize, key: Key<'_>, now: Wall) -> Option<Place> {
+        let place = self.counted(db, key, now)?;
+        self.moved_clock(place, now);
+        Some(place)
+    }
+
+    #[inline]
+    fn counted(&mut self, db: usize, key: Key<'_>, now: Wall) -> Option<Place> {
         let Some(place) = self.live(db, key, now) else {
             self.stats.misses += 1;
             return None;
         };
         self.stats.hits += 1;
+        Some(place)
+    }
+
+    #[inline]
+    fn moved_clock(&mut self, place: Place, now: Wall) {
         if !self.no_touch {
             self.store.segments.get_mut(place.segment).touch(place.spot, seconds(now));
         }
-        Some(place)
     }
 }

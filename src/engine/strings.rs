@@ -177,7 +177,7 @@ fn set(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), ErrorKind> {
         Lifetime::Forever => return Err(ErrorKind::Syntax),
     };
     let refused = options.condition.is_some_and(|condition| {
-        (condition == Condition::Exists) != cx.keyspace.exists(cx.db, key, cx.now)
+        (condition == Condition::Exists) != cx.keyspace.found_to_write(cx.db, key, cx.now).is_some()
     });
     let before = cx.reply.out.len();
     if options.get {
@@ -221,7 +221,7 @@ pub(crate) fn decimal(ms: u64) -> Digits {
 /// `SETNX key value`
 fn setnx(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), ErrorKind> {
     let key = cx.key(args.key());
-    let new = !cx.keyspace.exists(cx.db, key, cx.now);
+    let new = cx.keyspace.found_to_write(cx.db, key, cx.now).is_none();
     if new {
         cx.keyspace.set(cx.db, key, &args[2], Expiry::None, Encode::Auto, cx.now)?;
         cx.effect.verbatim();
@@ -480,7 +480,7 @@ fn check_pairs(args: Args<'_>, command: &'static str) -> Result<(), ErrorKind> {
 pub fn none_exists(cx: &mut Cx<'_>, args: Args<'_>) -> bool {
     args.from(1).step_by(2).all(|word| {
         let key = cx.key(word);
-        !cx.keyspace.exists(cx.db, key, cx.now)
+        cx.keyspace.found_to_write(cx.db, key, cx.now).is_none()
     })
 }
 

@@ -48,6 +48,11 @@ impl Shard {
         self.keyspace.set_expiry_mode(ExpiryMode::Ignore);
     }
 
+    /// Time goes on.
+    pub fn pass(&mut self, seconds: u64) {
+        self.now_ms += seconds * 1_000;
+    }
+
     /// The reply's bytes; the effect stays readable until the next request.
     pub fn request(&mut self, words: &[&[u8]]) -> Vec<u8> {
         let args = Args::new(words);

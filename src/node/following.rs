@@ -18,6 +18,7 @@ use crate::base::limits::{APPLY_BYTES_MAX, APPLY_UNDER_WAY_MAX};
 use crate::base::time::Now;
 use crate::command::args::Args;
 use crate::command::spec::Hop;
+use crate::node::client::Call;
 use crate::node::control::{Control, ControlCx, Op};
 use crate::node::core::Core;
 use crate::node::message::{self, Message, Origin, RequestHead, Return};
@@ -70,7 +71,7 @@ pub struct Following {
     /// The history's length while there is no ring.
     pub idle_offset: u64,
     /// REPLICAOF: who asks, and for which master. The first waits until nothing is under way.
-    changes: VecDeque<(Option<Return>, Option<(Vec<u8>, u16)>)>,
+    changes: VecDeque<Change>,
     /// Its section runs or is about to.
     changing: bool,
     /// The file named this history: a replica may continue it.
@@ -81,6 +82,9 @@ pub struct Following {
     /// DEBUG RELOAD is answered when the file is loaded.
     reload: Option<Return>,
 }
+
+/// Who asked for another master, and its host and port; `None` for no master.
+type Change = (Option<Return>, Option<(Vec<u8>, u16)>);
 
 /// Something being loaded.
 #[derive(Debug)]
@@ -572,10 +576,11 @@ impl Control {
             return true;
         }
         self.snapshots.note_changes(1);
+        let call = Call { number, run, db, proto: Proto::Resp2, origin: Origin::Master };
         match cx.core.only_owner(row, args) {
             Some(0) => {
                 let mut reply = Vec::new();
-                cx.core.execute(number, run, args, db, Proto::Resp2, Origin::Master, &mut reply);
+                cx.core.execute(call, args, &mut reply);
                 report(cx, args, &reply);
                 true
             }
@@ -589,8 +594,7 @@ impl Control {
                     let args = Args::new(&words);
                     if core == 0 {
                         let mut reply = Vec::new();
-                        let proto = Proto::Resp2;
-                        cx.core.execute(number, run, args, db, proto, Origin::Master, &mut reply);
+                        cx.core.execute(call, args, &mut reply);
                     } else {
                         self.send_apply(cx, core, number, db, args);
                     }
@@ -864,12 +868,6 @@ impl Control {
     pub(super) fn begin_reload(&mut self, cx: &mut ControlCx<'_>) {
         self.following.reload = self.snapshots.reload.take();
         self.load_file(cx);
-    }
-
-    /// Is the stream applied as far as it was read? For a replica that is asked to be promoted.
-    #[must_use]
-    pub fn is_caught_up(&self) -> bool {
-        self.following.under_way == 0 && self.following.units.is_empty()
     }
 }
 

@@ -11,7 +11,6 @@ use crate::node::flight::Flight;
 use crate::node::message::{Message, Origin, Return};
 use crate::node::outbox::{Conn, Outbox};
 use crate::node::pauses::Scope;
-use crate::node::session::Stall;
 use crate::node::view::View;
 use crate::snapshot::cut::Cut;
 
@@ -60,7 +59,7 @@ impl Core {
     pub(super) fn see(&mut self, view: View) {
         let mode = if view.is_replica() { ExpiryMode::Hide } else { ExpiryMode::Delete };
         self.keyspace.set_expiry_mode(mode);
-        self.view = Box::new(view);
+        *self.view = view;
     }
 
     /// `CLIENT PAUSE` and `UNPAUSE` on this core.
@@ -184,12 +183,6 @@ impl Core {
             self.with_control(out, |it, _| it.snapshots.note_changes(changes));
         } else {
             out.mail[0].push(Message::Changes(changes));
-        }
-    }
-
-    pub(super) fn wake_all(&mut self, conns: Vec<Conn>, was: Stall) {
-        for conn in conns {
-            self.wake(conn, was);
         }
     }
 }

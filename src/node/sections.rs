@@ -3,6 +3,7 @@
 use crate::command::args::Args;
 use crate::engine::generic::moves::Copy;
 use crate::engine::keyspace::ExpiryMode;
+use crate::node::client::Call;
 use crate::node::control::{Control, ControlCx, Op};
 use crate::node::core::Core;
 use crate::node::message::{Message, Origin, Return};
@@ -199,7 +200,8 @@ impl Control {
             let of_link = running.from == Asker::Link;
             let origin = if of_link { Origin::Master } else { Origin::Client };
             let args = Args::new(&words);
-            cx.core.execute(*command, run, args, *db, *proto, origin, &mut running.reply);
+            let call = Call { number: *command, run, db: *db, proto: *proto, origin };
+            cx.core.execute(call, args, &mut running.reply);
         }
         let mut back: Vec<Vec<Record>> = vec![Vec::new(); self.cores];
         let foreign: Vec<_> =

@@ -291,12 +291,12 @@ impl Control {
                     *flowing = true;
                     self.tell_replicas(cx, master::Input::SnapshotFlows);
                 }
-                self.to_receivers(&bytes);
+                self.push_to_receivers(&bytes);
             }
         }
     }
 
-    fn to_receivers(&mut self, bytes: &Bytes) {
+    fn push_to_receivers(&mut self, bytes: &Bytes) {
         let receivers: Vec<u64> = self.master.receivers().collect();
         for link in receivers {
             let feed = self.feed(conn_of(link));
@@ -308,7 +308,7 @@ impl Control {
     /// Every core's walk is done: the end, and what follows from it.
     fn walks_ended(&mut self, cx: &mut ControlCx<'_>) {
         let Some(running) = self.snapshots.running.as_ref() else { return };
-        let checksum = self.view.settings.rdbchecksum.then(|| running.crc.clone());
+        let checksum = self.view.settings.rdbchecksum.then_some(running.crc);
         let keys = running.keys;
         let mut end = Vec::new();
         encode::end(&mut end, checksum);
@@ -326,7 +326,7 @@ impl Control {
                 let spool = std::mem::take(spool);
                 if !marked {
                     self.tell_replicas(cx, master::Input::SnapshotSize { bytes });
-                    spool.iter().for_each(|bytes| self.to_receivers(bytes));
+                    spool.iter().for_each(|bytes| self.push_to_receivers(bytes));
                 }
                 let receivers: Vec<u64> = self.master.receivers().collect();
                 self.tell_replicas(cx, master::Input::SnapshotEnded);

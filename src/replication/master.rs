@@ -272,6 +272,12 @@ impl Master {
         self.replicas.iter().filter(receives).map(|it| it.link)
     }
 
+    /// Did PSYNC or SYNC make a replica of that link?
+    #[must_use]
+    pub fn is_attached(&self, link: LinkId) -> bool {
+        self.replicas.iter().any(|it| it.link == link && it.state != State::Handshake)
+    }
+
     /// Replicas that acknowledged at least `offset`: what WAIT counts.
     #[must_use]
     pub fn acked(&self, offset: u64) -> usize {

@@ -8,7 +8,8 @@
 //! part of a row is always a literal, for the code is taken from it.
 //!
 //! Invariant: what [`ErrorKind::write_to`] appends is one line. Parts that came from outside have
-//! CR, LF and NUL replaced by spaces, else whoever chose a key's name could forge replies.
+//! CR and LF replaced by spaces, else whoever chose a key's name could forge replies, and end
+//! before a NUL, as they do in Redis.
 //!
 //! The trap: `Result<(), ErrorKind>` is returned by every command, so the enum stays small
 //! (asserted below): two words of text at most, boxed only when an error really happens.
@@ -368,7 +369,7 @@ impl Part for &str {
 
 impl Part for Text {
     fn put(&self, out: &mut Vec<u8>) {
-        out.extend(self.iter().map(|&byte| one_line(byte)));
+        out.extend(self.iter().take_while(|&&byte| byte != 0).map(|&byte| one_line(byte)));
     }
 }
 
@@ -456,6 +457,8 @@ mod tests {
             (unknown(&[b"a\r\nb", b"c\r\nd\0e"]), "-ERR unknown command 'a  b', with args beginning with: 'c  d' ".into()),
             (ErrorKind::unknown_subcommand("config", x.as_bytes()), format!("-ERR unknown subcommand '{}'. Try CONFIG HELP.", &x[..128])),
             (ErrorKind::unknown_subcommand("config", b"a\r\nb"), "-ERR unknown subcommand 'a  b'. Try CONFIG HELP.".into()),
+            (ErrorKind::UnknownDebug { subcommand: b"\0"[..].into() }, "-ERR unknown subcommand or wrong number of arguments for ''. Try DEBUG HELP.".into()),
+            (ErrorKind::ExpireOption { option: b"a\nb\0c"[..].into() }, "-ERR Unsupported option a b".into()),
             (ErrorKind::NotBetween { low: -2_147_483_648, high: 2_147_483_647 }, "-ERR value is out of range, value must between -2147483648 and 2147483647".into()),
             (ErrorKind::InvalidExpire { command: "SET" }, "-ERR invalid expire time in 'set' command".into()),
             (ErrorKind::ConfigRefused { name: b"appendonly"[..].into(), why: b"argument must be 'yes' or 'no'"[..].into() }, "-ERR CONFIG SET failed (possibly related to argument 'appendonly') - argument must be 'yes' or 'no'".into()),

@@ -53,6 +53,14 @@ impl Encoding {
         }
     }
 
+    const fn bits(self) -> u8 {
+        match self {
+            Self::Int => 0,
+            Self::Embstr => 1,
+            Self::Raw => 2,
+        }
+    }
+
     const fn of(flags: u8) -> Self {
         match flags & ENCODING {
             0 => Self::Int,
@@ -151,11 +159,7 @@ impl Parts<'_> {
 
     /// Writes the record to the first `size()` bytes of `out`.
     pub fn write(&self, out: &mut [u8]) {
-        let mut flags = match self.encoding {
-            Encoding::Int => 0,
-            Encoding::Embstr => 1,
-            Encoding::Raw => 2,
-        };
+        let mut flags = self.encoding.bits();
         let large = |part: Part<'_>, flag| if matches!(part, Part::Large(_)) { flag } else { 0 };
         flags |= large(self.key, LARGE_KEY) | large(self.value, LARGE_VALUE);
         flags |= if self.expiry.is_some() { EXPIRES } else { 0 };
@@ -182,9 +186,10 @@ pub fn read(bytes: &[u8]) -> Parts<'_> {
     let flags = bytes[0];
     let (key_len, at) = read_length(bytes, 1);
     let (value_len, at) = read_length(bytes, at);
-    let (expiry, at) = match bytes.get(at..at + 8) {
-        Some(ms) if flags & EXPIRES != 0 => (ms.try_into().ok().map(u64::from_le_bytes), at + 8),
-        _ => (None, at),
+    let (expiry, at) = if flags & EXPIRES == 0 {
+        (None, at)
+    } else {
+        (bytes[at..].first_chunk().copied().map(u64::from_le_bytes), at + 8)
     };
     let (key, rest) = bytes[at..].split_at(key_len);
     Parts {
@@ -204,6 +209,84 @@ pub fn read_key(bytes: &[u8]) -> Part<'_> {
     let (_, at) = read_length(bytes, at);
     let at = at + if flags & EXPIRES != 0 { 8 } else { 0 };
     Part::read(&bytes[at..at + key_len], flags & LARGE_KEY != 0)
+}
+
+/// Is this the record of `key`? `None`: its key is in the side table, so look there.
+#[inline(always)]
+#[must_use]
+pub fn has_key(bytes: &[u8], key: &[u8]) -> Option<bool> {
+    let flags = bytes[0];
+    if flags & (LARGE_KEY | EXPIRES) == 0 && (bytes[1] | bytes[2]) < 0x80 {
+        // What nearly all are: short, and without an end.
+        return Some(usize::from(bytes[1]) == key.len() && starts_with(&bytes[3..], key));
+    }
+    match read_key(bytes) {
+        Part::Inline(own) => Some(own == key),
+        Part::Large(_) => None,
+    }
+}
+
+/// Writes a value over one of the same length, and an expiry over an expiry; false: this record has
+/// no such room, and nothing changed.
+#[inline]
+#[must_use]
+pub fn rewrite(bytes: &mut [u8], value: &[u8], encoding: Encoding, expiry: Option<u64>) -> bool {
+    let flags = bytes[0];
+    let (key_len, at) = read_length(bytes, 1);
+    let (value_len, at) = read_length(bytes, at);
+    if flags & LARGE_VALUE != 0 || value_len != value.len() {
+        return false;
+    }
+    let Some(at) = rewrite_expiry(bytes, flags, at, expiry) else { return false };
+    bytes[at + key_len..][..value_len].copy_from_slice(value);
+    bytes[0] = flags & !ENCODING | encoding.bits();
+    true
+}
+
+/// Writes an expiry over an expiry; false: there is none, or there shall be none.
+#[must_use]
+pub fn set_expiry(bytes: &mut [u8], expiry: Option<u64>) -> bool {
+    let flags = bytes[0];
+    let (_, at) = read_length(bytes, 1);
+    let (_, at) = read_length(bytes, at);
+    rewrite_expiry(bytes, flags, at, expiry).is_some()
+}
+
+/// Where the key begins, if the record has as much room for an expiry as is asked for.
+#[inline]
+fn rewrite_expiry(bytes: &mut [u8], flags: u8, at: usize, expiry: Option<u64>) -> Option<usize> {
+    match expiry {
+        None => (flags & EXPIRES == 0).then_some(at),
+        Some(_) if flags & EXPIRES == 0 => None,
+        Some(ms) => {
+            bytes[at..at + 8].copy_from_slice(&ms.to_le_bytes());
+            Some(at + 8)
+        }
+    }
+}
+
+/// As the slices' own, without a call: keys are short, and each lookup compares one.
+#[inline(always)]
+fn starts_with(mut bytes: &[u8], mut key: &[u8]) -> bool {
+    if let (Some(a), Some(b)) = (bytes.get(..key.len()), key.last_chunk::<8>()) {
+        // The last eight bytes, then eight at a time from the front; they may overlap.
+        if a.last_chunk::<8>() != Some(b) {
+            return false;
+        }
+        while key.len() > 8 {
+            let (Some((x, more_bytes)), Some((y, more_key))) =
+                (bytes.split_first_chunk::<8>(), key.split_first_chunk::<8>())
+            else {
+                return false;
+            };
+            if x != y {
+                return false;
+            }
+            (bytes, key) = (more_bytes, more_key);
+        }
+        return true;
+    }
+    bytes.starts_with(key)
 }
 
 /// Is this the text that Redis holds as an integer: canonical, 1 to 20 bytes, within 64 bits?
@@ -268,6 +351,63 @@ mod tests {
         check(Inline(&long[..512]), Inline(&long), Some(0), 1 + 2 + 2 + 8 + 512 + 1_024);
         check(Large(7), Large(u32::MAX), None, 11);
         check(Inline(&long[..127]), Inline(&long[..128]), None, 1 + 1 + 2 + 255);
+    }
+
+    #[test]
+    fn a_key_is_told_from_every_other_one() {
+        for len in [0, 1, 7, 8, 9, 16, 17, 127, 128, 512] {
+            let key: Vec<u8> = (0..len).map(|n| u8::try_from(n % 251).unwrap()).collect();
+            for expiry in [None, Some(5)] {
+                let (key, value) = (Part::Inline(&key), Part::Inline(b"value"));
+                let parts = Parts { encoding: Encoding::Raw, expiry, key, value };
+                let mut bytes = vec![0; parts.size() + 20];
+                parts.write(&mut bytes);
+                let check = |name: &[u8], expected| {
+                    assert_eq!(has_key(&bytes, name), Some(expected), "{len} {expiry:?}");
+                };
+                let Part::Inline(key) = key else { return };
+                check(key, true);
+                check(&[key, b"v"].concat(), false);
+                for at in 0..len {
+                    check(&key[..at], false);
+                    let mut other = key.to_vec();
+                    other[at] ^= 1;
+                    check(&other, false);
+                }
+            }
+        }
+        let parts = Parts {
+            encoding: Encoding::Raw,
+            expiry: None,
+            key: Part::Large(7),
+            value: Part::Inline(b""),
+        };
+        let mut bytes = vec![0; parts.size()];
+        parts.write(&mut bytes);
+        assert_eq!(has_key(&bytes, &[7, 0, 0, 0]), None);
+    }
+
+    #[test]
+    fn only_what_has_room_is_rewritten() {
+        let check = |expiry: Option<u64>, value: &[u8], new: &[u8], end: Option<u64>, done| {
+            let key = Part::Inline(b"key");
+            let old = Parts { encoding: Encoding::Int, expiry, key, value: Part::Inline(value) };
+            let mut bytes = vec![0; old.size()];
+            old.write(&mut bytes);
+            assert_eq!(rewrite(&mut bytes, new, Encoding::Raw, end), done);
+            let wanted =
+                Parts { encoding: Encoding::Raw, expiry: end, key, value: Part::Inline(new) };
+            assert_eq!(read(&bytes), if done { wanted } else { old });
+            let expiry = if done { end } else { expiry };
+            assert_eq!(set_expiry(&mut bytes, Some(77)), expiry.is_some());
+            assert_eq!(read(&bytes).expiry, expiry.map(|_| 77));
+        };
+        check(None, b"12", b"ab", None, true);
+        check(None, b"12", b"abc", None, false);
+        check(None, b"12", b"ab", Some(1), false);
+        check(Some(1), b"12", b"ab", Some(2), true);
+        check(Some(1), b"12", b"ab", None, false);
+        check(Some(1), b"", b"", Some(3), true);
     }
 
     #[test]

@@ -24,6 +24,7 @@
 //! Not here: keys and hashes (`table.rs` asks the records), who grows when this is full.
 
 use super::arena::Handle;
+use crate::base::prefetch;
 
 /// Home buckets of a segment.
 pub const BUCKETS: usize = STASH_LINE as usize;
@@ -74,8 +75,24 @@ pub struct Spot {
     slot: u8,
 }
 
+/// The spots of the stash, by their place in `homes`.
+const STASHED: [Spot; STASH * SLOTS] = {
+    let mut spots = [Spot { line: STASH_LINE, slot: 0 }; STASH * SLOTS];
+    let mut at = 1;
+    while at < spots.len() {
+        let Spot { line, slot } = spots[at - 1];
+        let is_last = slot as usize == SLOTS - 1;
+        spots[at] =
+            if is_last { Spot { line: line + 1, slot: 0 } } else { Spot { line, slot: slot + 1 } };
+        at += 1;
+    }
+    spots
+};
+
 const _: () = {
+    assert!(size_of::<Bucket>() == SLOTS + 1 + SLOTS * 2 + SLOTS * 4);
     assert!(size_of::<Bucket>() == 64);
+    assert!(std::mem::offset_of!(Bucket, tags) == 0);
     assert!(size_of::<Segment>() == 64 * (1 + LINES));
 };
 
@@ -109,25 +126,24 @@ impl Bucket {
     /// A bit for each slot whose tag is `tag`.
     #[inline(always)]
     fn matches(&self, tag: u8) -> u32 {
-        let [a, b, c, d, e, f, g, h, ninth] = self.tags;
-        let low = u64::from_le_bytes([a, b, c, d, e, f, g, h]);
         #[cfg(target_arch = "x86_64")]
         {
             use core::arch::x86_64::{
-                _mm_cmpeq_epi8, _mm_movemask_epi8, _mm_set_epi64x, _mm_set1_epi8,
+                __m128i, _mm_cmpeq_epi8, _mm_loadu_si128, _mm_movemask_epi8, _mm_set1_epi8,
             };
-            // SAFETY: the four instructions are SSE2, which is part of every x86_64 target, and
-            // they work on values: no pointer is involved.
+            let start = core::ptr::from_ref(self).cast::<__m128i>();
+            // SAFETY: the instructions are SSE2, which is part of every x86_64 target. The one load
+            // is of the first 16 bytes of a live bucket of 64, which has no padding (asserted above).
             #[expect(unsafe_code, reason = "core's SIMD is unsafe outside of a target_feature fn")]
             let equal = unsafe {
-                let tags = _mm_set_epi64x(i64::from(ninth), low.cast_signed());
+                let tags = _mm_loadu_si128(start);
                 _mm_movemask_epi8(_mm_cmpeq_epi8(tags, _mm_set1_epi8(tag.cast_signed())))
             };
+            // The tags are the first nine of them.
             equal.cast_unsigned() & 0x1ff
         }
         #[cfg(not(target_arch = "x86_64"))]
         {
-            let _ = (low, ninth);
             let bit = |at: usize| u32::from(self.tags[at] == tag) << at;
             (0..SLOTS).map(bit).sum()
         }
@@ -161,31 +177,65 @@ impl Segment {
     #[inline]
     pub fn find(&self, hash: u64, mut is_it: impl FnMut(Handle) -> bool) -> Option<Spot> {
         let (home, tag) = (home_of(hash), tag_of(hash));
-        let mut probe = |line: u8, tag: u8, of_home: bool| {
+        let bucket = &self.lines[usize::from(home)];
+        let mut found = bucket.matches(tag);
+        while found != 0 {
+            let slot = slot_of(found);
+            if is_it(bucket.handles[usize::from(slot)]) {
+                return Some(Spot { line: home, slot });
+            }
+            found &= found - 1;
+        }
+        match bucket.spill {
+            0 => None,
+            spill => self.find_spilled(home, tag, spill, is_it),
+        }
+    }
+
+    /// The rest of `find`: what is not in its home bucket.
+    #[inline(never)]
+    fn find_spilled(
+        &self,
+        home: u8,
+        tag: u8,
+        spill: u8,
+        mut is_it: impl FnMut(Handle) -> bool,
+    ) -> Option<Spot> {
+        if spill & 0x0f != 0 {
+            let line = next(home);
             let bucket = &self.lines[usize::from(line)];
-            let mut found = bucket.matches(tag);
+            let mut found = bucket.matches(tag | DISPLACED);
             while found != 0 {
-                let spot = Spot { line, slot: slot_of(found) };
-                if (of_home || self.home(spot) == home) && is_it(self.handle(spot)) {
-                    return Some(spot);
+                let slot = slot_of(found);
+                if is_it(bucket.handles[usize::from(slot)]) {
+                    return Some(Spot { line, slot });
                 }
                 found &= found - 1;
             }
-            None
-        };
-        if let Some(spot) = probe(home, tag, true) {
-            return Some(spot);
-        }
-        let spill = self.lines[usize::from(home)].spill;
-        if spill & 0x0f != 0
-            && let Some(spot) = probe(next(home), tag | DISPLACED, true)
-        {
-            return Some(spot);
         }
         if spill >> 4 != 0 {
-            return (STASH_LINE..END_LINE).find_map(|line| probe(line, tag, false));
+            return self.stashed(home, tag).find(|&spot| is_it(self.handle(spot)));
         }
         None
+    }
+
+    /// The entries of `home` in the stash that have this tag. Their homes lie in one line, so the
+    /// others are not looked at.
+    fn stashed(&self, home: u8, tag: u8) -> impl Iterator<Item = Spot> + '_ {
+        let mut found = 0u64;
+        for (at, &own) in self.homes.iter().enumerate() {
+            found |= u64::from(own == home) << at;
+        }
+        std::iter::from_fn(move || {
+            while found != 0 {
+                let spot = STASHED[found.trailing_zeros() as usize % STASHED.len()];
+                found &= found - 1;
+                if self.lines[usize::from(spot.line)].tags[usize::from(spot.slot)] == tag {
+                    return Some(spot);
+                }
+            }
+            None
+        })
     }
 
     /// Adds an entry that is not here yet; `None`: there is no room. It counts as walked.
@@ -211,29 +261,39 @@ impl Segment {
         handle
     }
 
-    /// Hints nothing and reads one line: the record that a lookup of `hash` will most likely compare.
+    /// Names the records that a lookup of `hash` will most likely compare.
     #[inline]
-    #[must_use]
-    pub fn likely(&self, hash: u64) -> Option<Handle> {
+    pub fn likely(&self, hash: u64, mut each: impl FnMut(Handle)) {
         let (home, tag) = (home_of(hash), tag_of(hash));
         let bucket = &self.lines[usize::from(home)];
-        let found = bucket.matches(tag);
-        if found != 0 {
-            return Some(bucket.handles[found.trailing_zeros() as usize]);
+        let mut found = bucket.matches(tag);
+        if found == 0 && bucket.spill != 0 {
+            return self.likely_spilled(home, tag, bucket.spill, each);
         }
-        if bucket.spill & 0x0f == 0 {
-            return None;
+        while found != 0 {
+            each(bucket.handles[usize::from(slot_of(found))]);
+            found &= found - 1;
         }
-        let bucket = &self.lines[usize::from(next(home))];
-        let found = bucket.matches(tag | DISPLACED);
-        (found != 0).then(|| bucket.handles[found.trailing_zeros() as usize])
     }
 
-    /// A reference into the home bucket's line, to be prefetched.
+    fn likely_spilled(&self, home: u8, tag: u8, spill: u8, mut each: impl FnMut(Handle)) {
+        if spill & 0x0f != 0 {
+            let bucket = &self.lines[usize::from(next(home))];
+            let found = bucket.matches(tag | DISPLACED);
+            if found != 0 {
+                return each(bucket.handles[usize::from(slot_of(found))]);
+            }
+        }
+        if spill >> 4 != 0 {
+            self.stashed(home, tag).for_each(|spot| each(self.handle(spot)));
+        }
+    }
+
+    /// Hints the home bucket's line, and the one that says what its clocks count from.
     #[inline]
-    #[must_use]
-    pub fn line(&self, hash: u64) -> &u8 {
-        &self.lines[usize::from(home_of(hash))].spill
+    pub fn prefetch(&self, hash: u64) {
+        prefetch::read(&self.lines[usize::from(home_of(hash))]);
+        prefetch::read(&self.base);
     }
 
     #[inline]
@@ -260,7 +320,11 @@ impl Segment {
     pub fn touch(&mut self, spot: Spot, now_s: u32) {
         let stamp = self.stamp(now_s);
         let access = self.access_mut(spot);
-        *access = *access & !CLOCK | stamp;
+        let new = *access & !CLOCK | stamp;
+        // Used twice in a second: the line stays clean, and need not go back to memory.
+        if *access != new {
+            *access = new;
+        }
     }
 
     /// Seconds since the entry was used; the header says how exact.
@@ -486,7 +550,7 @@ impl Segment {
     }
 
     /// The clock bits of an access now; moves the base when they would not do.
-    #[inline]
+    #[inline(always)]
     fn stamp(&mut self, now_s: u32) -> u16 {
         let mut since = now_s.saturating_sub(self.base);
         if since > CLOCK_FINE_SECONDS {
@@ -533,48 +597,78 @@ fn clamp(value: u32, max: u16) -> u16 {
 /// All segments of a shard, numbered; numbers of dropped ones are used again.
 #[derive(Default)]
 pub struct Segments {
-    chunks: Vec<Vec<Segment>>,
-    free: Vec<u32>,
+    chunks: Vec<Chunk>,
     live: usize,
+    /// Every chunk below this index is full.
+    first_free: usize,
 }
 
-/// Segments of one allocation: about 280 KiB, touched only as far as it is used.
-const CHUNK_SEGMENTS: usize = 64;
+/// One allocation, a little over a huge page (`base::huge`); none while nothing in it is used.
+#[derive(Default)]
+struct Chunk {
+    segments: Vec<Segment>,
+    /// Places given up, to be used again.
+    free: Vec<u16>,
+}
+
+impl Chunk {
+    fn has_room(&self) -> bool {
+        !self.free.is_empty() || self.segments.len() < CHUNK_SEGMENTS
+    }
+}
+
+/// Segments of one chunk.
+const CHUNK_SEGMENTS: usize = 512;
 
 impl Segments {
     pub fn add(&mut self, segment: Segment) -> u32 {
         self.live += 1;
-        if let Some(id) = self.free.pop() {
-            *self.get_mut(id) = segment;
-            return id;
+        let found = self.chunks[self.first_free..].iter().position(Chunk::has_room);
+        self.first_free = found.map_or(self.chunks.len(), |at| self.first_free + at);
+        if found.is_none() {
+            self.chunks.push(Chunk::default());
         }
-        if self.chunks.last().is_none_or(|chunk| chunk.len() == CHUNK_SEGMENTS) {
-            self.chunks.push(Vec::with_capacity(CHUNK_SEGMENTS));
+        let chunk = &mut self.chunks[self.first_free];
+        if chunk.segments.capacity() == 0 {
+            chunk.segments.reserve_exact(CHUNK_SEGMENTS);
         }
-        let last = self.chunks.len() - 1;
-        let index = last * CHUNK_SEGMENTS + self.chunks[last].len();
-        self.chunks[last].push(segment);
-        u32::try_from(index).unwrap_or(u32::MAX) // 2^32 segments are 19 TB
+        let index = match chunk.free.pop() {
+            Some(index) => {
+                chunk.segments[usize::from(index)] = segment;
+                usize::from(index)
+            }
+            None => {
+                chunk.segments.push(segment);
+                chunk.segments.len() - 1
+            }
+        };
+        let id = self.first_free * CHUNK_SEGMENTS + index;
+        u32::try_from(id).unwrap_or(u32::MAX) // 2^32 segments are 19 TB
     }
 
-    /// Gives a segment up; when the last one goes, so does the memory.
+    /// Gives a segment up; the last one of its chunk takes the memory with it.
     pub fn drop(&mut self, id: u32) {
-        self.live -= 1;
-        self.free.push(id);
-        if self.live == 0 {
-            *self = Self::default();
+        let (at, index) = (id as usize / CHUNK_SEGMENTS, id as usize % CHUNK_SEGMENTS);
+        let chunk = &mut self.chunks[at];
+        let index = u16::try_from(index).unwrap_or(u16::MAX);
+        debug_assert!(!chunk.free.contains(&index), "a segment was dropped twice");
+        chunk.free.push(index);
+        if chunk.free.len() == chunk.segments.len() {
+            *chunk = Chunk::default();
         }
+        self.live -= 1;
+        self.first_free = self.first_free.min(at);
     }
 
     #[inline]
     #[must_use]
     pub fn get(&self, id: u32) -> &Segment {
-        &self.chunks[id as usize / CHUNK_SEGMENTS][id as usize % CHUNK_SEGMENTS]
+        &self.chunks[id as usize / CHUNK_SEGMENTS].segments[id as usize % CHUNK_SEGMENTS]
     }
 
     #[inline]
     pub fn get_mut(&mut self, id: u32) -> &mut Segment {
-        &mut self.chunks[id as usize / CHUNK_SEGMENTS][id as usize % CHUNK_SEGMENTS]
+        &mut self.chunks[id as usize / CHUNK_SEGMENTS].segments[id as usize % CHUNK_SEGMENTS]
     }
 
     /// Bytes of the segments in use.
@@ -585,6 +679,7 @@ impl Segments {
 }
 
 #[cfg(test)]
+#[expect(clippy::cast_possible_truncation, reason = "drawn numbers are below small bounds")]
 mod tests {
     use super::*;
     use crate::base::prng::Prng;
@@ -653,6 +748,36 @@ mod tests {
         check(&[], 1_000_000, 2_000, 0);
         check(&hourly(100), 362_100, 2_000, 256);
         check(&[900_000], 900_100, 2_000, 256);
+    }
+
+    #[test]
+    fn numbers_of_dropped_segments_are_used_again_and_memory_goes() {
+        const CHUNK: u32 = CHUNK_SEGMENTS as u32;
+        let mut segments = Segments::default();
+        let all = 0..3 * CHUNK - 7;
+        let mut live: Vec<u32> = all.clone().map(|n| segments.add(Segment::new(0, n, 0))).collect();
+        assert!(live.iter().copied().eq(all.clone()));
+        let held = |it: &Segments| it.chunks.iter().filter(|it| it.segments.capacity() > 0).count();
+        live.retain(|&id| {
+            let goes = (CHUNK - 20..2 * CHUNK).contains(&id);
+            if goes {
+                segments.drop(id);
+            }
+            !goes
+        });
+        let bytes = live.len() * size_of::<Segment>();
+        assert_eq!(
+            (held(&segments), segments.used_bytes()),
+            (2, bytes),
+            "the middle chunk is gone"
+        );
+        live.extend((0..CHUNK + 20).map(|_| segments.add(Segment::new(0, 0, 0))));
+        live.sort_unstable();
+        assert!(live.iter().copied().eq(all.clone()), "numbers are used again");
+        assert_eq!(segments.get(all.end - 1).cut, all.end - 1);
+        live.drain(..).for_each(|id| segments.drop(id));
+        assert_eq!((held(&segments), segments.used_bytes()), (0, 0));
+        assert_eq!(segments.add(Segment::new(0, 0, 0)), 0);
     }
 
     #[test]

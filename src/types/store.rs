@@ -7,6 +7,7 @@
 //! Not here: which database a key is in, and what a snapshot still needs (`engine/`).
 
 use bytes::Bytes;
+use std::hash::{BuildHasher, Hasher as _};
 
 use super::arena::{Arena, Full, Handle};
 use super::large::Large;
@@ -72,7 +73,11 @@ impl Hasher {
     #[inline]
     #[must_use]
     pub fn hash(&self, key: &[u8]) -> u64 {
-        self.state.hash_one(key)
+        // Without the length before it that `hash_one` would mix in for a slice: one key is all
+        // there is, and its length is in the state already.
+        let mut hasher = self.state.build_hasher();
+        hasher.write(key);
+        hasher.finish()
     }
 
     #[inline]
@@ -172,6 +177,25 @@ impl Store {
         true
     }
 
+    /// As `overwrite`, of a value of the same length; an expiry stays one, or stays away.
+    #[inline]
+    #[must_use]
+    pub fn rewrite(
+        &mut self,
+        handle: Handle,
+        value: &[u8],
+        encoding: Encoding,
+        expiry: Option<u64>,
+    ) -> bool {
+        record::rewrite(self.arena.bytes_mut(handle), value, encoding, expiry)
+    }
+
+    /// Changes the expiry of a record that has one and keeps one; false: nothing changed.
+    #[must_use]
+    pub fn rewrite_expiry(&mut self, handle: Handle, expiry: Option<u64>) -> bool {
+        record::set_expiry(self.arena.bytes_mut(handle), expiry)
+    }
+
     /// A copy of the record with another expiry; a large value is shared, not copied.
     pub fn duplicate(
         &mut self,
@@ -208,6 +232,11 @@ impl Store {
         self.arena.free(handle);
     }
 
+    /// Gives a bounded amount of unused memory back; true: there is more.
+    pub fn trim(&mut self) -> bool {
+        self.arena.trim()
+    }
+
     #[inline]
     #[must_use]
     pub fn view(&self, handle: Handle) -> View<'_> {
@@ -224,6 +253,14 @@ impl Store {
     #[must_use]
     pub fn key(&self, handle: Handle) -> &[u8] {
         self.part(record::read_key(self.arena.bytes(handle)))
+    }
+
+    /// Is this the record of `key`?
+    #[inline(always)]
+    #[must_use]
+    pub fn has_key(&self, handle: Handle, key: &[u8]) -> bool {
+        let bytes = self.arena.bytes(handle);
+        record::has_key(bytes, key).unwrap_or_else(|| self.key(handle) == key)
     }
 
     #[must_use]

@@ -23,7 +23,6 @@
 use super::arena::{Full, Handle};
 use super::segment::{BUCKETS, Segment, Spot};
 use super::store::{Key, Store};
-use crate::base::prefetch;
 
 /// Where an entry is. Any insert or remove makes it stale.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,17 +70,15 @@ impl Table {
     #[inline]
     pub fn prefetch_bucket(&self, store: &Store, hash: u64) {
         if let Some(&segment) = self.directory.get(self.index(hash)) {
-            prefetch::read(store.segments.get(segment).line(hash));
+            store.segments.get(segment).prefetch(hash);
         }
     }
 
     /// Reads the bucket, so hint it well before.
     #[inline]
     pub fn prefetch_record(&self, store: &Store, hash: u64) {
-        if let Some(&segment) = self.directory.get(self.index(hash))
-            && let Some(handle) = store.segments.get(segment).likely(hash)
-        {
-            store.prefetch(handle);
+        if let Some(&segment) = self.directory.get(self.index(hash)) {
+            store.segments.get(segment).likely(hash, |handle| store.prefetch(handle));
         }
     }
 
@@ -89,7 +86,7 @@ impl Table {
     #[must_use]
     pub fn find(&self, store: &Store, key: Key<'_>) -> Option<Place> {
         let &segment = self.directory.get(self.index(key.hash))?;
-        let is_it = |handle| store.key(handle) == key.bytes;
+        let is_it = |handle| store.has_key(handle, key.bytes);
         let spot = store.segments.get(segment).find(key.hash, is_it)?;
         Some(Place { segment, spot })
     }

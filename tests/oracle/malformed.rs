@@ -84,7 +84,7 @@ const TABLE: &[(Who, &str, &str, Then)] = &[
     (Alike, "ECHO 'a\r\n",                         QUOTES, Close),
     (Alike, "ECHO \"b\"c\r\n",                     QUOTES, Close),
     (Alike, "ECHO 'b'c\r\n",                       QUOTES, Close),
-    (Ours,  "PI\0NG\r\n",                          "-ERR Protocol error: invalid inline request\r\n", Close),
+    (Ours,  "PI\0NG\r\n",                          "-ERR Protocol error: NUL in inline request\r\n", Close),
     // Other protocols. What the lines before `Host:` would have answered goes with the connection.
     (Alike, "GET / HTTP/1.1\r\nHost: x\r\n\r\n",   "", Close),
     (Alike, "POST / HTTP/1.1\r\nHost: x\r\n\r\n",  "", Close),
@@ -92,8 +92,9 @@ const TABLE: &[(Who, &str, &str, Then)] = &[
     (Alike, "*1\r\n$5\r\nhost:\r\n",               "", Close),
     (Alike, "PUT / HTTP/1.1\r\nHost: x\r\n\r\n",   "", Close),
     (Ours,  "\x16\x03\x01\x02\x00\x01\x00\x01",    "", Close),
-    (Alike, "PROXY TCP4 1.2.3.4 5.6.7.8 1 2\r\n",
-        "-ERR unknown command 'PROXY', with args beginning with: 'TCP4' '1.2.3.4' '5.6.7.8' '1' '2' \r\n", Open),
+    // A stock server calls it an unknown command and goes on as if the proxy were the client.
+    (Ours,  "PROXY TCP4 1.2.3.4 5.6.7.8 1 2\r\n",
+        "-ERR Protocol error: unexpected PROXY preamble\r\n", Close),
     // Types of RESP3 are no requests.
     (Alike, "%1\r\n",                              "-ERR unknown command '%1', with args beginning with: \r\n", Open),
     (Alike, "_\r\n",                               "-ERR unknown command '_', with args beginning with: \r\n", Open),

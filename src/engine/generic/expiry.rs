@@ -88,7 +88,7 @@ fn set_expiry(cx: &mut Cx<'_>, args: Args<'_>, time: Time) -> Result<(), ErrorKi
     let conditions = Conditions::parse(args)?;
     let end = time.parse(&args[2], cx.now.ms())?;
     let (db, now, key) = (cx.db, cx.now, cx.key(args.key()));
-    let old = cx.keyspace.expiry(db, key, now);
+    let old = cx.keyspace.found_to_write(db, key, now);
     let Some(_) = old.filter(|old| conditions.allow(end, *old)) else {
         cx.reply.int(0);
         return Ok(());
@@ -111,7 +111,7 @@ fn set_expiry(cx: &mut Cx<'_>, args: Args<'_>, time: Time) -> Result<(), ErrorKi
 /// `PERSIST key`
 pub fn persist(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), ErrorKind> {
     let key = cx.key(args.key());
-    let had = cx.keyspace.expiry(cx.db, key, cx.now).flatten().is_some();
+    let had = cx.keyspace.found_to_write(cx.db, key, cx.now).flatten().is_some();
     if had {
         cx.keyspace.set_expiry(cx.db, key, None, cx.now)?;
         cx.effect.verbatim();
@@ -148,7 +148,7 @@ fn seconds(ms: u64) -> u64 {
 /// -2: no such key; -1: it does not expire.
 fn answer(cx: &mut Cx<'_>, args: Args<'_>, what: fn(u64, u64) -> u64) -> Result<(), ErrorKind> {
     let key = cx.key(args.key());
-    cx.reply.int(match cx.keyspace.expiry(cx.db, key, cx.now) {
+    cx.reply.int(match cx.keyspace.asked(cx.db, key, cx.now) {
         None => -2,
         Some(None) => -1,
         Some(Some(end)) => i64::try_from(what(end, cx.now.ms())).unwrap_or(i64::MAX),

@@ -15,7 +15,7 @@ use bytes::Bytes;
 /// `RENAME key newkey`
 pub fn rename(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), ErrorKind> {
     let (from, to) = (cx.key(args.key()), cx.key(&args[2]));
-    if !cx.keyspace.exists(cx.db, from, cx.now) {
+    if cx.keyspace.found_to_write(cx.db, from, cx.now).is_none() {
         return Err(ErrorKind::NoSuchKey);
     }
     if from.bytes != to.bytes {
@@ -31,7 +31,7 @@ pub fn rename(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), ErrorKind> {
 /// `RENAMENX key newkey`
 pub fn renamenx(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), ErrorKind> {
     let (from, to) = (cx.key(args.key()), cx.key(&args[2]));
-    if !cx.keyspace.exists(cx.db, from, cx.now) {
+    if cx.keyspace.found_to_write(cx.db, from, cx.now).is_none() {
         return Err(ErrorKind::NoSuchKey);
     }
     let free = from.bytes != to.bytes && !cx.keyspace.exists(cx.db, to, cx.now);
@@ -47,7 +47,7 @@ pub fn renamenx(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), ErrorKind> {
 pub fn copy(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), ErrorKind> {
     let Copy { to_db, replace } = Copy::parse(args, cx.db, cx.keyspace.databases())?;
     let (from, to) = (cx.key(args.key()), cx.key(&args[2]));
-    let copied = cx.keyspace.exists(cx.db, from, cx.now)
+    let copied = cx.keyspace.get(cx.db, from, cx.now).is_some()
         && (!cx.keyspace.exists(to_db, to, cx.now) || replace);
     if copied {
         cx.keyspace.copy(cx.db, from, to_db, to, cx.now)?;
@@ -94,7 +94,7 @@ pub fn move_key(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), ErrorKind> {
         return Err(ErrorKind::SameObject);
     }
     let key = cx.key(args.key());
-    let moved = cx.keyspace.exists(cx.db, key, cx.now)
+    let moved = cx.keyspace.found_to_write(cx.db, key, cx.now).is_some()
         && !cx.keyspace.exists(to_db, key, cx.now)
         && cx.keyspace.rename(cx.db, key, to_db, key, cx.now)?;
     if moved {
