@@ -186,8 +186,11 @@ impl World {
                 }
             }
             Some(Plant::SelectIgnored) if bytes.starts_with(b"*2\r\n$6\r\nSELECT\r\n$1\r\n") => {
+                const DIGIT: usize = 20;
                 let mut bytes = bytes.to_vec();
-                bytes[24] = b'0';
+                if let Some(digit) = bytes.get_mut(DIGIT) {
+                    *digit = b'0';
+                }
                 return self.links[link].offer(side, &bytes);
             }
             _ => {}
