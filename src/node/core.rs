@@ -157,12 +157,14 @@ impl Core {
         let databases = view.settings.databases as usize;
         let control = (id == 0).then(|| Box::new(Control::new(cores, &view, &mut prng, now)));
         let commands = shared.table.len();
+        let mut keyspace = Keyspace::new(databases, hash_seed);
+        keyspace.set_string_bytes_max(view.string_bytes_max());
         Self {
             id,
             cores,
             now,
             sessions: Sessions::default(),
-            keyspace: Keyspace::new(databases, hash_seed),
+            keyspace,
             view: Box::new(view),
             shared,
             log: Log::new(false),
