@@ -1,9 +1,13 @@
 //! argv -> settings -> runtime -> `ExitCode`.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "answers of the command line")]
 
+use ringfold::base::huge::Huge;
 use ringfold::runtime::cli::{self, Invocation};
 use ringfold::runtime::serve;
 use std::process::ExitCode;
+
+#[global_allocator]
+static ALLOCATOR: Huge = Huge;
 
 fn main() -> ExitCode {
     match cli::parse(std::env::args_os()) {

@@ -4,6 +4,7 @@ pub mod prng;
 pub mod limits;
 pub mod map;
 pub mod prefetch;
+pub mod huge;
 pub mod spsc;
 pub mod long_double;
 pub mod num;

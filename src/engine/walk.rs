@@ -109,11 +109,6 @@ impl Keyspace {
         self.graveyard.tables.extend(dead.into_iter().map(|(database, _)| database.table));
     }
 
-    #[must_use]
-    pub fn is_walking(&self) -> bool {
-        self.walk.active
-    }
-
     /// Bytes that live only because the walk still needs them: handed-over records, and flushed tables
     /// at the size of the mean record.
     #[must_use]
@@ -124,7 +119,8 @@ impl Keyspace {
         self.walk.pool_bytes + if dead == 0 { 0 } else { dead * mean }
     }
 
-    /// Frees about `budget_records` records of what was flushed or abandoned; true: there is more.
+    /// Frees about `budget_records` records of what was flushed or abandoned, and gives a little of what
+    /// nobody uses back to the system; true: there is more. For every turn of the loop.
     pub fn collect(&mut self, budget_records: usize) -> bool {
         let mut left = budget_records.max(1);
         while left > 0 {
@@ -143,10 +139,11 @@ impl Keyspace {
                 self.store.segments.drop(id);
                 left = left.saturating_sub(handles.len().max(1));
             } else {
-                return false;
+                break;
             }
         }
-        !self.graveyard.records.is_empty() || !self.graveyard.tables.is_empty()
+        let trimmed = self.store.trim();
+        trimmed || !self.graveyard.records.is_empty() || !self.graveyard.tables.is_empty()
     }
 
     /// Does the snapshot still need the record at this place?

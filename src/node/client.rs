@@ -10,6 +10,7 @@ use crate::command::args::Args;
 use crate::command::keys;
 use crate::command::spec::{Flags, Hop};
 use crate::engine::keyspace::ExpiryMode;
+use crate::engine::shard::{Cx, ShardFn};
 use crate::node::core::Core;
 use crate::node::message::Origin;
 use crate::node::outbox::{Conn, Outbox};
@@ -18,7 +19,7 @@ use crate::node::table::Run;
 use crate::replication::log::encode_request;
 use crate::resp::error::ErrorKind;
 use crate::resp::partial::Partial;
-use crate::resp::reply::Proto;
+use crate::resp::reply::{Proto, Reply};
 use crate::resp::request;
 
 /// Requests that are parsed and not yet executed.
@@ -41,6 +42,17 @@ struct Staged<'a> {
     /// The chunk from this request on, and from behind it.
     rest: &'a [u8],
     behind: &'a [u8],
+}
+
+/// A shard command about to run on this core; its words travel beside it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Call {
+    /// Its row's number in the table, for the figures.
+    pub number: u16,
+    pub run: ShardFn,
+    pub db: usize,
+    pub proto: Proto,
+    pub origin: Origin,
 }
 
 impl Core {
@@ -199,7 +211,7 @@ impl Core {
             return; // Kept by the request that stalled it.
         }
         if let Some(why) = self.must_wait(conn, staged.row, usize::from(staged.core), args) {
-            self.stall(conn, why, staged.rest, out);
+            self.stall(conn, why, staged.rest);
             return;
         }
         self.dispatch(conn, staged.row, usize::from(staged.core), staged.hash, args, out);
@@ -221,7 +233,7 @@ impl Core {
             let mut rest = Vec::new();
             encode_request(args.words(), &mut rest);
             rest.extend_from_slice(behind);
-            self.stall(conn, why, &rest, out);
+            self.stall(conn, why, &rest);
             return;
         }
         let hash = key.map_or(0, |key| self.keyspace.hash(key));
@@ -229,11 +241,11 @@ impl Core {
         self.after(conn, behind, out);
     }
 
-    fn stall(&mut self, conn: Conn, why: Stall, rest: &[u8], out: &mut Outbox) {
+    fn stall(&mut self, conn: Conn, why: Stall, rest: &[u8]) {
         let Some(session) = self.sessions.get_mut(conn) else { return };
         session.stall(why, rest);
         match why {
-            Stall::Moving => self.move_to_control(conn, out),
+            Stall::Moving => self.moving.push(conn),
             Stall::Paused => self.pauses.waiting.push(conn),
             Stall::Frozen => self.frozen.stalled(conn),
             _ => {}
@@ -282,18 +294,19 @@ impl Core {
         &mut self,
         conn: Conn,
         number: u16,
-        run: crate::engine::shard::ShardFn,
+        run: ShardFn,
         args: Args<'_>,
         out: &mut Outbox,
     ) {
         let Some(session) = self.sessions.get_mut(conn) else { return };
         let (db, proto, muted) = (usize::from(session.db), session.proto, session.is_muted());
+        let call = Call { number, run, db, proto, origin: Origin::Client };
         self.keyspace.set_no_touch(session.no_touch);
         match session.flight.take() {
             None => {
                 let buffer = out.to(conn);
                 let start = buffer.len();
-                self.execute(number, run, args, db, proto, Origin::Client, buffer);
+                self.execute(call, args, buffer);
                 if muted {
                     buffer.truncate(start);
                 }
@@ -301,7 +314,7 @@ impl Core {
             Some(mut flight) => {
                 flight.answer_here(|buffer| {
                     let start = buffer.len();
-                    self.execute(number, run, args, db, proto, Origin::Client, buffer);
+                    self.execute(call, args, buffer);
                     if muted {
                         buffer.truncate(start);
                     }
@@ -315,27 +328,19 @@ impl Core {
 
     /// Executes a shard command on this core's keys and logs what it did.
     #[inline]
-    pub(super) fn execute(
-        &mut self,
-        number: u16,
-        run: crate::engine::shard::ShardFn,
-        args: Args<'_>,
-        db: usize,
-        proto: Proto,
-        origin: Origin,
-        buffer: &mut Vec<u8>,
-    ) {
+    pub(super) fn execute(&mut self, call: Call, args: Args<'_>, buffer: &mut Vec<u8>) {
+        let Call { number, run, db, proto, origin } = call;
         let start = buffer.len();
         // For what comes from the master a key is there until its DEL comes.
         let mode = self.keyspace.expiry_mode();
         if origin == Origin::Master {
             self.keyspace.set_expiry_mode(ExpiryMode::Ignore);
         }
-        let mut cx = crate::engine::shard::Cx {
+        let mut cx = Cx {
             keyspace: &mut self.keyspace,
             db,
             now: self.now.wall,
-            reply: crate::resp::reply::Reply { out: buffer, proto },
+            reply: Reply { out: buffer, proto },
             effect: &mut self.effect,
             prng: &mut self.prng,
         };
@@ -385,12 +390,16 @@ impl Core {
 
     /// Redis' order of reasons to refuse a command before it runs.
     fn gate(&self, conn: Conn, number: Option<u16>, args: Args<'_>) -> Result<(), ErrorKind> {
-        let Some(number) = number else { return Err(self.shared.table.unknown(args)) };
+        let authenticated = self.sessions.get(conn).is_some_and(|it| it.authenticated);
+        let Some(number) = number else {
+            // As Valkey 9: a stranger is not told which commands there are.
+            let unknown = || self.shared.table.unknown(args);
+            return Err(if authenticated { unknown() } else { ErrorKind::NoAuth });
+        };
         let row = self.shared.table.row(number);
         if !row.spec.arity.accepts(args.len()) {
             return Err(self.shared.table.wrong_arity(number));
         }
-        let authenticated = self.sessions.get(conn).is_some_and(|it| it.authenticated);
         if !authenticated && !row.spec.flags.has(Flags::NO_AUTH) {
             return Err(ErrorKind::NoAuth);
         }

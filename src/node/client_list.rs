@@ -15,7 +15,7 @@ use crate::node::outbox::Conn;
 use crate::node::session::{Ends, Kind, NO_COMMAND, Session};
 use crate::resp::error::ErrorKind;
 use crate::resp::reply::{Proto, Reply};
-use std::net::SocketAddr;
+use core::net::SocketAddr;
 
 /// Which clients `CLIENT LIST` shows.
 #[derive(Debug, PartialEq, Eq)]

@@ -303,7 +303,9 @@ mod tests {
             a> GET k
             a< -NOAUTH Authentication required.
             a> FOO
-            a< -ERR unknown command 'FOO', with args beginning with:
+            a< -NOAUTH Authentication required.
+            a> CLIENT NOPE
+            a< -NOAUTH Authentication required.
             a> CLIENT
             a< -ERR wrong number of arguments for 'client' command
             a> HELLO 3 SETNAME bob

@@ -245,6 +245,15 @@ impl Control {
         self.ring.as_ref().map_or(self.following.idle_offset, Ring::end)
     }
 
+    /// The history's length of which the keyspace is the outcome, when nothing is under way.
+    #[must_use]
+    pub(super) fn data_offset(&self) -> u64 {
+        match self.view.is_replica() {
+            true => self.following.applied_offset(),
+            false => self.offset(),
+        }
+    }
+
     /// A core's writes of one turn.
     pub(super) fn effects(&mut self, cx: &mut ControlCx<'_>, batch: Batch) {
         self.merger.push(batch);
@@ -285,6 +294,9 @@ impl Control {
     pub(super) fn trim(&mut self) {
         let slowest = self.master.slowest_cursor();
         if let Some(ring) = self.ring.as_mut() {
+            // One that is being closed may have been in the ring before this one.
+            let inside = |at: &u64| (ring.start()..=ring.end()).contains(at);
+            let slowest = slowest.filter(inside);
             ring.trim(self.view.settings.repl_backlog_size, slowest);
         }
     }

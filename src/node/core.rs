@@ -124,6 +124,8 @@ pub struct Core {
     pub(super) roads: crate::node::route::Roads,
     /// Sessions that go on at the next turn.
     pub(super) runnable: Vec<Conn>,
+    /// Sessions that go to core 0 once their replies have left.
+    pub(super) moving: Vec<Conn>,
     /// Killed in this turn, to be closed at its end.
     pub(super) killed: Vec<Conn>,
     pub(super) serial: u32,
@@ -177,6 +179,7 @@ impl Core {
             frozen: Frozen::default(),
             roads: crate::node::route::Roads::new(cores),
             runnable: Vec::new(),
+            moving: Vec::new(),
             killed: Vec::new(),
             serial: 0,
             swept: 0,
@@ -297,9 +300,11 @@ impl Core {
 
     /// Seals what the turn wrote under one ticket, and hands over all mail.
     pub(super) fn finish(&mut self, out: &mut Outbox) {
+        self.run_kept_requests();
         self.seal(out);
         self.close_killed(out);
         self.send_frames(out);
+        self.move_sessions(out);
         self.with_control(out, |control, cx| control.end_of_turn(cx));
     }
 

@@ -8,7 +8,6 @@ use crate::node::session::Kind;
 use crate::replication::acks;
 use crate::replication::master::{self, Output};
 use crate::replication::psync::FullReason;
-use crate::resp::error::ErrorKind;
 use bytes::Bytes;
 
 impl Control {
@@ -39,6 +38,8 @@ impl Control {
                 if let Some(session) = cx.core.sessions.get_mut(conn) {
                     session.closing = true;
                 }
+                // The ring may be another one from here on.
+                self.feeds.retain(|feed| feed.conn != conn);
                 cx.out.actions.push(Action::CloseNow(conn));
             }
         }
@@ -53,34 +54,49 @@ impl Control {
         reply: &mut Vec<u8>,
     ) {
         let from = self.link(cx, conn);
-        let mut outputs = Vec::new();
-        let stream = self.following.stream_of(&self.history, self.ring.as_ref());
-        let input = master::Input::Replconf { from, options };
-        self.master.handle(cx.now().mono, &stream, input, &mut outputs);
-        for output in outputs {
-            match output {
-                Output::Reply { to, bytes } if to == from => reply.extend_from_slice(&bytes),
-                other => self.carry_out(cx, other),
-            }
-        }
+        self.client_says(cx, from, master::Input::Replconf { from, options }, reply);
         self.wait(cx, acks::Input::Acked);
     }
 
-    /// SYNC (no arguments) or PSYNC.
+    /// What is answered to a client itself goes into `reply`, the rest where it belongs.
+    fn client_says(
+        &mut self,
+        cx: &mut ControlCx<'_>,
+        from: u64,
+        input: master::Input<'_>,
+        reply: &mut Vec<u8>,
+    ) {
+        let mut outputs = Vec::new();
+        let stream = self.following.stream_of(&self.history, self.ring.as_ref());
+        let psync = matches!(input, master::Input::Psync { .. });
+        self.master.handle(cx.now().mono, &stream, input, &mut outputs);
+        // What follows PSYNC is the feed's; REPLCONF, and a PSYNC that is refused, are a client's.
+        let feeds = psync && self.master.is_attached(from);
+        if feeds && let Some(session) = cx.core.sessions.get_mut(conn_of(from)) {
+            session.kind = Kind::Replica;
+        }
+        for output in outputs {
+            match output {
+                Output::Reply { to, bytes } if to == from && !feeds => {
+                    reply.extend_from_slice(&bytes)
+                }
+                other => self.carry_out(cx, other),
+            }
+        }
+    }
+
+    /// SYNC (no arguments) or PSYNC. One that is refused leaves an ordinary client.
     pub(super) fn psync(
         &mut self,
         cx: &mut ControlCx<'_>,
         conn: Conn,
         args: Option<[&[u8]; 2]>,
-    ) -> Result<(), ErrorKind> {
+        reply: &mut Vec<u8>,
+    ) {
         let from = self.link(cx, conn);
-        let peer = cx.core.sessions.get(conn).map(|it| it.ends.peer_host()).unwrap_or_default();
-        if let Some(session) = cx.core.sessions.get_mut(conn) {
-            session.kind = Kind::Replica;
-        }
+        let peer = self.peer(cx, conn);
         let peer = peer.as_bytes();
-        self.tell_replicas(cx, master::Input::Psync { from, args, peer });
-        Ok(())
+        self.client_says(cx, from, master::Input::Psync { from, args, peer }, reply);
     }
 
     /// The socket of a feed took `bytes`.

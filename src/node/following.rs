@@ -18,6 +18,7 @@ use crate::base::limits::{APPLY_BYTES_MAX, APPLY_UNDER_WAY_MAX};
 use crate::base::time::Now;
 use crate::command::args::Args;
 use crate::command::spec::Hop;
+use crate::node::client::Call;
 use crate::node::control::{Control, ControlCx, Op};
 use crate::node::core::Core;
 use crate::node::message::{self, Message, Origin, RequestHead, Return};
@@ -59,20 +60,31 @@ pub struct Following {
     under_way: usize,
     /// A section runs for a unit.
     in_section: bool,
+    /// Units are being applied: not again within that.
+    pumping: bool,
+    /// A snapshot is to be cut between two units.
+    cut_wanted: bool,
     applied: u64,
     /// The stream's database.
     db: usize,
     load: Option<Load>,
     /// The history's length while there is no ring.
     pub idle_offset: u64,
-    /// REPLICAOF waits for its section.
-    changing: Option<(Option<Return>, Option<(Vec<u8>, u16)>)>,
+    /// REPLICAOF: who asks, and for which master. The first waits until nothing is under way.
+    changes: VecDeque<Change>,
+    /// Its section runs or is about to.
+    changing: bool,
     /// The file named this history: a replica may continue it.
     saved: Option<([u8; 40], u64)>,
     pub loaded_keys: u64,
+    /// The stream's database at the cut of the snapshot that was loaded.
+    loaded_db: usize,
     /// DEBUG RELOAD is answered when the file is loaded.
     reload: Option<Return>,
 }
+
+/// Who asked for another master, and its host and port; `None` for no master.
+type Change = (Option<Return>, Option<(Vec<u8>, u16)>);
 
 /// Something being loaded.
 #[derive(Debug)]
@@ -99,13 +111,17 @@ impl Following {
             units_bytes: 0,
             under_way: 0,
             in_section: false,
+            pumping: false,
+            cut_wanted: false,
             applied: 0,
             db: 0,
             load: None,
             idle_offset: 0,
-            changing: None,
+            changes: VecDeque::new(),
+            changing: false,
             saved: None,
             loaded_keys: 0,
+            loaded_db: 0,
             reload: None,
         }
     }
@@ -118,6 +134,12 @@ impl Following {
     #[must_use]
     pub fn applied_offset(&self) -> u64 {
         self.applied
+    }
+
+    /// The database that the stream is in after that, if we are a replica.
+    #[must_use]
+    pub fn stream_db(&self) -> usize {
+        if self.master.is_some() { self.db } else { 0 }
     }
 
     /// Nothing of the stream or of a load is under way.
@@ -147,7 +169,8 @@ impl Control {
         from: Return,
         master: Option<(Vec<u8>, u16)>,
     ) {
-        if master == self.following.master {
+        let last = self.following.changes.back().map(|(_, master)| master);
+        if master == *last.unwrap_or(&self.following.master) && last.is_none() {
             let reply: &[u8] = if master.is_some() {
                 b"+OK Already connected to specified master\r\n"
             } else {
@@ -155,23 +178,42 @@ impl Control {
             };
             return cx.answer(from, reply);
         }
-        self.following.changing = Some((Some(from), master));
-        self.section(cx, Op::Role, None);
+        self.following.changes.push_back((Some(from), master));
+        self.begin_change(cx);
+    }
+
+    /// A role changes when all that was handed out is executed: what the ring has and the keyspace
+    /// lacks would be missing from the history for ever.
+    fn begin_change(&mut self, cx: &mut ControlCx<'_>) {
+        let following = &self.following;
+        let file = following.load.as_ref().is_some_and(|load| !load.from_master);
+        let busy = following.changing
+            || following.pumping
+            || following.in_section
+            || following.under_way > 0
+            || !following.units.is_empty();
+        if !following.changes.is_empty() && !busy && !file {
+            self.following.changing = true;
+            self.section(cx, Op::Role, None);
+        }
     }
 
     /// At the start: the master that the configuration names, after the file is loaded.
     pub(super) fn follow_configured(&mut self, cx: &mut ControlCx<'_>) {
         if let Some(master) = self.view.settings.replicaof.clone() {
-            self.following.changing = Some((None, Some((master.host, master.port))));
-            self.section(cx, Op::Role, None);
+            self.following.changes.push_back((None, Some((master.host, master.port))));
+            self.begin_change(cx);
         }
     }
 
     /// All cores stand still: says whether they log from here on. `None`: nothing to change.
     pub(super) fn change_role(&mut self, cx: &mut ControlCx<'_>) -> Option<bool> {
-        let (_, master) = self.following.changing.as_ref()?;
+        let (_, master) = self.following.changes.front()?;
         let now = cx.now().mono;
         let mut outputs = Vec::new();
+        if master.is_none() && self.following.master.is_none() {
+            return Some(self.ring.is_some());
+        }
         if master.is_none() {
             let has_data = self.following.replica.has_data();
             self.following.replica.handle(now, &mut self.history, Input::Unfollow, &mut outputs);
@@ -181,8 +223,12 @@ impl Control {
             if has_data {
                 self.history.promote(replid, end);
             } else {
+                // Half a load is a prefix of nothing, and the ring's bytes lead to other data.
                 self.history.begin(replid);
+                (self.ring, self.following.idle_offset) = (None, end);
             }
+            // Our own replicas must learn the new name: the old one goes on elsewhere.
+            self.tell_replicas(cx, crate::replication::master::Input::HistoryChanged);
             self.merger.reselect();
             self.carry_out_link(cx, outputs, &[]);
             return Some(self.ring.is_some());
@@ -192,7 +238,8 @@ impl Control {
 
     /// All cores have the new way of logging.
     pub(super) fn role_changed(&mut self, cx: &mut ControlCx<'_>) {
-        let Some((from, master)) = self.following.changing.take() else { return };
+        let Some((from, master)) = self.following.changes.pop_front() else { return };
+        self.following.changing = false;
         let was_master = self.following.master.is_none();
         self.following.master.clone_from(&master);
         match master {
@@ -203,6 +250,7 @@ impl Control {
                 cx.log(Level::Notice, "MASTER MODE enabled");
             }
             Some((host, port)) => {
+                self.drop_load(cx);
                 // A master's own data is the first bytes of its own history, which the new master
                 // may be able to continue (it was our replica); so ask for that.
                 let offset = match (&self.ring, self.following.saved.take()) {
@@ -217,7 +265,8 @@ impl Control {
                     _ => None,
                 };
                 self.following.applied = offset.unwrap_or(0);
-                self.following.db = 0;
+                // One that was a replica stays in its stream's database. After a master's own
+                // stream comes that of one who was promoted, and that begins with a SELECT.
                 self.view.role = Role::Replica { linked: false };
                 self.view.streaming = false;
                 self.drop_units();
@@ -231,17 +280,30 @@ impl Control {
         if let Some(from) = from {
             cx.answer_ok(from);
         }
+        if self.following.master.is_none() && std::mem::take(&mut self.following.cut_wanted) {
+            self.section(cx, Op::Cut, None);
+        }
     }
 
     pub(super) fn follow_tick(&mut self, cx: &mut ControlCx<'_>) {
-        if self.following.master.is_some() && !self.following.in_section {
-            self.tell_link(cx, Input::Tick, &[]);
+        if self.following.master.is_some() {
+            self.pump_units(cx);
+            let following = &self.following;
+            // A new link begins when nothing of the last one is under way, a dropped load included.
+            let waits = following.replica.status(cx.now().mono).state == "connect";
+            let busy = following.in_section || following.under_way > 0;
+            if following.changes.is_empty() && !(waits && busy) {
+                self.tell_link(cx, Input::Tick, &[]);
+            }
         }
+        self.begin_change(cx);
     }
 
     /// The connect was decided.
     pub(super) fn dialled(&mut self, cx: &mut ControlCx<'_>, result: Result<(Conn, Ends), String>) {
+        let wanted = self.following.replica.status(cx.now().mono).state == "connecting";
         match result {
+            Ok((conn, _)) if !wanted => cx.out.actions.push(Action::CloseNow(conn)),
             Ok((conn, ends)) => {
                 let mut session = Session::new(0, ends, true, cx.now());
                 session.kind = Kind::Master;
@@ -270,6 +332,9 @@ impl Control {
 
     /// Bytes of our master.
     pub(super) fn link_bytes(&mut self, cx: &mut ControlCx<'_>, bytes: &[u8]) {
+        if !self.following.changes.is_empty() {
+            return; // This link is about to end.
+        }
         let mut all = std::mem::take(&mut self.following.bytes);
         all.extend_from_slice(bytes);
         let used = self.tell_link(cx, Input::Bytes(&all), &all);
@@ -315,9 +380,14 @@ impl Control {
                 }
                 Output::FullResync => {
                     cx.log(Level::Notice, "Full resync from master");
-                    self.begin_load(cx, true);
                 }
-                Output::Load(range) => self.load_bytes(cx, &bytes[range]),
+                Output::Load(range) => {
+                    // Not before the first byte: until then our data can still be continued.
+                    if self.following.load.is_none() {
+                        self.begin_load(cx, true);
+                    }
+                    self.load_bytes(cx, &bytes[range]);
+                }
                 Output::LoadDone => {
                     if let Some(load) = self.following.load.as_mut() {
                         load.ended = true;
@@ -352,7 +422,7 @@ impl Control {
 
     fn adopted(&mut self, cx: &mut ControlCx<'_>, offset: u64) {
         self.following.applied = offset;
-        self.following.db = 0;
+        self.following.db = self.following.loaded_db;
         self.tell_replicas(cx, crate::replication::master::Input::HistoryChanged);
         let keys = self.following.loaded_keys;
         cx.log(Level::Notice, format!("Full resync done: {keys} keys, offset {offset}"));
@@ -360,7 +430,7 @@ impl Control {
 
     /// The view follows the link's state.
     fn show_link(&mut self, cx: &mut ControlCx<'_>) {
-        if self.following.master.is_none() || self.following.changing.is_some() {
+        if self.following.master.is_none() || self.following.changing {
             return;
         }
         let linked = self.following.replica.status(cx.now().mono).up;
@@ -384,19 +454,53 @@ impl Control {
 
     /// Applies what may be applied now.
     pub(super) fn pump_units(&mut self, cx: &mut ControlCx<'_>) {
-        while !self.following.in_section && self.following.under_way < APPLY_UNDER_WAY_MAX {
-            let Some((unit, end)) = self.following.units.pop_front() else { break };
-            if !self.apply_unit(cx, &unit) {
-                self.following.units.push_front((unit, end));
+        if std::mem::replace(&mut self.following.pumping, true) {
+            return; // A section that ran at once: the loop below goes on by itself.
+        }
+        while self.may_apply() {
+            if self.following.cut_wanted {
+                if self.following.under_way > 0 || self.following.load.is_some() {
+                    break;
+                }
+                self.following.cut_wanted = false;
+                self.apply_in_section(cx, Op::Cut);
+                continue;
+            }
+            let Some((mut unit, end)) = self.following.units.pop_front() else { break };
+            let used = self.apply_unit(cx, &unit);
+            self.following.units_bytes -= used;
+            if used == unit.len() {
+                self.following.applied = end;
+                continue;
+            }
+            let waits = !self.following.in_section && self.following.under_way > 0;
+            unit.drain(..used);
+            self.following.units.push_front((unit, end));
+            if waits {
                 break;
             }
-            self.following.units_bytes -= unit.len();
-            self.following.applied = end;
         }
+        self.following.pumping = false;
         self.tell_replicas(cx, crate::replication::master::Input::Appended);
         self.trim();
         self.settle_applied(cx);
         self.pace_link(cx);
+        self.begin_change(cx);
+    }
+
+    /// While all cores stand still only the section that a unit asked for changes anything.
+    fn may_apply(&self) -> bool {
+        let following = &self.following;
+        !following.in_section
+            && following.under_way < APPLY_UNDER_WAY_MAX
+            && self.sections.is_idle()
+    }
+
+    /// A snapshot of a replica is cut between two units, with nothing under way: what it holds is
+    /// then what its offset says.
+    pub(super) fn cut_between_units(&mut self, cx: &mut ControlCx<'_>) {
+        self.following.cut_wanted = true;
+        self.pump_units(cx);
     }
 
     /// Nothing is under way: everything up to `applied` is executed.
@@ -422,25 +526,26 @@ impl Control {
         }
     }
 
-    /// Applies one unit. `false`: it must wait until nothing is under way.
-    fn apply_unit(&mut self, cx: &mut ControlCx<'_>, unit: &[u8]) -> bool {
+    /// Applies one unit; how much of it. The rest waits until nothing is under way, or until the
+    /// section is over that a command of it needs.
+    fn apply_unit(&mut self, cx: &mut ControlCx<'_>, unit: &[u8]) -> usize {
         let limits = RequestLimits::DEFAULT;
         let (mut rest, mut words) = (unit, Vec::new());
         while !rest.is_empty() {
             words.clear();
             let Some(used) = request::next(rest, &limits, &mut words) else {
                 cx.log(Level::Warning, "The master sent what is no command; ignored");
-                return true;
+                return unit.len();
             };
-            let args = Args::new(&words);
-            if !self.apply_command(cx, args) {
-                // Only a unit of its own needs the whole node; inside a transaction of the master
-                // such a command's own core order suffices.
-                return false;
+            if !self.apply_command(cx, Args::new(&words)) {
+                break;
             }
             rest = &rest[used..];
+            if self.following.in_section {
+                break;
+            }
         }
-        true
+        unit.len() - rest.len()
     }
 
     fn apply_command(&mut self, cx: &mut ControlCx<'_>, args: Args<'_>) -> bool {
@@ -471,10 +576,11 @@ impl Control {
             return true;
         }
         self.snapshots.note_changes(1);
+        let call = Call { number, run, db, proto: Proto::Resp2, origin: Origin::Master };
         match cx.core.only_owner(row, args) {
             Some(0) => {
                 let mut reply = Vec::new();
-                cx.core.execute(number, run, args, db, Proto::Resp2, Origin::Master, &mut reply);
+                cx.core.execute(call, args, &mut reply);
                 report(cx, args, &reply);
                 true
             }
@@ -488,8 +594,7 @@ impl Control {
                     let args = Args::new(&words);
                     if core == 0 {
                         let mut reply = Vec::new();
-                        let proto = Proto::Resp2;
-                        cx.core.execute(number, run, args, db, proto, Origin::Master, &mut reply);
+                        cx.core.execute(call, args, &mut reply);
                     } else {
                         self.send_apply(cx, core, number, db, args);
                     }
@@ -515,7 +620,7 @@ impl Control {
             return false;
         }
         self.following.in_section = true;
-        self.section(cx, op, None);
+        self.section_of_link(cx, op);
         true
     }
 
@@ -543,9 +648,12 @@ impl Control {
         message::push_request(cx.core.roads.to(core), &head, args.iter());
     }
 
-    /// A section that nobody asked for by a client is over.
-    pub(super) fn section_over(&mut self, cx: &mut ControlCx<'_>) {
-        if std::mem::take(&mut self.following.in_section) {
+    /// A section is over; `of_link`: it was a unit's.
+    pub(super) fn section_over(&mut self, cx: &mut ControlCx<'_>, of_link: bool) {
+        if of_link {
+            self.following.in_section = false;
+        }
+        if self.following.master.is_some() {
             self.pump_units(cx);
         }
     }
@@ -562,6 +670,7 @@ impl Control {
         } else if self.following.under_way == 0 || !self.following.units.is_empty() {
             self.pump_units(cx);
         }
+        self.begin_change(cx);
     }
 
     fn drop_units(&mut self) {
@@ -585,7 +694,7 @@ impl Control {
             unsupported: Unsupported::Refuse,
             verify_checksum: settings.rdbchecksum,
         }));
-        self.following.loaded_keys = 0;
+        (self.following.loaded_keys, self.following.loaded_db) = (0, 0);
         self.following.load =
             Some(Load { decoder, from_master, ended: false, failed: false, file_bytes: 0 });
     }
@@ -625,6 +734,11 @@ impl Control {
                         if let Ok(replid) = <[u8; 40]>::try_from(value) {
                             self.following.saved = Some((replid, 0));
                         }
+                    } else if name == b"repl-stream-db" {
+                        let db = crate::base::num::parse_i64(value);
+                        let db = db.and_then(|db| usize::try_from(db).ok()).unwrap_or(0);
+                        self.following.loaded_db = db;
+                        self.following.db = db;
                     } else if name == b"repl-offset"
                         && let Some(saved) = self.following.saved.as_mut()
                     {
@@ -740,12 +854,6 @@ impl Control {
     pub(super) fn begin_reload(&mut self, cx: &mut ControlCx<'_>) {
         self.following.reload = self.snapshots.reload.take();
         self.load_file(cx);
-    }
-
-    /// Is the stream applied as far as it was read? For a replica that is asked to be promoted.
-    #[must_use]
-    pub fn is_caught_up(&self) -> bool {
-        self.following.under_way == 0 && self.following.units.is_empty()
     }
 }
 

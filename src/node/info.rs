@@ -276,10 +276,8 @@ mod tests {
         check("INFO keyspace nosuch SERVER server", "server keyspace");
         check(
             "INFO default commandstats ringfold",
-            &format!(
-                "server clients memory persistence stats replication cpu modules commandstats \
-             errorstats cluster keyspace ringfold"
-            ),
+            "server clients memory persistence stats replication cpu modules commandstats \
+             errorstats cluster keyspace ringfold",
         );
     }
 }

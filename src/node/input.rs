@@ -69,7 +69,7 @@ impl Core {
             && session.stall == was
         {
             session.stall = Stall::Running;
-            if session.input.is_some() {
+            if session.input.is_some() || session.ending {
                 self.runnable.push(conn);
             }
         }
@@ -94,6 +94,16 @@ impl Core {
             if session.is_running() {
                 self.run_waiting(conn, out);
             }
+            self.hang_up_if_over(conn, out);
+        }
+    }
+
+    /// A peer that is gone, or has finished speaking, and was answered all that it asked: the end.
+    pub(super) fn hang_up_if_over(&mut self, conn: Conn, out: &mut Outbox) {
+        let Some(session) = self.sessions.get_mut(conn) else { return };
+        let heard = !matches!(session.input.as_deref(), Some(Waiting::Stalled(_)));
+        if session.ending && heard && session.is_running() && session.flight.is_none() {
+            self.hang_up(conn, out);
         }
     }
 

@@ -36,15 +36,28 @@ impl Core {
     /// A session arrives from another core.
     pub(super) fn moved(&mut self, conn: Conn, mut session: Session, out: &mut Outbox) {
         session.stall = Stall::Running;
+        if let Some(rare) = session.rare.as_mut() {
+            rare.backlog_bytes = 0; // It was let go with all its output sent.
+        }
         self.sessions.open(conn, session);
         self.runnable.push(conn);
         self.run_runnable(out);
     }
 
-    /// Takes a session out to be moved to core 0, with everything that it has not run yet.
-    pub(super) fn move_to_control(&mut self, conn: Conn, out: &mut Outbox) {
-        if let Some(session) = self.sessions.close(conn) {
-            out.actions.push(Action::Move { conn, core: 0, session: Box::new(session) });
+    /// At the end of a turn: takes out the sessions that go to core 0, with everything that they
+    /// have not run yet. What was answered to one of them goes before it, so it waits for held
+    /// replies.
+    pub(super) fn move_sessions(&mut self, out: &mut Outbox) {
+        for conn in std::mem::take(&mut self.moving) {
+            let Some(session) = self.sessions.get(conn) else { continue };
+            if session.stall != Stall::Moving || session.closing {
+                continue;
+            }
+            if self.roads.holds(conn, session.generation) {
+                self.moving.push(conn);
+            } else if let Some(session) = self.sessions.close(conn) {
+                out.actions.push(Action::Move { conn, core: 0, session: Box::new(session) });
+            }
         }
     }
 

@@ -11,14 +11,15 @@ use crate::node::flight::Flight;
 use crate::node::message::{Message, Origin, Return};
 use crate::node::outbox::{Conn, Outbox};
 use crate::node::pauses::Scope;
-use crate::node::session::Stall;
 use crate::node::view::View;
 use crate::snapshot::cut::Cut;
 
 impl Core {
     pub(super) fn message(&mut self, from: usize, message: Message, out: &mut Outbox) {
         match message {
-            Message::Requests(frames) if self.frozen.is_frozen() => self.frozen.keep(from, frames),
+            Message::Requests(frames) if self.frozen.is_frozen() || self.frozen.has_requests() => {
+                self.frozen.keep(from, frames);
+            }
             Message::Requests(frames) => self.requests(from, frames),
             Message::Replies(frames) => self.replies(from, frames, out),
             Message::Answer(frame) => self.deliver(&frame, out),
@@ -59,7 +60,7 @@ impl Core {
         let mode = if view.is_replica() { ExpiryMode::Hide } else { ExpiryMode::Delete };
         self.keyspace.set_expiry_mode(mode);
         self.keyspace.set_string_bytes_max(view.string_bytes_max());
-        self.view = Box::new(view);
+        *self.view = view;
     }
 
     /// `CLIENT PAUSE` and `UNPAUSE` on this core.
@@ -183,12 +184,6 @@ impl Core {
             self.with_control(out, |it, _| it.snapshots.note_changes(changes));
         } else {
             out.mail[0].push(Message::Changes(changes));
-        }
-    }
-
-    pub(super) fn wake_all(&mut self, conns: Vec<Conn>, was: Stall) {
-        for conn in conns {
-            self.wake(conn, was);
         }
     }
 }

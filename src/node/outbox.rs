@@ -30,7 +30,8 @@ pub enum Action {
     /// Stop and resume receiving.
     Pause(Conn),
     Resume(Conn),
-    /// Hand the connection to another core, which opens it with this session.
+    /// Hand the connection to another core, which opens it with its session, after the waiting
+    /// output is sent.
     Move {
         conn: Conn,
         core: usize,

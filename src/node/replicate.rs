@@ -127,17 +127,61 @@ fn attach(cx: &mut NodeCx<'_>, args: Option<[&[u8]; 2]>) -> Result<(), ErrorKind
         return Ok(()); // It is attached; Redis, too, does not answer.
     }
     let backlog = session.rare.as_ref().is_some_and(|rare| rare.backlog_bytes > 0);
-    if session.flight.is_some() || backlog || cx.out.has_output(conn) {
+    let (busy, generation) = (session.flight.is_some() || backlog, session.generation);
+    if busy || cx.out.has_output(conn) || cx.core.roads.holds(conn, generation) {
         return Err(ErrorKind::SyncWithOutput);
     }
-    let mut result = Ok(());
-    cx.core.with_control(cx.out, |control, node| result = control.psync(node, conn, args));
-    result
+    let reply = &mut *cx.reply.out;
+    cx.core.with_control(cx.out, |control, node| control.psync(node, conn, args, reply));
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    use crate::node::testing::{Node, check};
+
+    /// A session that goes to core 0 takes the replies with it that wait for the stream.
+    #[test]
+    fn what_was_answered_before_a_move_arrives() {
+        let mut node = Node::new(3);
+        let replica = node.connect_on(0);
+        node.send(replica, b"PSYNC ? -1\r\n");
+        node.advance(1_000);
+        for core in 0..3 {
+            let client = node.connect_on(core);
+            let sets: String = (0..9).map(|n| format!("SET k{n} v\r\n")).collect();
+            let all = format!("{sets}REPLCONF listening-port 70000\r\nPING\r\n");
+            let expected = format!("{}+PONG\r\n", "+OK\r\n".repeat(10));
+            let said = node.send(client, all.as_bytes());
+            assert_eq!(String::from_utf8_lossy(&said), expected, "core {core}");
+        }
+    }
+
+    /// A replica that is refused may ask again, or go on as any client.
+    #[test]
+    fn a_psync_that_is_refused_makes_no_replica() {
+        let refusal = "-ERR value is not an integer or out of range";
+        let tries: String = ["a", "b", "c"]
+            .iter()
+            .map(|it| {
+                format!(
+                    "{it}> REPLCONF
+                     {it}< +OK
+                     {it}> PSYNC ? x
+                     {it}< {refusal}
+                     {it}> PSYNC ? x
+                     {it}< {refusal}
+                     {it}> CLIENT LIST TYPE replica
+                     {it}< $0
+                     {it}> SET k v
+                     {it}< +OK\n"
+                )
+            })
+            .collect();
+        check(&tries);
+    }
 
     fn words(line: &str) -> Vec<&[u8]> {
         line.split(' ').map(str::as_bytes).collect()

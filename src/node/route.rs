@@ -13,6 +13,7 @@ use crate::base::limits::{ROAD_BATCHES_MAX, ROAD_BYTES_MAX, SPARE_BUFFERS_MAX, S
 use crate::command::args::Args;
 use crate::command::keys;
 use crate::command::spec::{Gather, Hop};
+use crate::node::client::Call;
 use crate::node::core::Core;
 use crate::node::flight::{Combine, Flight, Gathering};
 use crate::node::message::{self, Message, Origin, RequestHead, Return};
@@ -32,12 +33,16 @@ pub(super) struct Roads {
     spare: Vec<Vec<u8>>,
     /// Sessions that wait for room on a road.
     stalled: Vec<Conn>,
+    #[expect(clippy::vec_box, reason = "spare boxes: a session holds its flight in one")]
     flights: Vec<Box<Flight>>,
     /// The last ticket taken here, and the last that is known to be with the replicas.
     wrote: u64,
     streamed: u64,
     held: VecDeque<HeldTurn>,
 }
+
+/// A core, and the words of a request that it runs.
+type Part<'a> = (usize, Vec<&'a [u8]>);
 
 /// What a turn answered, kept until its writes are with the replicas.
 #[derive(Debug)]
@@ -80,9 +85,10 @@ impl Roads {
         self.held.len()
     }
 
-    /// Nothing of this core's is under way on any road.
-    pub(super) fn is_quiet(&self) -> bool {
-        self.under_way.iter().all(|&it| it == 0) && self.requests.iter().all(Vec::is_empty)
+    /// Do replies to that session wait for the stream?
+    pub(super) fn holds(&self, conn: Conn, generation: u32) -> bool {
+        let its = |(segment, owner): &(Segment, u32)| segment.conn == conn && *owner == generation;
+        self.held.iter().any(|turn| turn.segments.iter().any(its))
     }
 
     fn is_full(&self, core: usize) -> bool {
@@ -248,22 +254,19 @@ impl Core {
         }
         if let (Some((part, words)), Run::Shard(run)) = (here, row.run) {
             let (db, proto) = (usize::from(head.db), head.proto);
+            let call = Call { number: command, run, db, proto, origin: Origin::Client };
             let mut reply = Vec::new();
             self.keyspace.set_no_touch(head.no_touch);
-            self.execute(command, run, Args::new(words), db, proto, Origin::Client, &mut reply);
+            self.execute(call, Args::new(words), &mut reply);
             self.count_part(command, part);
             self.arrived(conn, head.generation, slot, part, &reply, out);
         }
     }
 
     /// The words of each core's part, and for each key in order the part that has it.
-    pub(super) fn parts<'a>(
-        &self,
-        row: &Row,
-        args: Args<'a>,
-    ) -> (Vec<(usize, Vec<&'a [u8]>)>, Vec<u16>) {
+    pub(super) fn parts<'a>(&self, row: &Row, args: Args<'a>) -> (Vec<Part<'a>>, Vec<u16>) {
         let step = keys::words_per_key(row.spec);
-        let mut parts: Vec<(usize, Vec<&[u8]>)> = Vec::new();
+        let mut parts: Vec<Part<'a>> = Vec::new();
         let mut order = Vec::new();
         for group in args.words()[1..].chunks(step) {
             let core = self.owner(group[0]);
@@ -333,10 +336,11 @@ impl Core {
         let table = std::sync::Arc::clone(&self.shared.table);
         match table.row(head.command).run {
             Run::Shard(run) => {
+                let &RequestHead { command: number, proto, origin, .. } = head;
                 let db = usize::from(head.db);
                 self.keyspace.set_no_touch(head.no_touch);
-                self.execute(head.command, run, args, db, head.proto, head.origin, out);
-                self.count_part(head.command, head.part);
+                self.execute(Call { number, run, db, proto, origin }, args, out);
+                self.count_part(number, head.part);
             }
             // Sent only by `ask_all`, which names rows of `part.rs`.
             Run::Part(_) | Run::Node(_) => self.execute_part(head, args, out),

@@ -98,10 +98,20 @@ impl Frozen {
         self.requests.push((from, frames));
     }
 
-    /// Ends the section: the sessions and the requests that waited.
-    pub fn thaw(&mut self) -> (Vec<Conn>, Vec<(usize, Vec<u8>)>) {
+    /// Ends the section: the sessions that waited.
+    pub fn thaw(&mut self) -> Vec<Conn> {
         self.frozen = false;
-        (std::mem::take(&mut self.stalled), std::mem::take(&mut self.requests))
+        std::mem::take(&mut self.stalled)
+    }
+
+    #[must_use]
+    pub fn has_requests(&self) -> bool {
+        !self.requests.is_empty()
+    }
+
+    /// The requests that waited.
+    pub fn take_requests(&mut self) -> Vec<(usize, Vec<u8>)> {
+        std::mem::take(&mut self.requests)
     }
 }
 

@@ -3,6 +3,7 @@
 use crate::command::args::Args;
 use crate::engine::generic::moves::Copy;
 use crate::engine::keyspace::ExpiryMode;
+use crate::node::client::Call;
 use crate::node::control::{Control, ControlCx, Op};
 use crate::node::core::Core;
 use crate::node::message::{Message, Origin, Return};
@@ -18,19 +19,28 @@ use std::sync::atomic::Ordering;
 /// The sections to come, and the one under way.
 #[derive(Debug, Default)]
 pub struct Sections {
-    queue: VecDeque<(Op, Option<Return>)>,
+    queue: VecDeque<(Op, Asker)>,
     running: Option<Running>,
 }
 
 #[derive(Debug)]
 struct Running {
     op: Op,
-    from: Option<Return>,
+    from: Asker,
     phase: Phase,
     /// Cores that have not answered yet.
     left: usize,
     records: Vec<Record>,
     reply: Vec<u8>,
+}
+
+/// Who wants a section.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Asker {
+    Client(Return),
+    /// A unit of our master's stream, or a cut between two.
+    Link,
+    Node,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,7 +61,12 @@ impl Sections {
 impl Control {
     /// Queues an operation; it runs when those before it are done.
     pub(super) fn section(&mut self, cx: &mut ControlCx<'_>, op: Op, from: Option<Return>) {
-        self.sections.queue.push_back((op, from));
+        self.sections.queue.push_back((op, from.map_or(Asker::Node, Asker::Client)));
+        self.run_sections(cx);
+    }
+
+    pub(super) fn section_of_link(&mut self, cx: &mut ControlCx<'_>, op: Op) {
+        self.sections.queue.push_back((op, Asker::Link));
         self.run_sections(cx);
     }
 
@@ -182,9 +197,11 @@ impl Control {
         let words: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
         let table = std::sync::Arc::clone(&cx.core.shared.table);
         if let Run::Shard(run) = table.row(*command).run {
-            let origin = if running.from.is_some() { Origin::Client } else { Origin::Master };
+            let of_link = running.from == Asker::Link;
+            let origin = if of_link { Origin::Master } else { Origin::Client };
             let args = Args::new(&words);
-            cx.core.execute(*command, run, args, *db, *proto, origin, &mut running.reply);
+            let call = Call { number: *command, run, db: *db, proto: *proto, origin };
+            cx.core.execute(call, args, &mut running.reply);
         }
         let mut back: Vec<Vec<Record>> = vec![Vec::new(); self.cores];
         let foreign: Vec<_> =
@@ -213,10 +230,10 @@ impl Control {
         let Some(running) = self.sections.running.take() else { return };
         self.mail_all(cx, || Message::Thaw);
         cx.core.thaw(cx.out);
-        match running.from {
-            Some(from) => cx.answer(from, &running.reply),
-            None => self.section_over(cx),
+        if let Asker::Client(from) = running.from {
+            cx.answer(from, &running.reply);
         }
+        self.section_over(cx, running.from == Asker::Link);
         self.run_sections(cx);
     }
 
@@ -328,14 +345,23 @@ impl Core {
 
     /// The section is over: whoever waited goes on.
     pub(super) fn thaw(&mut self, out: &mut Outbox) {
-        let (sessions, requests) = self.frozen.thaw();
-        for conn in sessions {
+        for conn in self.frozen.thaw() {
             self.wake(conn, Stall::Frozen);
         }
-        for (from, frames) in requests {
-            self.requests(from, frames);
+        // Core 0's control is at work here, and requests may ask for it: they run after that.
+        if self.id != 0 {
+            self.run_kept_requests();
         }
         let _ = out;
+    }
+
+    /// Requests of other cores that came while this one stood still.
+    pub(super) fn run_kept_requests(&mut self) {
+        if !self.frozen.is_frozen() && self.frozen.has_requests() {
+            for (from, frames) in self.frozen.take_requests() {
+                self.requests(from, frames);
+            }
+        }
     }
 
     /// A command over keys of several cores, or of another: in one piece where one core owns all.

@@ -11,7 +11,7 @@ use crate::node::flight::Flight;
 use crate::node::outbox::Conn;
 use crate::resp::partial::Partial;
 use crate::resp::reply::Proto;
-use std::net::SocketAddr;
+use core::net::SocketAddr;
 
 /// Who connected to whom.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

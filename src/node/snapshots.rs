@@ -178,6 +178,9 @@ impl Control {
         let wanted = self.snapshots.sync_wanted.is_some() || self.snapshots.file_wanted.is_some();
         if wanted && self.snapshots.running.is_none() && !self.snapshots.cutting {
             self.snapshots.cutting = true;
+            if self.view.is_replica() {
+                return self.cut_between_units(cx);
+            }
             self.section(cx, Op::Cut, None);
         }
     }
@@ -194,7 +197,7 @@ impl Control {
             self.begin_stream(cx);
         }
         self.merger.reselect();
-        let cut = self.offset();
+        let cut = self.data_offset();
         let sink = match self.snapshots.file_wanted.take() {
             Some(from) => {
                 cx.out.actions.push(Action::Save(SaveStep::Begin));
@@ -288,12 +291,12 @@ impl Control {
                     *flowing = true;
                     self.tell_replicas(cx, master::Input::SnapshotFlows);
                 }
-                self.to_receivers(&bytes);
+                self.push_to_receivers(&bytes);
             }
         }
     }
 
-    fn to_receivers(&mut self, bytes: &Bytes) {
+    fn push_to_receivers(&mut self, bytes: &Bytes) {
         let receivers: Vec<u64> = self.master.receivers().collect();
         for link in receivers {
             let feed = self.feed(conn_of(link));
@@ -305,7 +308,7 @@ impl Control {
     /// Every core's walk is done: the end, and what follows from it.
     fn walks_ended(&mut self, cx: &mut ControlCx<'_>) {
         let Some(running) = self.snapshots.running.as_ref() else { return };
-        let checksum = self.view.settings.rdbchecksum.then(|| running.crc.clone());
+        let checksum = self.view.settings.rdbchecksum.then_some(running.crc);
         let keys = running.keys;
         let mut end = Vec::new();
         encode::end(&mut end, checksum);
@@ -323,7 +326,7 @@ impl Control {
                 let spool = std::mem::take(spool);
                 if !marked {
                     self.tell_replicas(cx, master::Input::SnapshotSize { bytes });
-                    spool.iter().for_each(|bytes| self.to_receivers(bytes));
+                    spool.iter().for_each(|bytes| self.push_to_receivers(bytes));
                 }
                 let receivers: Vec<u64> = self.master.receivers().collect();
                 self.tell_replicas(cx, master::Input::SnapshotEnded);
@@ -442,19 +445,22 @@ impl Control {
         let ctime = (cx.now().wall.ms() / 1_000).to_string();
         let used = (cx.core.keyspace.used_bytes() * self.cores).to_string();
         let offset = cut.to_string();
-        encode::header(
-            &mut header,
-            &[
-                (b"redis-ver", crate::node::REDIS_VERSION.as_bytes()),
-                (b"redis-bits", b"64"),
-                (b"ctime", ctime.as_bytes()),
-                (b"used-mem", used.as_bytes()),
-                (b"repl-stream-db", b"0"),
-                (b"repl-id", &self.history.replid),
-                (b"repl-offset", offset.as_bytes()),
-                (b"aof-base", b"0"),
-            ],
-        );
+        let stream_db = self.following.stream_db().to_string();
+        let mut rows: Vec<(&[u8], &[u8])> = vec![
+            (b"redis-ver", crate::node::REDIS_VERSION.as_bytes()),
+            (b"redis-bits", b"64"),
+            (b"ctime", ctime.as_bytes()),
+            (b"used-mem", used.as_bytes()),
+        ];
+        // Only where offsets follow the data: without a ring writes move no offset.
+        let whole = !self.view.is_replica() || self.following.replica.has_data();
+        if self.ring.is_some() && whole {
+            rows.push((b"repl-stream-db", stream_db.as_bytes()));
+            rows.push((b"repl-id", &self.history.replid));
+            rows.push((b"repl-offset", offset.as_bytes()));
+        }
+        rows.push((b"aof-base", b"0"));
+        encode::header(&mut header, &rows);
         header
     }
 

@@ -45,7 +45,7 @@ pub struct Attached {
     pub state: State,
     /// The address it announces, else its peer address.
     pub ip: Vec<u8>,
-    pub port: u16,
+    pub port: i32,
     pub capa_eof: bool,
     pub capa_psync2: bool,
     pub rdb_only: bool,
@@ -62,7 +62,7 @@ pub struct Attached {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Row<'a> {
     pub ip: &'a [u8],
-    pub port: u16,
+    pub port: i32,
     pub state: &'static str,
     pub offset: u64,
     pub lag_s: u64,
@@ -123,7 +123,7 @@ impl Attached {
 
     /// `REPLCONF option value ...`, the command's name left out.
     pub fn replconf(&mut self, options: &[&[u8]]) -> Said {
-        if options.is_empty() || !options.len().is_multiple_of(2) {
+        if !options.len().is_multiple_of(2) {
             return Said::Refused(ErrorKind::Syntax);
         }
         for pair in options.chunks_exact(2) {
@@ -150,8 +150,10 @@ impl Attached {
         Said::Ok
     }
 
+    #[expect(clippy::cast_possible_truncation, reason = "as Redis does with a port out of range")]
     fn set_port(&mut self, value: &[u8]) -> Result<(), ErrorKind> {
-        self.port = number(value).and_then(|port| u16::try_from(port).map_err(|_| NOT_A_PORT))?;
+        // Any number is taken, and what is left of it shown: as Redis.
+        self.port = number(value)? as i32;
         Ok(())
     }
 
@@ -181,7 +183,6 @@ impl Attached {
 }
 
 const NOT_A_FLAG: ErrorKind = ErrorKind::NotBetween { low: 0, high: 1 };
-const NOT_A_PORT: ErrorKind = ErrorKind::NotBetween { low: 0, high: 65_535 };
 
 fn number(value: &[u8]) -> Result<i64, ErrorKind> {
     parse_i64(value).ok_or(ErrorKind::NotAnInteger)
@@ -222,15 +223,28 @@ mod tests {
     fn hostile_options_change_nothing() {
         let mut replica = Attached::new(1, Mono(0));
         for options in [
-            &[&b"listening-port"[..], b"65536"][..],
+            &[&b"listening-port"[..], b"x"][..],
+            &[b"listening-port"],
             &[b"ip-address", b"1.2.3.4\r\nrole:master"],
             &[b"ip-address", &[b'1'; 256]],
             &[b"rdb-only", b"x"],
-            &[],
         ] {
             assert!(matches!(replica.replconf(options), Said::Refused(_)), "{options:?}");
         }
         assert_eq!(replica.replconf(&[b"ack", b"-1"]), Said::Nothing);
         assert_eq!((replica.ip.len(), replica.port), (0, 0));
+    }
+
+    /// What redis-server 7.0.15 takes.
+    #[test]
+    fn no_option_is_fine_and_a_port_is_any_number() {
+        let mut replica = Attached::new(1, Mono(0));
+        assert_eq!(replica.replconf(&[]), Said::Ok);
+        for (value, port) in
+            [("70000", 70_000), ("-1", -1), ("0", 0), ("99999999999", 1_215_752_191)]
+        {
+            assert_eq!(replica.replconf(&[b"listening-port", value.as_bytes()]), Said::Ok);
+            assert_eq!(replica.port, port);
+        }
     }
 }

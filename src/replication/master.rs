@@ -249,6 +249,9 @@ impl Master {
             Input::Closed { from } => self.replicas.retain(|it| it.link != from),
             Input::Appended => self.replicas.iter_mut().for_each(|it| pump(it, stream, out)),
             Input::HistoryChanged => {
+                if let Snapshot::Running { open, .. } = &mut self.snapshot {
+                    *open = false; // Its cut is an offset of the history before.
+                }
                 for replica in self.replicas.iter_mut().filter(|it| it.state != State::Handshake) {
                     close(replica, CloseReason::HistoryChanged, out);
                 }
@@ -267,6 +270,12 @@ impl Master {
     pub fn receivers(&self) -> impl Iterator<Item = LinkId> + '_ {
         let receives = |it: &&Attached| matches!(it.state, State::Receiving { .. });
         self.replicas.iter().filter(receives).map(|it| it.link)
+    }
+
+    /// Did PSYNC or SYNC make a replica of that link?
+    #[must_use]
+    pub fn is_attached(&self, link: LinkId) -> bool {
+        self.replicas.iter().any(|it| it.link == link && it.state != State::Handshake)
     }
 
     /// Replicas that acknowledged at least `offset`: what WAIT counts.

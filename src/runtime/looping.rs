@@ -59,7 +59,7 @@ struct Loop {
     /// Which core the next client goes to.
     next_core: usize,
     /// Sessions on their way out, until the kernel lets go of their sockets.
-    leaving: Vec<(Socket, usize, Box<Session>)>,
+    leaving: Vec<Leaving>,
     /// Feeds whose socket is full.
     blocked: Vec<Conn>,
     stopped_listeners: Vec<u32>,
@@ -67,6 +67,15 @@ struct Loop {
     dial: Option<links::Dial>,
     ended: Option<u8>,
     ready: bool,
+}
+
+/// A session on its way to another core.
+struct Leaving {
+    socket: Socket,
+    core: usize,
+    session: Box<Session>,
+    /// Nothing more goes out by it here, and the driver was told to let it go.
+    given_up: bool,
 }
 
 /// Serves on this core until the process ends.
@@ -192,6 +201,7 @@ impl Loop {
                 Event::Backlog { socket, bytes } => {
                     pending.push(Pending::Input(Input::Backlog { conn: Conn(socket.0), bytes }));
                 }
+                Event::Drained { socket } if self.is_leaving(socket) => self.give_up(socket),
                 Event::Drained { socket } => {
                     let conn = Conn(socket.0);
                     self.blocked.retain(|it| *it != conn);
@@ -214,8 +224,8 @@ impl Loop {
                     pending.push(Pending::Input(Input::Dialled { result }));
                 }
                 Event::Detached { socket, fd } => {
-                    if let Some(at) = self.leaving.iter().position(|(it, ..)| *it == socket) {
-                        let (_, core, session) = self.leaving.swap_remove(at);
+                    if let Some(at) = self.leaving.iter().position(|it| it.socket == socket) {
+                        let Leaving { core, session, .. } = self.leaving.swap_remove(at);
                         self.mesh.send(core, Parcel::Session(fd, session));
                     }
                 }
@@ -230,22 +240,34 @@ impl Loop {
     }
 
     fn received(&mut self, socket: Socket, buffer: Buffer, pending: &mut Vec<Pending>) {
-        match self.leaving.iter_mut().find(|(it, ..)| *it == socket) {
+        match self.leaving.iter_mut().find(|it| it.socket == socket) {
             None => pending.push(Pending::Bytes(Conn(socket.0), buffer)),
-            Some((_, _, session)) => {
-                session.keep(self.driver.bytes(buffer));
+            Some(leaving) => {
+                leaving.session.keep(self.driver.bytes(buffer));
                 self.driver.give_back(buffer);
             }
         }
     }
 
+    /// Who leaves for another core ends there.
     fn peer_gone(&mut self, socket: Socket, pending: &mut Vec<Pending>) {
-        match self.leaving.iter().position(|(it, ..)| *it == socket) {
-            None => pending.push(Pending::Input(Input::Ended { conn: Conn(socket.0) })),
-            Some(at) => {
-                self.leaving.swap_remove(at);
-                self.driver.close_now(socket);
-            }
+        if self.is_leaving(socket) {
+            self.give_up(socket);
+        } else {
+            pending.push(Pending::Input(Input::Ended { conn: Conn(socket.0) }));
+        }
+    }
+
+    fn is_leaving(&self, socket: Socket) -> bool {
+        self.leaving.iter().any(|it| it.socket == socket)
+    }
+
+    /// Once: the number may belong to another socket soon after.
+    fn give_up(&mut self, socket: Socket) {
+        let leaving = self.leaving.iter_mut().find(|it| it.socket == socket && !it.given_up);
+        if let Some(leaving) = leaving {
+            leaving.given_up = true;
+            self.driver.detach(socket);
         }
     }
 
@@ -345,18 +367,17 @@ impl Loop {
         self.mesh.flush(|ring_fd| driver.ring_bell(ring_fd));
     }
 
-    /// Everything that the core wants done, but for closing, which waits until replies are sent.
+    /// Everything that the core wants done, but for closing and moving, which wait until replies are
+    /// sent.
     fn act(&mut self, core: &mut Core, out: &mut Outbox, pending: &mut Vec<Pending>) {
         let mut closing = Vec::new();
         for action in out.actions.drain(..) {
             match action {
-                close @ (Action::Close(_) | Action::CloseNow(_)) => closing.push(close),
+                later @ (Action::Close(_) | Action::CloseNow(_) | Action::Move { .. }) => {
+                    closing.push(later);
+                }
                 Action::Pause(conn) => self.driver.pause(Socket(conn.0)),
                 Action::Resume(conn) => self.driver.resume(Socket(conn.0)),
-                Action::Move { conn, core, session } => {
-                    self.leaving.push((Socket(conn.0), core, session));
-                    self.driver.detach(Socket(conn.0));
-                }
                 Action::Dial { host, port } => self.dial = Some(links::Dial::start(host, port)),
                 Action::Save(step) => self.disk.save(step),
                 Action::LoadFile => self.disk.read(),
@@ -384,6 +405,15 @@ impl Loop {
                 Action::CloseNow(conn) => {
                     self.driver.close_now(Socket(conn.0));
                     conn
+                }
+                Action::Move { conn, core, session } => {
+                    let socket = Socket(conn.0);
+                    self.leaving.push(Leaving { socket, core, session, given_up: false });
+                    // A slow reader's output goes first: `Drained` lets it go.
+                    if self.driver.backlog_bytes(socket) == 0 {
+                        self.give_up(socket);
+                    }
+                    continue;
                 }
                 _ => continue,
             };

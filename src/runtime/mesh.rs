@@ -166,16 +166,16 @@ mod tests {
     fn a_full_road_keeps_the_order() {
         let mut ends = mesh(2);
         let (mut b, mut a) = (ends.pop().unwrap(), ends.pop().unwrap());
-        let many = ROAD_ITEMS_MAX as u64 + 10;
-        (0..many).for_each(|it| a.send(1, Parcel::Message(Message::Streamed(it))));
+        let many = ROAD_ITEMS_MAX + 10;
+        (0..many as u64).for_each(|it| a.send(1, Parcel::Message(Message::Streamed(it))));
         let mut got = Vec::new();
-        while got.len() < many as usize {
+        while got.len() < many {
             a.flush(|_| {});
             b.receive(|_, parcel| match parcel {
                 Parcel::Message(Message::Streamed(it)) => got.push(it),
                 other => panic!("{other:?}"),
             });
         }
-        assert!(!a.is_clogged() && got == (0..many).collect::<Vec<_>>());
+        assert!(!a.is_clogged() && got == (0..many as u64).collect::<Vec<_>>());
     }
 }

@@ -35,6 +35,10 @@ const UNFIT_HOST: u8 = 2;
 const DESCRIPTORS_RESERVED: u64 = 64;
 const DESCRIPTORS_PER_CORE: u64 = 8;
 
+/// How often, and after how long, a port that is taken is asked for again: a second in all.
+const LISTEN_TRIES: u32 = 50;
+const LISTEN_AGAIN: Duration = Duration::from_millis(20);
+
 /// Why the server did not start.
 struct Refusal {
     code: u8,
@@ -186,7 +190,7 @@ fn listen(settings: &Settings) -> Result<Vec<OwnedFd>, Refusal> {
                 None => (false, bind.as_slice()),
             };
             for address in addresses(host, settings.port)? {
-                match sys::listen_tcp(address, backlog) {
+                match listen_soon(address, backlog) {
                     Ok(listener) => listeners.push(listener),
                     Err(error) if optional && is_absent(&error) => {}
                     Err(error) => {
@@ -210,6 +214,21 @@ fn listen(settings: &Settings) -> Result<Vec<OwnedFd>, Refusal> {
         return Err(Refusal { code: BAD_CONFIGURATION, why });
     }
     Ok(listeners)
+}
+
+/// A server that was killed leaves its listener to the kernel, which ends its ring a moment after
+/// the process: whoever starts it again at once need not be told that the port is taken.
+fn listen_soon(address: SocketAddr, backlog: i32) -> io::Result<OwnedFd> {
+    let mut tries = LISTEN_TRIES;
+    loop {
+        tries -= 1;
+        match sys::listen_tcp(address, backlog) {
+            Err(error) if tries > 0 && error.kind() == io::ErrorKind::AddrInUse => {
+                std::thread::sleep(LISTEN_AGAIN);
+            }
+            other => return other,
+        }
+    }
 }
 
 fn addresses(host: &[u8], port: u16) -> Result<Vec<SocketAddr>, Refusal> {

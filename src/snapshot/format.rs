@@ -37,7 +37,6 @@ pub const VERSION_WRITTEN: u32 = 10;
 pub const HEADER_WRITTEN: [u8; HEADER_BYTES] = *b"REDIS0010";
 /// Since this version a CRC64 follows the end.
 pub const VERSION_CHECKSUM_MIN: u32 = 5;
-pub const CHECKSUM_BYTES: usize = 8;
 
 pub const OP_FUNCTION2: u8 = 245;
 /// Only release candidates of 7.0 wrote it; Redis refuses it too.

@@ -3,7 +3,9 @@
 //! A handle is a `u32` that counts granules of 4 bytes, so a shard holds at most 16 GiB of small
 //! records. Pages of 64 KiB are cut into slots of one size class each; a free slot's first bytes
 //! link to the next free slot of its page; an empty page serves any class again; a chunk of 64
-//! pages that is wholly empty goes back to the allocator, except one that is kept as a reserve.
+//! pages that is wholly empty goes back to the allocator by `trim`, one per call, except one that is
+//! kept as a reserve. (To unmap one takes up to a millisecond, and after a flush they all become
+//! empty at about the same time.)
 //!
 //! ```text
 //!   handle = [ page: 18 bits | granule within the page: 14 bits ]
@@ -156,6 +158,20 @@ impl Arena {
         }
     }
 
+    /// Gives one chunk back to the allocator, unless it is the last of the empty ones; true: there are
+    /// more to give.
+    pub fn trim(&mut self) -> bool {
+        if self.empty_chunks > 1 {
+            let empty =
+                |chunk: &Option<Chunk>| chunk.as_ref().is_some_and(|it| it.free_pages == u64::MAX);
+            if let Some(at) = self.chunks.iter().rposition(empty) {
+                self.chunks[at] = None;
+                self.empty_chunks -= 1;
+            }
+        }
+        self.empty_chunks > 1
+    }
+
     /// From the slot's first byte to the end of its page: the record's own header says where it ends.
     #[inline]
     #[must_use]
@@ -258,7 +274,7 @@ impl Arena {
         Ok(at)
     }
 
-    /// An empty page, already unlinked, serves any class; a second empty chunk is returned.
+    /// An empty page, already unlinked, serves any class.
     fn give_page(&mut self, page: u32) {
         let (at, index) = (page as usize / CHUNK_PAGES, page as usize % CHUNK_PAGES);
         self.first_free_chunk = self.first_free_chunk.min(at);
@@ -266,10 +282,6 @@ impl Arena {
             chunk.free_pages |= 1 << index;
             if chunk.free_pages == u64::MAX {
                 self.empty_chunks += 1;
-                if self.empty_chunks > 1 {
-                    self.chunks[at] = None;
-                    self.empty_chunks -= 1;
-                }
             }
         }
     }
@@ -395,6 +407,7 @@ mod tests {
             arena.free(slot);
         }
         assert_eq!((arena.used_bytes(), arena.page_bytes()), (0, 0));
+        while arena.trim() {}
         assert_eq!(arena.chunks.iter().flatten().count(), 1, "one chunk is the reserve");
     }
 

@@ -597,48 +597,78 @@ fn clamp(value: u32, max: u16) -> u16 {
 /// All segments of a shard, numbered; numbers of dropped ones are used again.
 #[derive(Default)]
 pub struct Segments {
-    chunks: Vec<Vec<Segment>>,
-    free: Vec<u32>,
+    chunks: Vec<Chunk>,
     live: usize,
+    /// Every chunk below this index is full.
+    first_free: usize,
 }
 
-/// Segments of one allocation: about 280 KiB, touched only as far as it is used.
-const CHUNK_SEGMENTS: usize = 64;
+/// One allocation, a little over a huge page (`base::huge`); none while nothing in it is used.
+#[derive(Default)]
+struct Chunk {
+    segments: Vec<Segment>,
+    /// Places given up, to be used again.
+    free: Vec<u16>,
+}
+
+impl Chunk {
+    fn has_room(&self) -> bool {
+        !self.free.is_empty() || self.segments.len() < CHUNK_SEGMENTS
+    }
+}
+
+/// Segments of one chunk.
+const CHUNK_SEGMENTS: usize = 512;
 
 impl Segments {
     pub fn add(&mut self, segment: Segment) -> u32 {
         self.live += 1;
-        if let Some(id) = self.free.pop() {
-            *self.get_mut(id) = segment;
-            return id;
+        let found = self.chunks[self.first_free..].iter().position(Chunk::has_room);
+        self.first_free = found.map_or(self.chunks.len(), |at| self.first_free + at);
+        if found.is_none() {
+            self.chunks.push(Chunk::default());
         }
-        if self.chunks.last().is_none_or(|chunk| chunk.len() == CHUNK_SEGMENTS) {
-            self.chunks.push(Vec::with_capacity(CHUNK_SEGMENTS));
+        let chunk = &mut self.chunks[self.first_free];
+        if chunk.segments.capacity() == 0 {
+            chunk.segments.reserve_exact(CHUNK_SEGMENTS);
         }
-        let last = self.chunks.len() - 1;
-        let index = last * CHUNK_SEGMENTS + self.chunks[last].len();
-        self.chunks[last].push(segment);
-        u32::try_from(index).unwrap_or(u32::MAX) // 2^32 segments are 19 TB
+        let index = match chunk.free.pop() {
+            Some(index) => {
+                chunk.segments[usize::from(index)] = segment;
+                usize::from(index)
+            }
+            None => {
+                chunk.segments.push(segment);
+                chunk.segments.len() - 1
+            }
+        };
+        let id = self.first_free * CHUNK_SEGMENTS + index;
+        u32::try_from(id).unwrap_or(u32::MAX) // 2^32 segments are 19 TB
     }
 
-    /// Gives a segment up; when the last one goes, so does the memory.
+    /// Gives a segment up; the last one of its chunk takes the memory with it.
     pub fn drop(&mut self, id: u32) {
-        self.live -= 1;
-        self.free.push(id);
-        if self.live == 0 {
-            *self = Self::default();
+        let (at, index) = (id as usize / CHUNK_SEGMENTS, id as usize % CHUNK_SEGMENTS);
+        let chunk = &mut self.chunks[at];
+        let index = u16::try_from(index).unwrap_or(u16::MAX);
+        debug_assert!(!chunk.free.contains(&index), "a segment was dropped twice");
+        chunk.free.push(index);
+        if chunk.free.len() == chunk.segments.len() {
+            *chunk = Chunk::default();
         }
+        self.live -= 1;
+        self.first_free = self.first_free.min(at);
     }
 
     #[inline]
     #[must_use]
     pub fn get(&self, id: u32) -> &Segment {
-        &self.chunks[id as usize / CHUNK_SEGMENTS][id as usize % CHUNK_SEGMENTS]
+        &self.chunks[id as usize / CHUNK_SEGMENTS].segments[id as usize % CHUNK_SEGMENTS]
     }
 
     #[inline]
     pub fn get_mut(&mut self, id: u32) -> &mut Segment {
-        &mut self.chunks[id as usize / CHUNK_SEGMENTS][id as usize % CHUNK_SEGMENTS]
+        &mut self.chunks[id as usize / CHUNK_SEGMENTS].segments[id as usize % CHUNK_SEGMENTS]
     }
 
     /// Bytes of the segments in use.
@@ -717,6 +747,36 @@ mod tests {
         check(&[], 1_000_000, 2_000, 0);
         check(&hourly(100), 362_100, 2_000, 256);
         check(&[900_000], 900_100, 2_000, 256);
+    }
+
+    #[test]
+    fn numbers_of_dropped_segments_are_used_again_and_memory_goes() {
+        const CHUNK: u32 = CHUNK_SEGMENTS as u32;
+        let mut segments = Segments::default();
+        let all = 0..3 * CHUNK - 7;
+        let mut live: Vec<u32> = all.clone().map(|n| segments.add(Segment::new(0, n, 0))).collect();
+        assert!(live.iter().copied().eq(all.clone()));
+        let held = |it: &Segments| it.chunks.iter().filter(|it| it.segments.capacity() > 0).count();
+        live.retain(|&id| {
+            let goes = (CHUNK - 20..2 * CHUNK).contains(&id);
+            if goes {
+                segments.drop(id);
+            }
+            !goes
+        });
+        let bytes = live.len() * size_of::<Segment>();
+        assert_eq!(
+            (held(&segments), segments.used_bytes()),
+            (2, bytes),
+            "the middle chunk is gone"
+        );
+        live.extend((0..CHUNK + 20).map(|_| segments.add(Segment::new(0, 0, 0))));
+        live.sort_unstable();
+        assert!(live.iter().copied().eq(all.clone()), "numbers are used again");
+        assert_eq!(segments.get(all.end - 1).cut, all.end - 1);
+        live.drain(..).for_each(|id| segments.drop(id));
+        assert_eq!((held(&segments), segments.used_bytes()), (0, 0));
+        assert_eq!(segments.add(Segment::new(0, 0, 0)), 0);
     }
 
     #[test]

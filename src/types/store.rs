@@ -232,6 +232,11 @@ impl Store {
         self.arena.free(handle);
     }
 
+    /// Gives a bounded amount of unused memory back; true: there is more.
+    pub fn trim(&mut self) -> bool {
+        self.arena.trim()
+    }
+
     #[inline]
     #[must_use]
     pub fn view(&self, handle: Handle) -> View<'_> {

@@ -308,10 +308,11 @@ impl Driver {
         }
     }
 
-    /// Gives the connection up without closing it; `Detached` brings the descriptor.
+    /// Gives the connection up without closing it; `Detached` brings the descriptor. Output that
+    /// waits is lost. One whose peer has closed can be given up too: its next owner sees the end.
     pub fn detach(&mut self, socket: Socket) {
         let row = &mut self.rows[socket.0 as usize];
-        if row.state != State::Open {
+        if !matches!(row.state, State::Open | State::Ended) {
             return;
         }
         row.state = State::Detaching;

@@ -3,7 +3,7 @@
 
 use std::io;
 use std::mem;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -131,21 +131,6 @@ pub fn set_nodelay(fd: &OwnedFd, on: bool) {
     let _ = set_option(fd, libc::IPPROTO_TCP, libc::TCP_NODELAY, i32::from(on));
 }
 
-/// Chooses the congestion control of a TCP socket by name; `false` where the host has none of it.
-pub fn set_congestion_control(fd: &OwnedFd, name: &str) -> bool {
-    // SAFETY: the pointer and length are those of `name`.
-    let result = unsafe {
-        libc::setsockopt(
-            fd.as_raw_fd(),
-            libc::IPPROTO_TCP,
-            libc::TCP_CONGESTION,
-            name.as_ptr().cast(),
-            socklen(name.len()),
-        )
-    };
-    result == 0
-}
-
 /// Sends what fits without waiting.
 ///
 /// # Errors
@@ -259,16 +244,6 @@ pub fn cpu_micros() -> (u64, u64) {
 pub(super) fn own(fd: RawFd) -> OwnedFd {
     // SAFETY: the number comes from an accept completion and nobody else holds it.
     unsafe { OwnedFd::from_raw_fd(fd) }
-}
-
-/// Binds an ephemeral port of the loopback, for tests and tools.
-///
-/// # Errors
-/// The kernel's.
-pub fn listen_anywhere() -> io::Result<(OwnedFd, SocketAddr)> {
-    let listener = TcpListener::bind("127.0.0.1:0")?;
-    let address = listener.local_addr()?;
-    Ok((listener.into(), address))
 }
 
 fn socket(family: i32) -> io::Result<OwnedFd> {

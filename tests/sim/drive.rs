@@ -49,6 +49,11 @@ impl World {
                 Ok((conn, at)) => Input::Received { conn, bytes: &bytes[at] },
             });
         }
+        for input in &inputs {
+            if let Input::Drained { conn } = input {
+                seat.blocked.retain(|it| it != conn);
+            }
+        }
         seat.core.turn(now, &mut inputs, &mut seat.out);
         drop(inputs);
         self.after_turn(host, core, quiet);

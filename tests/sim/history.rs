@@ -34,9 +34,11 @@ impl Histories {
     }
 
     /// A history that begins at `base` with this data.
-    pub fn begin(&mut self, replid: Replid, base: u64, model: Model) {
+    ///
+    /// What is in the data may have been written any time before, and had by who loaded it at `start`.
+    pub fn begin(&mut self, replid: Replid, start: u64, base: u64, model: Model) {
         for (value, _) in model.state.values() {
-            self.tokens.entry(value.clone()).or_insert((replid, base));
+            self.tokens.entry(value.clone()).or_insert((replid, start));
         }
         let checkpoints = vec![(base, model.clone())];
         let newest = (base, model);

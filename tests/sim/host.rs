@@ -133,6 +133,7 @@ impl Host {
             clients: Arc::default(),
             client_ids: Arc::default(),
             table: Arc::clone(table),
+            host: Arc::default(),
         };
         let now = self.now(at);
         self.seats = (0..cores)

@@ -359,7 +359,6 @@ impl World {
         };
         let it = &mut self.hosts[host];
         if it.alive && it.incarnation == incarnation && it.seats[core].blocked.contains(&conn) {
-            it.seats[core].blocked.retain(|other| *other != conn);
             it.seats[core].pending.push(Pending::Input(Input::Drained { conn }));
             self.wake(host, core, 1_000);
         }
