@@ -1,6 +1,7 @@
 //! Commands over keys of several cores, as clients see them: the answers and what is left in the
 //! keyspace are those of one core.
 
+use crate::node::outbox::Action;
 use crate::node::testing::{Node, check, check_with};
 
 #[test]
@@ -154,4 +155,49 @@ fn a_string_grows_to_proto_max_bulk_len_and_no_further() {
         c< :1048577
         ",
     );
+}
+
+/// A pipeline whose requests all wait for one another: what waits is bounded by not listening, and
+/// everything is answered in the end.
+#[test]
+fn a_long_pipeline_is_listened_to_as_it_is_worked_off() {
+    let mut node = Node::new(3);
+    let client = node.connect();
+    let requests = 60_000;
+    let mut bytes = String::new();
+    for n in 0..requests {
+        bytes += &format!("SET key:{n} {n}\r\nGET key:{n}\r\n");
+    }
+    for piece in bytes.as_bytes().chunks(16_384) {
+        node.post(client, piece);
+    }
+    node.settle();
+    let received = String::from_utf8(node.take(client)).unwrap();
+    let mut lines = received.split("\r\n");
+    for n in 0..requests {
+        assert_eq!(lines.next(), Some("+OK"), "key:{n}");
+        assert_eq!(lines.next(), Some(format!("${}", n.to_string().len()).as_str()));
+        assert_eq!(lines.next(), Some(n.to_string().as_str()));
+    }
+    let count =
+        |wanted: fn(&Action) -> bool| node.actions.iter().filter(|it| wanted(&it.1)).count();
+    assert_eq!(count(|it| matches!(it, Action::Pause(_))), 1);
+    assert_eq!(count(|it| matches!(it, Action::Resume(_))), 1);
+}
+
+/// Memory comes back by itself: no client has to ask for anything meanwhile.
+#[test]
+fn what_was_flushed_is_freed_without_another_request() {
+    let mut node = Node::new(3);
+    let client = node.connect();
+    let used = |node: &mut Node| -> usize {
+        node.cores.iter_mut().map(|core| core.keyspace_mut().used_bytes()).sum()
+    };
+    let before = used(&mut node);
+    let requests: String = (0..50_000).map(|n| format!("SET key:{n} value:{n}\r\n")).collect();
+    node.send(client, requests.as_bytes());
+    let full = used(&mut node);
+    node.send(client, b"FLUSHALL\r\n");
+    let after = used(&mut node);
+    assert!(after < before + full / 10, "{before} {full} {after}");
 }
