@@ -91,6 +91,7 @@ unsafe impl GlobalAlloc for Huge {
 }
 
 #[cfg(test)]
+#[expect(clippy::cast_possible_truncation, reason = "drawn numbers are below small bounds")]
 mod tests {
     use super::*;
 

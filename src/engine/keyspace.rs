@@ -254,6 +254,7 @@ impl Keyspace {
     ) -> Result<bool, Full> {
         let Some(place) = self.live(db, key, now) else { return Ok(false) };
         let handle = self.store.segments.get(place.segment).handle(place.spot);
+        self.store.segments.get_mut(place.segment).touch(place.spot, seconds(now));
         if self.store.expiry(handle) != expiry {
             if !self.is_needed(db, place) && self.store.rewrite_expiry(handle, expiry) {
                 return Ok(true);
@@ -296,6 +297,7 @@ impl Keyspace {
     ) -> Result<bool, Full> {
         let Some(place) = self.live(db, from, now) else { return Ok(false) };
         let handle = self.store.segments.get(place.segment).handle(place.spot);
+        self.store.segments.get_mut(place.segment).touch(place.spot, seconds(now));
         let expiry = self.store.expiry(handle);
         let record = self.store.duplicate(handle, Some(to.bytes), expiry)?;
         self.insert_or_put(to_db, to, record, expiry.is_some(), now)?;

@@ -232,7 +232,7 @@ impl Core {
     /// The first thing that happens: core 0 loads the file.
     pub fn begin(&mut self, now: Now, out: &mut Outbox) {
         self.now = now;
-        self.with_control(out, |control, cx| control.load_file(cx));
+        self.with_control(out, |control, cx| control.start(cx));
     }
 
     #[must_use]

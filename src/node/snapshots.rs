@@ -241,7 +241,7 @@ impl Control {
         last: bool,
         keys: u64,
     ) {
-        let Some(running) = self.snapshots.running.as_mut() else { return };
+        let Some(running) = self.snapshots.running.as_mut().filter(|it| !it.failed) else { return };
         running.keys += keys;
         running.cores_left -= usize::from(last);
         running.chunks.extend(chunk.map(|chunk| (core, chunk)));
@@ -398,7 +398,8 @@ impl Control {
             for core in 1..self.cores {
                 cx.out.mail[core].push(Message::AbandonWalk);
             }
-            running.unconfirmed = 0;
+            // Steps that wait behind the failed one are answered, too, and must not be taken for the
+            // next file's.
             running.cores_left = 0;
         }
         if running.cores_left > 0 || running.unconfirmed > 0 {

@@ -100,7 +100,11 @@ impl Worker {
                     let abandoned = matches!(step, SaveStep::Abandon);
                     let event = match self.save(step).await {
                         Ok(()) => FileEvent::Saved,
-                        Err(error) => FileEvent::SaveFailed(error.to_string()),
+                        Err(error) => {
+                            // What waits behind it must not complete a file with a hole.
+                            self.save_abandoned().await;
+                            FileEvent::SaveFailed(error.to_string())
+                        }
                     };
                     if !abandoned {
                         self.disk.state.borrow_mut().events.push_back(event);
@@ -152,12 +156,16 @@ impl Worker {
                 sync_directory(&writing.target)
             }
             SaveStep::Abandon => {
-                if let Some(writing) = self.writing.take() {
-                    let _ = writing.file.close().await;
-                    let _ = std::fs::remove_file(&writing.path);
-                }
+                self.save_abandoned().await;
                 Ok(())
             }
+        }
+    }
+
+    async fn save_abandoned(&mut self) {
+        if let Some(writing) = self.writing.take() {
+            let _ = writing.file.close().await;
+            let _ = std::fs::remove_file(&writing.path);
         }
     }
 

@@ -361,6 +361,7 @@ const fn class_of() -> [u8; ARENA_RECORD_BYTES_MAX / GRANULE + 1] {
 }
 
 #[cfg(test)]
+#[expect(clippy::cast_possible_truncation, reason = "drawn numbers are below small bounds")]
 mod tests {
     use super::*;
     use crate::base::prng::Prng;

@@ -679,6 +679,7 @@ impl Segments {
 }
 
 #[cfg(test)]
+#[expect(clippy::cast_possible_truncation, reason = "drawn numbers are below small bounds")]
 mod tests {
     use super::*;
     use crate::base::prng::Prng;

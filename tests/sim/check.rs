@@ -61,6 +61,9 @@ impl World {
         if !self.histories.knows(&seen.replid) {
             let begun = self.begin(host, seen);
             self.try_or_fail(|| format!("h{host}"), begun);
+            if !self.histories.knows(&seen.replid) {
+                return;
+            }
         }
         let before = self.hosts[host].looked;
         let mut from = match before {
@@ -86,6 +89,9 @@ impl World {
             // The database that the old stream was in means nothing in the new one.
             self.histories.begin(seen.replid, length, length, Model { db: None, ..model });
             return Ok(());
+        }
+        if !seen.is_master && !seen.at_rest {
+            return Ok(()); // It is about to become a master.
         }
         if !seen.is_master {
             return Err("is in a history that no master began".into());
@@ -160,7 +166,8 @@ impl World {
         for host in (0..3).filter(|it| *it != master) {
             let executed = self.hosts[host].seen.as_ref().map(|it| it.executed);
             if end(host) != end(master) || executed != end(master).map(|it| it.1) {
-                return Err(format!("h{host} is not where its master is"));
+                let (has, wants) = (end(host), end(master));
+                return Err(format!("h{host} has executed {executed:?} of {has:?}, not {wants:?}"));
             }
         }
         let waiting = self.clients.iter().find(|it| it.link.is_some() && !it.sent.is_empty());

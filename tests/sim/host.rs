@@ -202,7 +202,10 @@ impl Host {
                 disk.writing = None;
                 None
             }
-            Step::Save(_) if fails => Some(FileEvent::SaveFailed("no space".into())),
+            Step::Save(_) if fails => {
+                disk.writing = None;
+                Some(FileEvent::SaveFailed("no space".into()))
+            }
             Step::Save(SaveStep::Begin) => {
                 disk.writing = Some(Vec::new());
                 Some(FileEvent::Saved)

@@ -299,16 +299,17 @@ impl World {
         let between_hosts = self.links[link].ends.iter().all(|it| matches!(it.who, Who::Host(..)));
         match self.plan.plant {
             Some(Plant::PieceTwice)
-                if between_hosts && bytes.starts_with(b"*") && bytes.ends_with(b"\r\n") =>
+                if between_hosts
+                    && bytes.starts_with(b"*")
+                    && bytes.ends_with(b"\r\n")
+                    && self.prng.chance(1, 8) =>
             {
-                if self.prng.chance(1, 8) {
-                    bytes.extend_from_within(..);
-                }
+                bytes.extend_from_within(..);
             }
-            Some(Plant::TailLost) if between_hosts && bytes.starts_with(b"*") => {
-                if self.prng.chance(1, 8) {
-                    bytes.clear();
-                }
+            Some(Plant::TailLost)
+                if between_hosts && bytes.starts_with(b"*") && self.prng.chance(1, 8) =>
+            {
+                bytes.clear();
             }
             _ => {}
         }
