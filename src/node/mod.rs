@@ -41,6 +41,8 @@ pub mod host;
 pub mod info;
 pub mod families;
 #[cfg(test)]
+mod across_tests;
+#[cfg(test)]
 pub mod testing;
 #[cfg(test)]
 mod following_tests;

@@ -158,7 +158,7 @@ impl Loop {
                 start: it.start,
                 end: it.end,
             }));
-            let wait = self.wait(core, quiet && pending.is_empty());
+            let wait = self.wait(core, !pending.is_empty());
             self.driver.enter(&out.bytes, &segments, wait)?;
             self.mesh.wake_up();
             out.clear_segments();
@@ -432,14 +432,14 @@ impl Loop {
         }
     }
 
-    fn wait(&mut self, core: &Core, quiet: bool) -> Wait {
-        let busy = !quiet && self.cores > 1;
-        if self.ended.is_some()
+    /// May the core sleep? Not while anything is to be done that needs no one from outside.
+    fn wait(&mut self, core: &Core, pending: bool) -> Wait {
+        if pending
+            || self.ended.is_some()
             || core.is_busy()
             || self.mesh.is_clogged()
             || self.disk.is_working()
             || self.dial.is_some()
-            || busy
             || !self.mesh.fall_asleep()
         {
             return Wait::No;

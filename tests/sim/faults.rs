@@ -126,6 +126,7 @@ impl World {
         self.trace(|| "all is healed from here on".into());
         (self.healing, self.quiet, self.refusing) = (true, true, false);
         for link in 0..self.links.len() {
+            self.links[link].room = 1 << 20;
             if self.links[link].silent {
                 self.reset(link);
             }
