@@ -140,7 +140,7 @@ struct Early {
 /// A shutdown under way.
 #[derive(Debug)]
 pub struct Exiting {
-    pub from: Option<Return>,
+    pub askers: Vec<Return>,
     pub save: bool,
     pub force: bool,
     /// Replicas get so long to catch up.

@@ -1,4 +1,7 @@
 //! SHUTDOWN, SIGTERM and SIGINT: replicas catch up, the file is saved, the process ends.
+//!
+//! From the first step to the last, writes wait: what was acknowledged is in the file and with the
+//! replicas, or nobody promised it.
 
 use crate::node::control::{Control, ControlCx, Exiting};
 use crate::node::message::Return;
@@ -29,30 +32,46 @@ impl Control {
         abort: bool,
     ) {
         if abort {
-            let reply = match self.exiting.take() {
-                Some(exiting) => {
-                    if let Some(waiting) = exiting.from {
-                        cx.answer_error(waiting, &ErrorKind::ShutdownFailed);
-                    }
-                    b"+OK\r\n".to_vec()
-                }
-                None => {
-                    let mut reply = Vec::new();
-                    ErrorKind::NoShutdown.write_to(&mut reply);
-                    reply
-                }
-            };
+            let called_off = self.stay(cx);
             if let Some(from) = from {
-                cx.answer(from, &reply);
+                if called_off {
+                    cx.answer_ok(from);
+                } else {
+                    cx.answer_error(from, &ErrorKind::NoShutdown);
+                }
             }
             return;
         }
         let wait_ms = if now { 0 } else { u64::from(self.view.settings.shutdown_timeout) * 1_000 };
         let save = save.unwrap_or(!self.view.settings.save.is_empty());
         let deadline = cx.now().mono.plus_ms(wait_ms);
-        self.exiting = Some(Exiting { from, save, force, deadline, saving: false });
+        match self.exiting.as_mut() {
+            // One is under way: the more urgent wish wins.
+            Some(exiting) => {
+                exiting.askers.extend(from);
+                exiting.force |= force;
+                exiting.deadline = exiting.deadline.min(deadline);
+            }
+            None => {
+                let askers = from.into_iter().collect();
+                self.exiting = Some(Exiting { askers, save, force, deadline, saving: false });
+                self.view.ending = true;
+                self.show(cx);
+            }
+        }
         self.wait(cx, acks::Input::TurnEnded);
         self.exit_when_ready(cx);
+    }
+
+    /// The shutdown under way, if any, does not take place.
+    fn stay(&mut self, cx: &mut ControlCx<'_>) -> bool {
+        let Some(exiting) = self.exiting.take() else { return false };
+        for asker in exiting.askers {
+            cx.answer_error(asker, &ErrorKind::ShutdownFailed);
+        }
+        self.view.ending = false;
+        self.show(cx);
+        true
     }
 
     /// Goes on with a shutdown when the replicas have everything, or were given their time.
@@ -94,13 +113,57 @@ impl Control {
             return self.exit_now(cx);
         }
         cx.log(Level::Warning, "Error trying to save the DB, can't exit");
-        if let Some(Exiting { from: Some(from), .. }) = self.exiting.take() {
-            cx.answer_error(from, &ErrorKind::ShutdownFailed);
-        }
+        self.stay(cx);
     }
 
     fn exit_now(&mut self, cx: &mut ControlCx<'_>) {
         cx.log(Level::Warning, "Ringfold is now ready to exit, bye bye...");
         cx.out.actions.push(Action::Exit { code: 0 });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::node::outbox::Action;
+    use crate::node::testing::{Client, Node};
+
+    fn offset(node: &mut Node, client: Client) -> String {
+        let info = node.send(client, b"INFO replication\r\n");
+        let info = String::from_utf8_lossy(&info).into_owned();
+        let line = info.lines().find_map(|line| line.strip_prefix("master_repl_offset:"));
+        line.unwrap_or_default().to_string()
+    }
+
+    #[test]
+    fn writes_wait_while_the_replicas_catch_up() {
+        for cores in [1, 3] {
+            let mut node = Node::new(cores);
+            let replica = node.connect_on(0);
+            node.send(replica, b"PSYNC ? -1\r\n");
+            node.advance(1_000);
+            let [asks, also, writes] = [0, 1, 2].map(|n| node.connect_on(n % cores));
+            assert_eq!(node.send(writes, b"SET k v\r\n"), b"+OK\r\n");
+            assert_eq!(node.send(asks, b"SHUTDOWN NOSAVE\r\n"), b"");
+            assert_eq!(node.send(also, b"SHUTDOWN NOSAVE\r\n"), b"");
+            assert_eq!(node.send(writes, b"GET k\r\nSET k w\r\n"), b"$1\r\nv\r\n");
+            node.advance(500);
+            assert_eq!(node.take(writes), b"");
+            let aborts = node.connect();
+            assert_eq!(node.send(aborts, b"SHUTDOWN ABORT\r\n"), b"+OK\r\n");
+            for asker in [asks, also] {
+                assert!(node.take(asker).starts_with(b"-ERR Errors trying to SHUTDOWN"));
+            }
+            node.advance(200);
+            assert_eq!(node.take(writes), b"+OK\r\n");
+            node.send(asks, b"SHUTDOWN NOSAVE\r\n");
+            let ends = |node: &Node| {
+                node.actions.iter().any(|(_, action)| matches!(action, Action::Exit { code: 0 }))
+            };
+            assert!(!ends(&node));
+            let ack = format!("REPLCONF ACK {}\r\n", offset(&mut node, aborts));
+            node.send(replica, ack.as_bytes());
+            node.advance(200);
+            assert!(ends(&node));
+        }
     }
 }

@@ -15,6 +15,8 @@ pub enum Scope {
 #[derive(Debug, Default)]
 pub struct Pauses {
     until: Option<(Mono, Scope)>,
+    /// The node is about to end: writes wait for that, or for its being called off.
+    pub ending: bool,
     pub waiting: Vec<Conn>,
 }
 
@@ -32,7 +34,7 @@ impl Pauses {
     #[inline]
     #[must_use]
     pub fn is_on(&self) -> bool {
-        self.until.is_some()
+        self.until.is_some() || self.ending
     }
 
     /// Has the pause run out at `now`?
@@ -44,7 +46,8 @@ impl Pauses {
     /// What the pause holds back at `now`, for INFO.
     #[must_use]
     pub fn scope(&self, now: Now) -> Option<Scope> {
-        self.until.filter(|(end, _)| *end > now.mono).map(|(_, scope)| scope)
+        let paused = self.until.filter(|(end, _)| *end > now.mono).map(|(_, scope)| scope);
+        paused.max(self.ending.then_some(Scope::Writes))
     }
 
     /// Must this command wait? An unknown one never does, nor does CLIENT, by which a pause is ended.

@@ -33,6 +33,8 @@ pub struct View {
     pub few_replicas: bool,
     /// Somebody wants the stream: writes are logged.
     pub streaming: bool,
+    /// The node is about to end: writes wait.
+    pub ending: bool,
     plain: bool,
 }
 
@@ -46,6 +48,7 @@ impl View {
             save_failed: false,
             few_replicas: false,
             streaming: false,
+            ending: false,
             plain: false,
         };
         view.settle();

@@ -111,7 +111,11 @@ fn a_frozen_replica_hurts_nobody() {
 /// While a server loads its file it says so, or answers rightly: never "no such key".
 #[test]
 fn a_loading_server_tells_no_lies() {
-    let mut server = plan(Kind::Ours(2)).start();
+    [1, 3].into_iter().for_each(load_and_ask);
+}
+
+fn load_and_ask(cores: u16) {
+    let mut server = plan(Kind::Ours(cores)).start();
     server.client().expect(&["DEBUG", "POPULATE", "300000", "key", "100"], "+OK\r\n");
     server.client().expect(&["SAVE"], "+OK\r\n");
     server.kill();

@@ -23,7 +23,8 @@ use support::wait_until;
 const MATRIX: &[(Kind, Kind)] = &[
     (Kind::Ours(1), Kind::Ours(1)),
     (Kind::Ours(2), Kind::Ours(2)),
-    (Kind::Ours(2), Kind::Ours(1)),
+    (Kind::Ours(3), Kind::Ours(1)),
+    (Kind::Ours(1), Kind::Ours(3)),
     (Kind::Ours(2), Kind::Redis),
     (Kind::Redis, Kind::Ours(2)),
 ];

@@ -103,7 +103,7 @@ fn passwords_between_servers() {
 /// Without its master a replica serves what it has, or, when told so, says that it has none.
 #[test]
 fn a_replica_without_its_master() {
-    for kind in [Kind::Ours(2), Kind::Redis] {
+    for kind in [Kind::Ours(1), Kind::Ours(3), Kind::Redis] {
         let mut master = plan(kind).start();
         master.client().expect(&["SET", "k", "v"], "+OK\r\n");
         let replica = replica_of(plan(kind), "127.0.0.1", master.port());

@@ -46,7 +46,7 @@ fn a_wrong_configuration_is_refused() {
 
 #[test]
 fn a_unix_socket_with_its_permissions() {
-    for kind in [Kind::Ours(2), Kind::Redis] {
+    for kind in [Kind::Ours(1), Kind::Ours(3), Kind::Redis] {
         let folder = Folder::new();
         let path = folder.0.join("socket");
         let server = Plan::new(kind)
@@ -63,7 +63,7 @@ fn a_unix_socket_with_its_permissions() {
 
 #[test]
 fn one_client_too_many_is_told_so() {
-    for kind in [Kind::Ours(2), Kind::Redis] {
+    for kind in [Kind::Ours(1), Kind::Ours(3), Kind::Redis] {
         let server = Plan::new(kind).arg("maxclients", &["10"]).start();
         // The connection that asked whether the server is up may still be counted.
         wait_until("the first client is gone", || {
@@ -88,7 +88,7 @@ fn one_client_too_many_is_told_so() {
 
 #[test]
 fn an_idle_client_is_closed_after_its_timeout() {
-    for kind in [Kind::Ours(2), Kind::Redis] {
+    for kind in [Kind::Ours(1), Kind::Ours(3), Kind::Redis] {
         let server = Plan::new(kind).arg("timeout", &["1"]).start();
         let (mut idle, mut busy) = (server.client(), server.client());
         idle.set_patience(Duration::from_millis(100));
@@ -106,7 +106,7 @@ fn protected_mode_refuses_strangers() {
     let Some(stranger) = own_address() else {
         return; // A host with loopback alone has no strangers.
     };
-    for kind in [Kind::Ours(2), Kind::Redis] {
+    for kind in [Kind::Ours(1), Kind::Ours(3), Kind::Redis] {
         let server = Plan::new(kind).arg("bind", &["*"]).start();
         server.client().expect(&["PING"], "+PONG\r\n");
         let mut client = Client::connect(&format!("{stranger}:{}", server.port())).unwrap();
@@ -120,7 +120,7 @@ fn protected_mode_refuses_strangers() {
 
 #[test]
 fn a_password_is_asked_for() {
-    for kind in [Kind::Ours(2), Kind::Redis] {
+    for kind in [Kind::Ours(1), Kind::Ours(3), Kind::Redis] {
         let server = Plan::new(kind).password("swordfish").start();
         let mut client = Client::connect(&server.address()).unwrap();
         client.expect(&["GET", "k"], "-NOAUTH Authentication required.\r\n");
@@ -136,7 +136,7 @@ fn a_password_is_asked_for() {
 /// SHUTDOWN and SIGTERM end the process with success, saving where there is something to save.
 #[test]
 fn a_clean_end() {
-    for kind in [Kind::Ours(2), Kind::Redis] {
+    for kind in [Kind::Ours(1), Kind::Ours(3), Kind::Redis] {
         let mut server = Server::of(kind);
         let mut client = server.client();
         client.expect(&["SET", "k", "v"], "+OK\r\n");
