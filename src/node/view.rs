@@ -114,7 +114,16 @@ impl View {
     /// What a request may be like.
     #[must_use]
     pub fn request_limits(&self, authenticated: bool) -> RequestLimits {
-        let bulk = usize::try_from(self.settings.proto_max_bulk_len).unwrap_or(usize::MAX);
-        RequestLimits { bulk_bytes_max: bulk, authenticated, ..RequestLimits::DEFAULT }
+        RequestLimits {
+            bulk_bytes_max: self.string_bytes_max(),
+            authenticated,
+            ..RequestLimits::DEFAULT
+        }
+    }
+
+    /// `proto-max-bulk-len`
+    #[must_use]
+    pub fn string_bytes_max(&self) -> usize {
+        usize::try_from(self.settings.proto_max_bulk_len).unwrap_or(usize::MAX)
     }
 }
