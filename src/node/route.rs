@@ -342,7 +342,7 @@ impl Core {
                     && self.view.is_read_only()
                     && row.spec.is_write() =>
             {
-                crate::resp::error::ErrorKind::ReadOnly.write_to(out);
+                ErrorKind::ReadOnly.write_to(out);
             }
             Run::Shard(run) => {
                 let &RequestHead { command: number, proto, origin, .. } = head;
