@@ -146,6 +146,7 @@ impl Control {
         let Some(running) = self.sections.running.as_mut() else { return };
         running.phase = Phase::Stepping;
         running.left = self.cores - 1;
+        self.snapshots.note_changes(std::mem::take(&mut cx.core.changes));
         cx.core.step(step.clone());
         self.mail_all(cx, || Message::Step(step.clone()));
         if self.cores == 1 {

@@ -90,7 +90,8 @@ impl View {
         if limit > 0 && flags.has(Flags::DENYOOM) && used_bytes > limit && !self.is_replica() {
             return Err(ErrorKind::Oom);
         }
-        if self.save_failed && writes && !self.is_replica() {
+        // PING, too, so that whoever watches this server sees that it is not well.
+        if self.save_failed && (writes || spec.name == "PING") && !self.is_replica() {
             return Err(ErrorKind::MisconfRdb);
         }
         if self.few_replicas && writes && !self.is_replica() {
