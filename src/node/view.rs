@@ -76,6 +76,12 @@ impl View {
         matches!(self.role, Role::Replica { .. })
     }
 
+    /// A replica that takes writes from its master only.
+    #[must_use]
+    pub fn is_read_only(&self) -> bool {
+        self.is_replica() && self.settings.replica_read_only
+    }
+
     /// Reasons to refuse a client's command, in Redis' order. `used_bytes` is what the keys take.
     ///
     /// # Errors

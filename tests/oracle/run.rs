@@ -140,8 +140,10 @@ pub fn compare_random(pair: &Pair, seed: u64, commands: u64) -> Result<(), Strin
         let mut history = Vec::new();
         let mut lanes = Lanes::fresh(pair).map_err(|why| format!("no connection: {why}"))?;
         while history.len() < EPOCH {
-            random_batch(&mut generator, &mut lanes, &mut history)
-                .map_err(|(mismatch, what)| report(pair, &history, &mismatch, &what, sent))?;
+            if let Err((mismatch, what)) = random_batch(&mut generator, &mut lanes, &mut history) {
+                drop(lanes); // A replay begins when they are gone.
+                return Err(report(pair, &history, &mismatch, &what, sent));
+            }
         }
         sent += history.len() as u64;
     }
