@@ -1,8 +1,6 @@
 //! A node that follows a master which the test plays: what is applied, and when roles and
 //! snapshots may change in between.
 
-#![expect(clippy::unwrap_used, reason = "a test may panic")]
-
 use crate::node::testing::{Client, Node};
 use crate::resp::reply::write_request;
 use crate::snapshot::decode::{Decoder, Event, Limits, Unsupported};
