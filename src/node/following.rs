@@ -380,6 +380,7 @@ impl Control {
                 }
                 Output::FullResync => {
                     cx.log(Level::Notice, "Full resync from master");
+                    self.following.load = None; // What is left of one that the link's loss ended.
                 }
                 Output::Load(range) => {
                     // Not before the first byte: until then our data can still be continued.

@@ -33,6 +33,8 @@ impl Core {
             Message::Frozen => self.with_control(out, |it, cx| it.core_frozen(cx)),
             Message::Thaw => self.thaw(out),
             Message::Step(step) => {
+                // A file has them from its cut on.
+                self.report_changes(out);
                 let answer = self.step(step);
                 self.seal(out);
                 out.mail[0].push(Message::Stepped(answer));

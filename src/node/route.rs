@@ -334,7 +334,16 @@ impl Core {
 
     fn execute_for(&mut self, head: &RequestHead, args: Args<'_>, out: &mut Vec<u8>) {
         let table = std::sync::Arc::clone(&self.shared.table);
-        match table.row(head.command).run {
+        let row = table.row(head.command);
+        match row.run {
+            // It was let through where it came from, before the role changed.
+            Run::Shard(_)
+                if head.origin == Origin::Client
+                    && self.view.is_read_only()
+                    && row.spec.is_write() =>
+            {
+                ErrorKind::ReadOnly.write_to(out);
+            }
             Run::Shard(run) => {
                 let &RequestHead { command: number, proto, origin, .. } = head;
                 let db = usize::from(head.db);

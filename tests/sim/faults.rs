@@ -131,8 +131,16 @@ impl World {
                 self.reset(link);
             }
         }
+        (0..3).for_each(|host| self.start(host));
+        self.tell_all();
+    }
+
+    /// Everybody is told who is master; what was to be told before is forgotten.
+    pub fn tell_all(&mut self) {
+        for client in &mut self.clients {
+            client.done |= client.errand.is_some();
+        }
         for host in 0..3 {
-            self.start(host);
             let line = match host == self.master {
                 true => "REPLICAOF NO ONE".to_string(),
                 false => format!("REPLICAOF h{} 7000", self.master),
