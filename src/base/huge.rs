@@ -22,6 +22,21 @@ pub const LARGE_BYTES: usize = HUGE_BYTES - HUGE_BYTES / 16;
 #[derive(Debug)]
 pub struct Huge;
 
+/// Has the system take back at once what is large and freed. By itself glibc keeps whatever is below
+/// the largest block that was ever freed, up to 32 MiB, in heaps of each thread that seldom shrink:
+/// after some requests of a million keys on three cores, 390 MB for an empty keyspace; so 55 MB.
+pub fn give_back_what_is_large() {
+    #[cfg(target_env = "gnu")]
+    {
+        const BYTES: libc::c_int = 512 << 10;
+        // SAFETY: a setting of the C library, which takes any value.
+        unsafe {
+            libc::mallopt(libc::M_MMAP_THRESHOLD, BYTES);
+            libc::mallopt(libc::M_TRIM_THRESHOLD, 2 * BYTES);
+        }
+    }
+}
+
 fn placed(layout: Layout) -> Layout {
     if layout.size() < LARGE_BYTES {
         return layout;

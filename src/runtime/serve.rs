@@ -3,6 +3,7 @@
 //! Everything that can go wrong at the start says what to change and ends with a code: 1 for a
 //! configuration that cannot be used, 2 for a host that is not fit.
 
+use crate::base::huge::give_back_what_is_large;
 use crate::base::limits::CORES_MAX;
 use crate::base::settings::value::Cores;
 use crate::node::core::{Core, Shared};
@@ -48,6 +49,7 @@ struct Refusal {
 /// Serves until a signal or SHUTDOWN ends it.
 #[must_use]
 pub fn run(settings: Settings, warnings: &[Warning], config_file: Option<PathBuf>) -> ExitCode {
+    give_back_what_is_large();
     match start(settings, warnings, config_file) {
         Ok(code) => ExitCode::from(code),
         Err(Refusal { code, why }) => {

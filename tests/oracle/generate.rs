@@ -289,10 +289,9 @@ impl Generator {
         for word in template.split(' ') {
             self.word(word, &mut args);
         }
-        // 7.0.15 names a client by a HELLO that it then refuses; later ones, and ours, do not.
-        let named = args[0].eq_ignore_ascii_case(b"HELLO")
-            && args.iter().any(|it| it.eq_ignore_ascii_case(b"SETNAME"));
-        if !named && !NEVER_BENT.iter().any(|it| args[0].eq_ignore_ascii_case(it.as_bytes())) {
+        // 7.0.15 does by halves what it then refuses; later ones, and ours, look at all of it first.
+        let half_done = args[0].eq_ignore_ascii_case(b"HELLO") && args.len() > 2;
+        if !half_done && !NEVER_BENT.iter().any(|it| args[0].eq_ignore_ascii_case(it.as_bytes())) {
             self.bend(&mut args);
         }
         self.avoid_the_past(&mut args);

@@ -9,6 +9,7 @@
 mod compare;
 mod directed;
 mod generate;
+mod large;
 mod malformed;
 mod minimise;
 mod run;

@@ -12,6 +12,7 @@ use std::time::Duration;
 trait Stream: Read + Write + Send {
     fn set_patience(&self, patience: Duration) -> io::Result<()>;
     fn end_of_requests(&self) -> io::Result<()>;
+    fn another(&self) -> io::Result<Box<dyn Stream>>;
 }
 
 impl Stream for TcpStream {
@@ -21,6 +22,9 @@ impl Stream for TcpStream {
     fn end_of_requests(&self) -> io::Result<()> {
         self.shutdown(Shutdown::Write)
     }
+    fn another(&self) -> io::Result<Box<dyn Stream>> {
+        Ok(Box::new(self.try_clone()?))
+    }
 }
 
 impl Stream for UnixStream {
@@ -29,6 +33,9 @@ impl Stream for UnixStream {
     }
     fn end_of_requests(&self) -> io::Result<()> {
         self.shutdown(Shutdown::Write)
+    }
+    fn another(&self) -> io::Result<Box<dyn Stream>> {
+        Ok(Box::new(self.try_clone()?))
     }
 }
 
@@ -54,6 +61,12 @@ impl Client {
     fn over(stream: impl Stream + 'static) -> io::Result<Self> {
         stream.set_patience(PATIENCE)?;
         Ok(Self { stream: Box::new(stream), input: Vec::new(), at: 0 })
+    }
+
+    /// The same connection, for another thread that only sends.
+    pub fn sender(&self) -> Self {
+        let stream = self.stream.another().unwrap();
+        Self { stream, input: Vec::new(), at: 0 }
     }
 
     pub fn set_patience(&self, patience: Duration) {
