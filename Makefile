@@ -45,6 +45,7 @@ soak: peers ## the random and the fault tests again and again, each time with an
 	for round in $$(seq $(SOAK_ROUNDS)); do \
 	  RINGFOLD_SEED=$$RANDOM$$RANDOM RINGFOLD_ORACLE_COMMANDS=1000000 cargo test --test oracle || exit 1; \
 	  cargo test --test system || exit 1; \
+	  SIM_FIRST=$$RANDOM$$RANDOM SIM_SEEDS=500 cargo test --test sim many_seeds || exit 1; \
 	done
 
 # rustfmt and clippy come with rustup's default profile; a minimal one lacks them.

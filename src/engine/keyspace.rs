@@ -22,7 +22,7 @@
 use bytes::Bytes;
 
 use super::walk::{Graveyard, WalkState};
-use crate::base::limits::STRING_BYTES_MAX;
+use crate::base::limits::{BULK_BYTES_MAX, STRING_BYTES_MAX};
 use crate::base::time::Wall;
 use crate::types::arena::Handle;
 use crate::types::record::{Encode, Encoding};
@@ -63,6 +63,8 @@ pub struct Keyspace {
     pub(super) databases: Vec<Option<Box<Database>>>,
     pub(super) mode: ExpiryMode,
     pub(super) no_touch: bool,
+    /// `proto-max-bulk-len`
+    string_bytes_max: usize,
     pub(super) stats: Stats,
     pub(super) walk: WalkState,
     pub(super) graveyard: Graveyard,
@@ -96,6 +98,7 @@ impl Keyspace {
             databases: std::iter::repeat_with(|| None).take(databases).collect(),
             mode: ExpiryMode::default(),
             no_touch: false,
+            string_bytes_max: BULK_BYTES_MAX,
             stats: Stats::default(),
             walk: WalkState::default(),
             graveyard: Graveyard::default(),
@@ -125,6 +128,17 @@ impl Keyspace {
     #[inline]
     pub fn set_no_touch(&mut self, no_touch: bool) {
         self.no_touch = no_touch;
+    }
+
+    /// `proto-max-bulk-len`: what APPEND and SETRANGE may make of a string.
+    pub fn set_string_bytes_max(&mut self, bytes: usize) {
+        self.string_bytes_max = bytes;
+    }
+
+    /// The longest string that may be made now. What a master made is taken as it is.
+    #[must_use]
+    pub fn string_bytes_max(&self) -> usize {
+        if self.mode == ExpiryMode::Ignore { STRING_BYTES_MAX } else { self.string_bytes_max }
     }
 
     pub fn set_expiry_mode(&mut self, mode: ExpiryMode) {
@@ -240,6 +254,7 @@ impl Keyspace {
     ) -> Result<bool, Full> {
         let Some(place) = self.live(db, key, now) else { return Ok(false) };
         let handle = self.store.segments.get(place.segment).handle(place.spot);
+        self.store.segments.get_mut(place.segment).touch(place.spot, seconds(now));
         if self.store.expiry(handle) != expiry {
             if !self.is_needed(db, place) && self.store.rewrite_expiry(handle, expiry) {
                 return Ok(true);
@@ -282,6 +297,7 @@ impl Keyspace {
     ) -> Result<bool, Full> {
         let Some(place) = self.live(db, from, now) else { return Ok(false) };
         let handle = self.store.segments.get(place.segment).handle(place.spot);
+        self.store.segments.get_mut(place.segment).touch(place.spot, seconds(now));
         let expiry = self.store.expiry(handle);
         let record = self.store.duplicate(handle, Some(to.bytes), expiry)?;
         self.insert_or_put(to_db, to, record, expiry.is_some(), now)?;

@@ -1,6 +1,6 @@
 //! String commands. The table is this file's contents page; each row names one function.
 //!
-//! What a value may be: bytes up to `BULK_BYTES_MAX`, kept as an integer where they are the canonical
+//! What a value may be: bytes up to `proto-max-bulk-len`, kept as an integer where they are the canonical
 //! spelling of one; which it is shows only in `OBJECT ENCODING`. Arithmetic reads and writes text.
 //!
 //! Effects are a compatibility surface: stock replicas read them, so they are the very commands that
@@ -9,7 +9,6 @@
 //!
 //! Not here: how values are kept (`types/`), when keys expire (`keyspace.rs`).
 
-use crate::base::limits::BULK_BYTES_MAX;
 use crate::base::long_double::{self, Format};
 use crate::base::num::{Digits, parse_i64};
 use crate::command::args::Args;
@@ -325,7 +324,7 @@ fn strlen(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), ErrorKind> {
 fn append(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), ErrorKind> {
     let (key, tail) = (cx.key(args.key()), &args[2]);
     let old = cx.keyspace.peek(cx.db, key, cx.now).map_or(0, |value| value.bytes().len());
-    check_length(old, tail.len())?;
+    check_length(cx, old, tail.len())?;
     let len = cx.keyspace.append(cx.db, key, tail, cx.now)?;
     cx.effect.verbatim();
     cx.reply_len(len);
@@ -340,16 +339,16 @@ fn setrange(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), ErrorKind> {
     if part.is_empty() {
         return strlen(cx, args);
     }
-    check_length(offset, part.len())?;
+    check_length(cx, offset, part.len())?;
     let len = cx.keyspace.write_range(cx.db, key, offset, part, cx.now)?;
     cx.effect.verbatim();
     cx.reply_len(len);
     Ok(())
 }
 
-fn check_length(start: usize, more: usize) -> Result<(), ErrorKind> {
+fn check_length(cx: &Cx<'_>, start: usize, more: usize) -> Result<(), ErrorKind> {
     match start.checked_add(more) {
-        Some(len) if len <= BULK_BYTES_MAX => Ok(()),
+        Some(len) if len <= cx.keyspace.string_bytes_max() => Ok(()),
         _ => Err(ErrorKind::StringTooLong),
     }
 }

@@ -23,10 +23,20 @@ use crate::resp::reply::{Proto, Reply};
 use crate::resp::request;
 
 /// Requests that are parsed and not yet executed.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Window<'a> {
     staged: Vec<Staged<'a>>,
     words: Vec<&'a [u8]>,
+    /// Requests after which it is run.
+    most: usize,
+}
+
+impl Window<'_> {
+    /// For a session that may well stall at once again: what is staged behind a request that stalls
+    /// is staged in vain. Each time that all of it ran, it takes twice as many.
+    pub(super) fn short() -> Self {
+        Self { staged: Vec::new(), words: Vec::new(), most: 1 }
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -57,7 +67,11 @@ pub(super) struct Call {
 
 impl Core {
     pub(super) fn open_window<'a>(&mut self) -> Window<'a> {
-        Window { staged: Vec::with_capacity(WINDOW_REQUESTS), words: Vec::with_capacity(256) }
+        Window {
+            staged: Vec::with_capacity(WINDOW_REQUESTS),
+            words: Vec::with_capacity(256),
+            most: WINDOW_REQUESTS,
+        }
     }
 
     pub(super) fn close_window(&mut self, window: Window<'_>) {
@@ -114,7 +128,7 @@ impl Core {
                 self.run_split(conn, partial, bytes, window, out);
                 self.check_input(conn, out);
             }
-            Some(Waiting::Stalled(_) | Waiting::Split(..)) => {
+            Some(Waiting::Stalled(..) | Waiting::Split(..)) => {
                 session.keep(bytes);
                 self.run_waiting(conn, out);
             }
@@ -145,7 +159,7 @@ impl Core {
             let behind = &rest[used..];
             self.stage(conn, first, (rest, behind), window);
             rest = behind;
-            if window.staged.len() >= WINDOW_REQUESTS || one_by_one {
+            if window.staged.len() >= window.most || one_by_one {
                 self.run_window(window, out);
             }
         }
@@ -202,6 +216,7 @@ impl Core {
         }
         window.staged.clear();
         window.words.clear();
+        window.most = (window.most * 2).min(WINDOW_REQUESTS);
     }
 
     fn run(&mut self, staged: &Staged<'_>, args: Args<'_>, out: &mut Outbox) {
@@ -243,7 +258,7 @@ impl Core {
 
     fn stall(&mut self, conn: Conn, why: Stall, rest: &[u8]) {
         let Some(session) = self.sessions.get_mut(conn) else { return };
-        session.stall(why, rest);
+        session.stall(why, rest, &self.resumed);
         match why {
             Stall::Moving => self.moving.push(conn),
             Stall::Paused => self.pauses.waiting.push(conn),

@@ -392,6 +392,7 @@ impl Control {
         if self.view.settings.min_replicas_to_write == 0 {
             self.view.few_replicas = false;
         }
+        self.settle_save_failed();
         cx.out.actions.push(Action::SettingsChanged);
         self.show(cx);
         self.trim();

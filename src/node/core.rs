@@ -32,6 +32,7 @@ use crate::node::table::Table;
 use crate::node::view::View;
 use crate::node::walker::Walker;
 use crate::replication::log::Log;
+use bytes::Bytes;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
@@ -131,6 +132,10 @@ pub struct Core {
     pub(super) serial: u32,
     pub(super) swept: usize,
     pub(super) scratch: Vec<u8>,
+    /// What a session that goes on had kept, while it runs.
+    pub(super) resumed: Bytes,
+    /// Something waits to be freed.
+    collects: bool,
     /// Changes since core 0 was last told.
     pub(super) changes: u64,
     /// What the keys took when the host was last told.
@@ -159,12 +164,14 @@ impl Core {
         let databases = view.settings.databases as usize;
         let control = (id == 0).then(|| Box::new(Control::new(cores, &view, &mut prng, now)));
         let commands = shared.table.len();
+        let mut keyspace = Keyspace::new(databases, hash_seed);
+        keyspace.set_string_bytes_max(view.string_bytes_max());
         Self {
             id,
             cores,
             now,
             sessions: Sessions::default(),
-            keyspace: Keyspace::new(databases, hash_seed),
+            keyspace,
             view: Box::new(view),
             shared,
             log: Log::new(false),
@@ -182,6 +189,8 @@ impl Core {
             serial: 0,
             swept: 0,
             scratch: Vec::new(),
+            resumed: Bytes::new(),
+            collects: false,
             changes: 0,
             told_bytes: 0,
             next_expiry: now.mono,
@@ -223,7 +232,7 @@ impl Core {
     /// The first thing that happens: core 0 loads the file.
     pub fn begin(&mut self, now: Now, out: &mut Outbox) {
         self.now = now;
-        self.with_control(out, |control, cx| control.load_file(cx));
+        self.with_control(out, |control, cx| control.start(cx));
     }
 
     #[must_use]
@@ -239,7 +248,10 @@ impl Core {
     /// Is there work that needs no input, so that the core must not sleep?
     #[must_use]
     pub fn is_busy(&self) -> bool {
-        !self.runnable.is_empty() || self.walker.has_work() || self.roads.has_unsent()
+        !self.runnable.is_empty()
+            || self.walker.has_work()
+            || self.roads.has_unsent()
+            || self.collects
     }
 
     /// Milliseconds until the core wants a turn even if nothing happens.
@@ -289,7 +301,7 @@ impl Core {
         if !self.frozen.is_frozen() && self.expires_actively {
             self.expire_some();
         }
-        self.keyspace.collect(crate::base::limits::COLLECT_RECORDS_PER_TURN);
+        self.collects = self.keyspace.collect(crate::base::limits::COLLECT_RECORDS_PER_TURN);
         // Not before the section of the cut is over: core 0 does not expect chunks before that.
         if !self.frozen.is_frozen() {
             self.walk_some(out);

@@ -71,7 +71,7 @@ fn debug(cx: &mut NodeCx<'_>, args: Args<'_>) -> Result<(), ErrorKind> {
             cx.out.actions.push(Action::Sleep { micros: micros(&args[2]) });
             cx.reply.ok();
         }
-        () => return Err(ErrorKind::UnknownDebug { subcommand: args[1].into() }),
+        () => return Err(ErrorKind::unknown_debug(&args[1])),
     }
     Ok(())
 }

@@ -12,6 +12,7 @@
 //! a request may start while others are under way only if all of those are on the very core that
 //! it goes to (a road keeps its order), or if it and all of them only read ([`Flight::admits`]).
 
+use crate::base::limits::SPARE_BYTES_MAX;
 use crate::command::spec::Gather;
 use std::collections::VecDeque;
 
@@ -29,6 +30,8 @@ pub struct Flight {
     base: u32,
     slots: VecDeque<Slot>,
     bytes: Vec<u8>,
+    /// So many of `bytes` are not sent.
+    queued: usize,
     waiting: u32,
     away: Away,
     /// Nothing of this connection runs until everything under way is answered.
@@ -67,6 +70,7 @@ impl Flight {
             base,
             slots: VecDeque::new(),
             bytes: Vec::new(),
+            queued: 0,
             waiting: 0,
             away: Away::Nowhere,
             barrier: false,
@@ -109,6 +113,7 @@ impl Flight {
     pub fn answer_here(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
         let start = self.bytes.len();
         write(&mut self.bytes);
+        self.queued += self.bytes.len() - start;
         self.slots.push_back(Slot::Ready { start, end: self.bytes.len() });
     }
 
@@ -143,6 +148,7 @@ impl Flight {
             self.bytes.extend_from_slice(reply);
         }
         *slot = Slot::Ready { start, end: self.bytes.len() };
+        self.queued += self.bytes.len() - start;
         self.waiting -= 1;
         if self.waiting == 0 {
             self.away = Away::Nowhere;
@@ -154,12 +160,29 @@ impl Flight {
     pub fn emit(&mut self, out: &mut Vec<u8>) {
         while let Some(Slot::Ready { start, end }) = self.slots.front() {
             out.extend_from_slice(&self.bytes[*start..*end]);
+            self.queued -= end - start;
             self.slots.pop_front();
             self.base = self.base.wrapping_add(1);
         }
         if self.slots.is_empty() {
             self.bytes.clear();
+            self.bytes.shrink_to(SPARE_BYTES_MAX);
+        } else if self.bytes.len() > SPARE_BYTES_MAX.max(2 * self.queued) {
+            self.compact();
         }
+    }
+
+    /// Forgets what was sent. A client that asks without a pause is never answered everything.
+    fn compact(&mut self) {
+        let mut bytes = Vec::with_capacity(self.queued);
+        for slot in &mut self.slots {
+            if let Slot::Ready { start, end } = slot {
+                let from = bytes.len();
+                bytes.extend_from_slice(&self.bytes[*start..*end]);
+                (*start, *end) = (from, bytes.len());
+            }
+        }
+        self.bytes = bytes;
     }
 
     /// Nothing waits and nothing is queued.
@@ -171,13 +194,14 @@ impl Flight {
     /// Bytes of replies that wait for their turn.
     #[must_use]
     pub fn queued_bytes(&self) -> usize {
-        self.bytes.len()
+        self.queued
     }
 
     /// Its connection is gone: nobody waits for anything any more.
     pub fn forget(&mut self) {
         self.slots.clear();
         self.bytes.clear();
+        self.queued = 0;
         self.waiting = 0;
     }
 
@@ -267,6 +291,26 @@ mod tests {
         assert_eq!(done.parts, [Some(b":2\r\n".to_vec()), Some(b":1\r\n".to_vec())]);
         flight.answer(number, b":3\r\n");
         assert_eq!(emitted(&mut flight), ":3\r\n");
+    }
+
+    /// One request is always under way, so that the flight never ends.
+    #[test]
+    fn a_flight_without_end_keeps_nothing_that_was_sent() {
+        let mut flight = Flight::new(0);
+        let reply = [b'x'; 10_000];
+        let mut next = flight.depart(Some(1), false, false);
+        for _ in 0..1_000 {
+            let last = next;
+            flight.answer_here(|out| out.extend_from_slice(&reply));
+            next = flight.depart(Some(1), false, false);
+            flight.answer(last, &reply);
+            assert_eq!(flight.queued_bytes(), 20_000);
+            let mut out = Vec::new();
+            flight.emit(&mut out);
+            assert_eq!(out.len(), 20_000);
+            assert_eq!(flight.queued_bytes(), 0);
+            assert!(flight.bytes.capacity() <= 2 * SPARE_BYTES_MAX);
+        }
     }
 
     #[test]

@@ -380,6 +380,7 @@ impl Control {
                 }
                 Output::FullResync => {
                     cx.log(Level::Notice, "Full resync from master");
+                    self.following.load = None; // What is left of one that the link's loss ended.
                 }
                 Output::Load(range) => {
                     // Not before the first byte: until then our data can still be continued.
@@ -717,8 +718,7 @@ impl Control {
                     db, key, value: Value::String(value), expiry_ms, ..
                 })) => {
                     let expired = expiry_ms.is_some_and(|at| at <= cx.now().wall.ms());
-                    let master = !self.view.is_replica() && self.view.settings.replicaof.is_none();
-                    if expired && !load.from_master && master {
+                    if expired && !load.from_master && !self.view.is_replica() {
                         continue; // As Redis; on a replica only its master's DEL ends a key.
                     }
                     self.following.loaded_keys += 1;
@@ -796,8 +796,18 @@ impl Control {
         self.file_loaded(cx);
     }
 
-    /// Asks for the file at the start; nothing else happens before it is loaded.
-    pub(super) fn load_file(&mut self, cx: &mut ControlCx<'_>) {
+    /// One that is configured as a replica is one from the first moment: it deletes nothing that its
+    /// file has and nobody writes to it, though the link comes only when the file is loaded.
+    pub(super) fn start(&mut self, cx: &mut ControlCx<'_>) {
+        if let Some(master) = self.view.settings.replicaof.clone() {
+            self.following.master = Some((master.host, master.port));
+            self.view.role = Role::Replica { linked: false };
+        }
+        self.load_file(cx);
+    }
+
+    /// Asks for the file; nothing else happens before it is loaded.
+    fn load_file(&mut self, cx: &mut ControlCx<'_>) {
         self.begin_load(cx, false);
         self.read_file(cx);
     }

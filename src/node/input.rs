@@ -9,6 +9,7 @@ use crate::node::outbox::{Action, Conn, Level, Outbox};
 use crate::node::session::{Session, Stall, Waiting};
 use crate::resp::error::ProtocolError;
 use crate::resp::partial::{Fed, Partial};
+use bytes::Bytes;
 
 impl Core {
     /// Bytes for a request that does not lie whole in one chunk (or is inline, empty, malformed):
@@ -49,17 +50,62 @@ impl Core {
     pub(super) fn run_waiting(&mut self, conn: Conn, out: &mut Outbox) {
         let Some(session) = self.sessions.get_mut(conn) else { return };
         match session.input.take().map(|it| *it) {
-            Some(Waiting::Stalled(bytes)) => {
-                let mut window = Window::default();
-                self.stage_all(conn, &bytes, &mut window, out);
-                self.run_window(&mut window, out);
+            Some(Waiting::Stalled(left, since)) => {
+                self.run_kept(conn, left, out);
+                if !since.is_empty() {
+                    self.run_since(conn, since, out);
+                }
             }
             Some(Waiting::Split(partial, behind)) if !behind.is_empty() => {
-                let mut window = Window::default();
+                let mut window = Window::short();
                 self.run_split(conn, partial, &behind, &mut window, out);
                 self.run_window(&mut window, out);
             }
             split => session.input = split.map(Box::new),
+        }
+        self.receive_again(conn, out);
+    }
+
+    /// Runs what was kept, until it stalls again. How far it comes is not known, so that it is
+    /// staged little at first.
+    fn run_kept(&mut self, conn: Conn, kept: Bytes, out: &mut Outbox) {
+        let mut window = Window::short();
+        self.resumed = kept.clone();
+        self.stage_all(conn, &kept, &mut window, out);
+        self.run_window(&mut window, out);
+        self.resumed = Bytes::new();
+    }
+
+    /// What arrived after that which was kept: as if it came now.
+    fn run_since(&mut self, conn: Conn, since: Vec<u8>, out: &mut Outbox) {
+        let Some(session) = self.sessions.get_mut(conn) else { return };
+        if session.closing {
+            return;
+        }
+        match session.input.take().map(|it| *it) {
+            None if session.is_running() => self.run_kept(conn, since.into(), out),
+            None => session.wait_with(Bytes::new(), since),
+            Some(Waiting::Stalled(left, none)) if none.is_empty() => session.wait_with(left, since),
+            Some(Waiting::Split(partial, behind)) if behind.is_empty() && session.is_running() => {
+                let mut window = Window::short();
+                self.run_split(conn, partial, &since, &mut window, out);
+                self.run_window(&mut window, out);
+            }
+            Some(other) => {
+                session.input = Some(Box::new(other));
+                session.keep(&since);
+            }
+        }
+    }
+
+    /// A client whose input waited is listened to again when little of it is left.
+    fn receive_again(&mut self, conn: Conn, out: &mut Outbox) {
+        if let Some(session) = self.sessions.get_mut(conn)
+            && session.paused
+            && session.input_bytes() <= INPUT_BYTES_MAX / 2
+        {
+            session.paused = false;
+            out.actions.push(Action::Resume(conn));
         }
     }
 
@@ -101,7 +147,7 @@ impl Core {
     /// A peer that is gone, or has finished speaking, and was answered all that it asked: the end.
     pub(super) fn hang_up_if_over(&mut self, conn: Conn, out: &mut Outbox) {
         let Some(session) = self.sessions.get_mut(conn) else { return };
-        let heard = !matches!(session.input.as_deref(), Some(Waiting::Stalled(_)));
+        let heard = !matches!(session.input.as_deref(), Some(Waiting::Stalled(..)));
         if session.ending && heard && session.is_running() && session.flight.is_none() {
             self.hang_up(conn, out);
         }
@@ -112,7 +158,7 @@ impl Core {
         let written = out.written_to(conn);
         let Some(session) = self.sessions.get_mut(conn) else { return };
         if session.is_running() && !behind.is_empty() {
-            session.stall(Stall::NextTurn, behind);
+            session.stall(Stall::NextTurn, behind, &self.resumed);
             self.runnable.push(conn);
         }
         self.check_output(conn, written, out);
@@ -134,7 +180,7 @@ impl Core {
             return;
         }
         if session.flight.is_some() {
-            session.stall(Stall::Flight, rest);
+            session.stall(Stall::Flight, rest, &self.resumed);
             return;
         }
         session.closing = true;
@@ -155,10 +201,16 @@ impl Core {
         out.actions.push(Action::Close(conn));
     }
 
-    /// A client that sends without end while its requests cannot run is closed at the limit.
+    /// A client that sends without end while its requests cannot run is not listened to, and one whose
+    /// single request is too long is closed.
     pub(super) fn check_input(&mut self, conn: Conn, out: &mut Outbox) {
         let Some(session) = self.sessions.get_mut(conn) else { return };
         let bytes = session.input_bytes();
+        let stalled = matches!(session.input.as_deref(), Some(Waiting::Stalled(..)));
+        if stalled && bytes > INPUT_BYTES_MAX && !session.paused {
+            session.paused = true;
+            out.actions.push(Action::Pause(conn));
+        }
         let limit = self.view.settings.client_query_buffer_limit;
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
         if bytes > INPUT_BYTES_MAX.max(limit) {

@@ -36,6 +36,7 @@ impl Core {
     /// A session arrives from another core.
     pub(super) fn moved(&mut self, conn: Conn, mut session: Session, out: &mut Outbox) {
         session.stall = Stall::Running;
+        session.paused = false;
         if let Some(rare) = session.rare.as_mut() {
             rare.backlog_bytes = 0; // It was let go with all its output sent.
         }

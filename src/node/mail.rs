@@ -33,6 +33,8 @@ impl Core {
             Message::Frozen => self.with_control(out, |it, cx| it.core_frozen(cx)),
             Message::Thaw => self.thaw(out),
             Message::Step(step) => {
+                // A file has them from its cut on.
+                self.report_changes(out);
                 let answer = self.step(step);
                 self.seal(out);
                 out.mail[0].push(Message::Stepped(answer));
@@ -59,6 +61,7 @@ impl Core {
     pub(super) fn see(&mut self, view: View) {
         let mode = if view.is_replica() { ExpiryMode::Hide } else { ExpiryMode::Delete };
         self.keyspace.set_expiry_mode(mode);
+        self.keyspace.set_string_bytes_max(view.string_bytes_max());
         *self.view = view;
     }
 

@@ -41,7 +41,11 @@ pub mod host;
 pub mod info;
 pub mod families;
 #[cfg(test)]
+mod across_tests;
+#[cfg(test)]
 pub mod testing;
+#[cfg(test)]
+mod following_tests;
 
 /// The version of Redis whose behaviour this server has, as it tells clients that ask.
 pub const REDIS_VERSION: &str = "7.2.4";

@@ -197,6 +197,8 @@ impl Core {
         let Run::Shard(run) = row.run else { return };
         if !keys::is_whole(row.spec, args) {
             let error = ErrorKind::WrongArity { command: row.spec.name };
+            self.stats.called(command, true);
+            self.stats.failed(&error);
             return self.reply(conn, out, |buffer| error.write_to(buffer));
         }
         match self.only_owner(row, args) {
@@ -256,6 +258,7 @@ impl Core {
             let mut reply = Vec::new();
             self.keyspace.set_no_touch(head.no_touch);
             self.execute(call, Args::new(words), &mut reply);
+            self.count_part(command, part);
             self.arrived(conn, head.generation, slot, part, &reply, out);
         }
     }
@@ -331,15 +334,33 @@ impl Core {
 
     fn execute_for(&mut self, head: &RequestHead, args: Args<'_>, out: &mut Vec<u8>) {
         let table = std::sync::Arc::clone(&self.shared.table);
-        match table.row(head.command).run {
+        let row = table.row(head.command);
+        match row.run {
+            // It was let through where it came from, before the role changed.
+            Run::Shard(_)
+                if head.origin == Origin::Client
+                    && self.view.is_read_only()
+                    && row.spec.is_write() =>
+            {
+                ErrorKind::ReadOnly.write_to(out);
+            }
             Run::Shard(run) => {
                 let &RequestHead { command: number, proto, origin, .. } = head;
                 let db = usize::from(head.db);
                 self.keyspace.set_no_touch(head.no_touch);
                 self.execute(Call { number, run, db, proto, origin }, args, out);
+                self.count_part(number, head.part);
             }
             // Sent only by `ask_all`, which names rows of `part.rs`.
             Run::Part(_) | Run::Node(_) => self.execute_part(head, args, out),
+        }
+    }
+
+    /// Only the first part of a request counts as a call.
+    #[inline]
+    fn count_part(&mut self, command: u16, part: u32) {
+        if part != 0 {
+            self.stats.not_called(command);
         }
     }
 

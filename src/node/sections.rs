@@ -10,8 +10,9 @@ use crate::node::message::{Message, Origin, Return};
 use crate::node::outbox::{Level, Outbox};
 use crate::node::section::{self, Answer, Record, Step};
 use crate::node::session::Stall;
-use crate::node::table::Run;
+use crate::node::table::{Run, Table};
 use crate::replication::ring::Ring;
+use crate::resp::error::ErrorKind;
 use crate::resp::reply::Proto;
 use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
@@ -73,6 +74,14 @@ impl Control {
     pub(super) fn run_sections(&mut self, cx: &mut ControlCx<'_>) {
         while self.sections.running.is_none() {
             let Some((op, from)) = self.sections.queue.pop_front() else { return };
+            if let Asker::Client(asker) = from
+                && self.view.is_read_only()
+                && writes(&op, &cx.core.shared.table)
+            {
+                // It was let through before the role changed.
+                cx.answer_error(asker, &ErrorKind::ReadOnly);
+                continue;
+            }
             let left = self.cores - 1;
             let (records, reply) = (Vec::new(), Vec::new());
             let phase = Phase::Freezing;
@@ -137,6 +146,7 @@ impl Control {
         let Some(running) = self.sections.running.as_mut() else { return };
         running.phase = Phase::Stepping;
         running.left = self.cores - 1;
+        self.snapshots.note_changes(std::mem::take(&mut cx.core.changes));
         cx.core.step(step.clone());
         self.mail_all(cx, || Message::Step(step.clone()));
         if self.cores == 1 {
@@ -384,6 +394,14 @@ impl Core {
                 self.ask_for(conn, crate::node::control::Ask::Section(op), out);
             }
         }
+    }
+}
+
+fn writes(op: &Op, table: &Table) -> bool {
+    match op {
+        Op::Flush { .. } | Op::Swap { .. } => true,
+        Op::Keys { command, .. } => table.row(*command).spec.is_write(),
+        Op::Cut | Op::Stream { .. } | Op::Role => false,
     }
 }
 

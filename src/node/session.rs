@@ -11,6 +11,7 @@ use crate::node::flight::Flight;
 use crate::node::outbox::Conn;
 use crate::resp::partial::Partial;
 use crate::resp::reply::Proto;
+use bytes::Bytes;
 use core::net::SocketAddr;
 
 /// Who connected to whom.
@@ -118,6 +119,8 @@ pub struct Session {
     pub open: bool,
     pub no_evict: bool,
     pub no_touch: bool,
+    /// Nothing more is received until less of its input waits.
+    pub paused: bool,
 }
 
 const _: () = assert!(size_of::<Session>() <= 128);
@@ -125,9 +128,11 @@ const _: () = assert!(size_of::<Session>() <= 128);
 /// Bytes of a session that wait: a request that is not complete, or requests that may not run yet.
 #[derive(Debug)]
 pub enum Waiting {
-    /// With what came behind it while the session could not go on.
+    /// Behind the request that is not complete come bytes that arrived while nothing might run.
     Split(Partial, Vec<u8>),
-    Stalled(Vec<u8>),
+    /// What was left when it stalled, and what has arrived since. The first is a slice of a buffer
+    /// that is never copied again: a pipeline may stall at each of its requests.
+    Stalled(Bytes, Vec<u8>),
 }
 
 impl Waiting {
@@ -136,7 +141,7 @@ impl Waiting {
     pub fn bytes(&self) -> usize {
         match self {
             Self::Split(partial, behind) => partial.memory() + behind.len(),
-            Self::Stalled(bytes) => bytes.len(),
+            Self::Stalled(left, since) => left.len() + since.len(),
         }
     }
 }
@@ -211,17 +216,26 @@ impl Session {
     /// Keeps `bytes` for later, after what waits already.
     pub fn keep(&mut self, bytes: &[u8]) {
         match self.input.as_deref_mut() {
-            Some(Waiting::Stalled(waiting)) => waiting.extend_from_slice(bytes),
+            Some(Waiting::Stalled(_, since)) => since.extend_from_slice(bytes),
             // A section may begin between two pieces of a request.
             Some(Waiting::Split(_, behind)) => behind.extend_from_slice(bytes),
-            None => self.input = Some(Box::new(Waiting::Stalled(bytes.to_vec()))),
+            None => self.wait_with(Bytes::new(), bytes.to_vec()),
         }
     }
 
-    /// Stops here; `rest` is everything from the first request that did not run.
-    pub fn stall(&mut self, why: Stall, rest: &[u8]) {
+    /// Stops here; `rest` is everything from the first request that did not run: a slice of
+    /// `resumed`, where that is what runs.
+    pub fn stall(&mut self, why: Stall, rest: &[u8], resumed: &Bytes) {
         self.stall = why;
-        self.input = Some(Box::new(Waiting::Stalled(rest.to_vec())));
+        let (whole, part) = (resumed.as_ptr_range(), rest.as_ptr_range());
+        let within = whole.start <= part.start && part.end <= whole.end && !rest.is_empty();
+        let left = if within { resumed.slice_ref(rest) } else { Bytes::copy_from_slice(rest) };
+        self.wait_with(left, Vec::new());
+    }
+
+    /// Keeps what was left, and what has arrived since.
+    pub fn wait_with(&mut self, left: Bytes, since: Vec<u8>) {
+        self.input = Some(Box::new(Waiting::Stalled(left, since)));
     }
 
     /// Bytes of input that wait.

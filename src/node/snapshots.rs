@@ -61,6 +61,8 @@ struct Running {
     unconfirmed: usize,
     failed: bool,
     began_s: u64,
+    /// What a file has, once it is whole.
+    changes: u64,
 }
 
 #[derive(Debug)]
@@ -211,10 +213,6 @@ impl Control {
                 Sink::Replicas { mark, flowing: false, spool: Vec::new(), spooled: 0 }
             }
         };
-        let changes = std::mem::take(&mut self.snapshots.changes);
-        if matches!(sink, Sink::Replicas { .. }) {
-            self.snapshots.changes = changes;
-        }
         let unconfirmed = usize::from(matches!(sink, Sink::File { .. }));
         self.snapshots.running = Some(Running {
             sink,
@@ -227,6 +225,7 @@ impl Control {
             unconfirmed,
             failed: false,
             began_s: cx.now().wall.ms() / 1_000,
+            changes: self.snapshots.changes,
         });
         let header = self.rdb_header(cx, cut);
         self.snapshot_bytes(cx, Bytes::from(header));
@@ -406,6 +405,9 @@ impl Control {
             return self.take_chunks(cx);
         }
         let (ok, began_s) = (!running.failed, running.began_s);
+        if ok {
+            self.snapshots.changes = self.snapshots.changes.saturating_sub(running.changes);
+        }
         self.snapshots.running = None;
         self.save_ended(cx, from, ok, began_s);
         self.next_snapshot(cx);
@@ -420,11 +422,7 @@ impl Control {
             self.snapshots.saves += 1;
             cx.log(Level::Notice, "DB saved on disk");
         }
-        let failed = !ok
-            && self.view.settings.stop_writes_on_bgsave_error
-            && !self.view.settings.save.is_empty();
-        if failed != self.view.save_failed {
-            self.view.save_failed = failed;
+        if self.settle_save_failed() {
             self.show(cx);
         }
         match (from, ok) {
@@ -439,6 +437,14 @@ impl Control {
             self.begin_reload(cx);
         }
         self.exit_saved(cx, ok);
+    }
+
+    /// Must writes be refused because the last save failed? `true`: that has changed.
+    pub(super) fn settle_save_failed(&mut self) -> bool {
+        let settings = &self.view.settings;
+        let stops = settings.stop_writes_on_bgsave_error && !settings.save.is_empty();
+        let failed = stops && !self.snapshots.last_ok;
+        failed != std::mem::replace(&mut self.view.save_failed, failed)
     }
 
     fn rdb_header(&self, cx: &ControlCx<'_>, cut: u64) -> Vec<u8> {

@@ -71,6 +71,12 @@ impl Stats {
         self.turn.push(number);
     }
 
+    /// The last of these calls was none: it was one part of another.
+    pub fn not_called(&mut self, number: u16) {
+        self.commands[usize::from(number)].calls -= 1;
+        self.processed -= 1;
+    }
+
     pub fn rejected(&mut self, number: Option<u16>) {
         if let Some(number) = number {
             self.commands[usize::from(number)].rejected += 1;

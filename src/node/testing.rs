@@ -18,9 +18,9 @@
 
 use crate::base::time::{Mono, Now, Wall};
 use crate::node::control::Ask;
-use crate::node::core::{Core, Input, Shared, TICK_MS};
+use crate::node::core::{Core, FileEvent, Input, Shared, TICK_MS};
 use crate::node::families;
-use crate::node::outbox::{Action, Conn, Outbox};
+use crate::node::outbox::{Action, Conn, Outbox, SaveStep};
 use crate::node::session::Ends;
 use crate::node::settings::Settings;
 use crate::node::view::View;
@@ -122,6 +122,40 @@ impl Node {
         self.inboxes[core].push_back(Event::Other(Some(Input::Opened { conn, ends })));
         self.settle();
         client
+    }
+
+    /// The connect to the master is decided: the client is that master.
+    pub fn dialled(&mut self) -> Client {
+        let client = Client(self.clients.len());
+        let ends = Ends::tcp(([127, 0, 0, 1], 1).into(), ([127, 0, 0, 1], 6379).into());
+        let conn = self.new_conn(0, client);
+        self.clients.push(Peer { core: 0, conn, received: Vec::new(), closed: false });
+        let result = Ok((conn, ends));
+        self.inboxes[0].push_back(Event::Other(Some(Input::Dialled { result })));
+        self.settle();
+        client
+    }
+
+    /// Carries out all steps of saving: what was appended to the file.
+    pub fn take_saved(&mut self) -> Vec<u8> {
+        let mut file = Vec::new();
+        loop {
+            let (saves, others): (Vec<_>, Vec<_>) = std::mem::take(&mut self.actions)
+                .into_iter()
+                .partition(|(_, action)| matches!(action, Action::Save(_)));
+            self.actions = others;
+            if saves.is_empty() {
+                return file;
+            }
+            for (_, action) in saves {
+                if let Action::Save(SaveStep::Append(bytes)) = action {
+                    file.extend_from_slice(&bytes);
+                }
+                let saved = Input::File(FileEvent::Saved);
+                self.inboxes[0].push_back(Event::Other(Some(saved)));
+            }
+            self.settle();
+        }
     }
 
     /// Sends bytes, lets everybody work until all is quiet, and takes what the client was sent.

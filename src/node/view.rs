@@ -73,6 +73,12 @@ impl View {
         matches!(self.role, Role::Replica { .. })
     }
 
+    /// A replica that takes writes from its master only.
+    #[must_use]
+    pub fn is_read_only(&self) -> bool {
+        self.is_replica() && self.settings.replica_read_only
+    }
+
     /// Reasons to refuse a client's command, in Redis' order. `used_bytes` is what the keys take.
     ///
     /// # Errors
@@ -84,7 +90,8 @@ impl View {
         if limit > 0 && flags.has(Flags::DENYOOM) && used_bytes > limit && !self.is_replica() {
             return Err(ErrorKind::Oom);
         }
-        if self.save_failed && writes && !self.is_replica() {
+        // PING, too, so that whoever watches this server sees that it is not well.
+        if self.save_failed && (writes || spec.name == "PING") && !self.is_replica() {
             return Err(ErrorKind::MisconfRdb);
         }
         if self.few_replicas && writes && !self.is_replica() {
@@ -108,7 +115,16 @@ impl View {
     /// What a request may be like.
     #[must_use]
     pub fn request_limits(&self, authenticated: bool) -> RequestLimits {
-        let bulk = usize::try_from(self.settings.proto_max_bulk_len).unwrap_or(usize::MAX);
-        RequestLimits { bulk_bytes_max: bulk, authenticated, ..RequestLimits::DEFAULT }
+        RequestLimits {
+            bulk_bytes_max: self.string_bytes_max(),
+            authenticated,
+            ..RequestLimits::DEFAULT
+        }
+    }
+
+    /// `proto-max-bulk-len`
+    #[must_use]
+    pub fn string_bytes_max(&self) -> usize {
+        usize::try_from(self.settings.proto_max_bulk_len).unwrap_or(usize::MAX)
     }
 }

@@ -338,6 +338,12 @@ impl ErrorKind {
         Self::WrongSubcommand { command, subcommand }
     }
 
+    /// For a subcommand that DEBUG does not have, or not with so many words.
+    #[must_use]
+    pub fn unknown_debug(subcommand: &[u8]) -> Self {
+        Self::UnknownDebug { subcommand: preview(subcommand, PREVIEW_BYTES_MAX).into() }
+    }
+
     /// For a subcommand that `command` does not have.
     #[must_use]
     pub fn unknown_subcommand(command: &'static str, subcommand: &[u8]) -> Self {
@@ -457,7 +463,8 @@ mod tests {
             (unknown(&[b"a\r\nb", b"c\r\nd\0e"]), "-ERR unknown command 'a  b', with args beginning with: 'c  d' ".into()),
             (ErrorKind::unknown_subcommand("config", x.as_bytes()), format!("-ERR unknown subcommand '{}'. Try CONFIG HELP.", &x[..128])),
             (ErrorKind::unknown_subcommand("config", b"a\r\nb"), "-ERR unknown subcommand 'a  b'. Try CONFIG HELP.".into()),
-            (ErrorKind::UnknownDebug { subcommand: b"\0"[..].into() }, "-ERR unknown subcommand or wrong number of arguments for ''. Try DEBUG HELP.".into()),
+            (ErrorKind::unknown_debug(x.as_bytes()), format!("-ERR unknown subcommand or wrong number of arguments for '{}'. Try DEBUG HELP.", &x[..128])),
+            (ErrorKind::unknown_debug(b"\0"), "-ERR unknown subcommand or wrong number of arguments for ''. Try DEBUG HELP.".into()),
             (ErrorKind::ExpireOption { option: b"a\nb\0c"[..].into() }, "-ERR Unsupported option a b".into()),
             (ErrorKind::NotBetween { low: -2_147_483_648, high: 2_147_483_647 }, "-ERR value is out of range, value must between -2147483648 and 2147483647".into()),
             (ErrorKind::InvalidExpire { command: "SET" }, "-ERR invalid expire time in 'set' command".into()),

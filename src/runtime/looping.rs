@@ -65,6 +65,8 @@ struct Loop {
     stopped_listeners: Vec<u32>,
     accept_again: u64,
     dial: Option<links::Dial>,
+    /// The connect under way to the master that was last named.
+    connecting: Option<Socket>,
     ended: Option<u8>,
     ready: bool,
 }
@@ -109,6 +111,7 @@ async fn run(seat: Seat) -> std::io::Result<()> {
         stopped_listeners: Vec::new(),
         accept_again: 0,
         dial: None,
+        connecting: None,
         ended: None,
         ready: false,
     };
@@ -155,7 +158,7 @@ impl Loop {
                 start: it.start,
                 end: it.end,
             }));
-            let wait = self.wait(core, quiet && pending.is_empty());
+            let wait = self.wait(core, !pending.is_empty());
             self.driver.enter(&out.bytes, &segments, wait)?;
             self.mesh.wake_up();
             out.clear_segments();
@@ -214,6 +217,7 @@ impl Loop {
                     self.accept_again = self.clock.mono().plus_ms(ACCEPT_AGAIN_MS).0;
                 }
                 Event::Connected { socket, result } => {
+                    self.connecting = None;
                     let result = match result {
                         Ok(()) => Ok((Conn(socket.0), ends(self.driver.fd(socket)))),
                         Err(error) => {
@@ -325,8 +329,9 @@ impl Loop {
     fn connect(&mut self, found: Result<SocketAddr, String>, pending: &mut Vec<Pending>) {
         let socket = found
             .and_then(|address| self.driver.connect(address).map_err(|error| error.to_string()));
-        if let Err(why) = socket {
-            pending.push(Pending::Input(Input::Dialled { result: Err(why) }));
+        match socket {
+            Ok(socket) => self.connecting = Some(socket),
+            Err(why) => pending.push(Pending::Input(Input::Dialled { result: Err(why) })),
         }
     }
 
@@ -378,7 +383,12 @@ impl Loop {
                 }
                 Action::Pause(conn) => self.driver.pause(Socket(conn.0)),
                 Action::Resume(conn) => self.driver.resume(Socket(conn.0)),
-                Action::Dial { host, port } => self.dial = Some(links::Dial::start(host, port)),
+                Action::Dial { host, port } => {
+                    if let Some(socket) = self.connecting.take() {
+                        self.driver.close_now(socket);
+                    }
+                    self.dial = Some(links::Dial::start(host, port));
+                }
                 Action::Save(step) => self.disk.save(step),
                 Action::LoadFile => self.disk.read(),
                 Action::SettingsChanged => {
@@ -422,14 +432,14 @@ impl Loop {
         }
     }
 
-    fn wait(&mut self, core: &Core, quiet: bool) -> Wait {
-        let busy = !quiet && self.cores > 1;
-        if self.ended.is_some()
+    /// May the core sleep? Not while anything is to be done that needs no one from outside.
+    fn wait(&mut self, core: &Core, pending: bool) -> Wait {
+        if pending
+            || self.ended.is_some()
             || core.is_busy()
             || self.mesh.is_clogged()
             || self.disk.is_working()
             || self.dial.is_some()
-            || busy
             || !self.mesh.fall_asleep()
         {
             return Wait::No;

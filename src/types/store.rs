@@ -13,7 +13,7 @@ use super::arena::{Arena, Full, Handle};
 use super::large::Large;
 use super::record::{self, Encoding, Part, Parts};
 use super::segment::Segments;
-use crate::base::limits::{INLINE_KEY_BYTES_MAX, INLINE_VALUE_BYTES_MAX};
+use crate::base::limits::{ARENA_RECORD_BYTES_MAX, INLINE_KEY_BYTES_MAX, INLINE_VALUE_BYTES_MAX};
 
 /// The secret hash of keys: the same on all cores, so that a key is hashed once.
 #[derive(Clone)]
@@ -203,14 +203,24 @@ impl Store {
         key: Option<&[u8]>,
         expiry: Option<u64>,
     ) -> Result<Handle, Full> {
-        let view = self.view(handle);
-        let encoding = view.value.encoding;
-        let key = key.unwrap_or(view.key).to_vec();
-        let value = match view.value.shared() {
-            Some(shared) => shared,
-            None => Bytes::copy_from_slice(view.value.bytes()),
+        // A record is small: aside with it, and the arena is free to make another one.
+        let mut aside = [0; ARENA_RECORD_BYTES_MAX];
+        let len = self.arena.slot_bytes_of(handle).min(aside.len());
+        aside[..len].copy_from_slice(&self.arena.bytes(handle)[..len]);
+        let parts = record::read(&aside[..len]);
+        let own_key = match parts.key {
+            Part::Large(index) if key.is_none() => self.large.get(index).clone(),
+            _ => Bytes::new(),
         };
-        self.create(&key, Value::Shared(value), encoding, expiry)
+        let key = match (key, parts.key) {
+            (Some(key), _) | (None, Part::Inline(key)) => key,
+            (None, Part::Large(_)) => &own_key,
+        };
+        let value = match parts.value {
+            Part::Inline(bytes) => Part::Inline(bytes),
+            Part::Large(index) => Part::Large(self.large.put(self.large.get(index).clone())?),
+        };
+        self.create_parts(key, value, parts.encoding, expiry)
     }
 
     /// Changes a large value in place; false: this one is not large.

@@ -289,7 +289,10 @@ impl Generator {
         for word in template.split(' ') {
             self.word(word, &mut args);
         }
-        if !NEVER_BENT.iter().any(|it| args[0].eq_ignore_ascii_case(it.as_bytes())) {
+        // 7.0.15 names a client by a HELLO that it then refuses; later ones, and ours, do not.
+        let named = args[0].eq_ignore_ascii_case(b"HELLO")
+            && args.iter().any(|it| it.eq_ignore_ascii_case(b"SETNAME"));
+        if !named && !NEVER_BENT.iter().any(|it| args[0].eq_ignore_ascii_case(it.as_bytes())) {
             self.bend(&mut args);
         }
         self.avoid_the_past(&mut args);

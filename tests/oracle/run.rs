@@ -9,6 +9,7 @@ use crate::minimise;
 use crate::support::client::{Client, request};
 use crate::support::server::{Kind, Plan, Server};
 use crate::support::value::value;
+use crate::support::wait_until;
 use std::collections::BTreeSet;
 use std::io;
 
@@ -49,14 +50,13 @@ pub struct Mismatch {
 impl<'p> Lanes<'p> {
     /// New connections to emptied servers.
     pub fn fresh(pair: &'p Pair) -> io::Result<Self> {
+        // Straight to the server itself: a tampering proxy is no reason not to be empty.
+        empty(&pair.real.address())?;
+        empty(&pair.ours.address())?;
         let mut lanes = Self { pair, lanes: Vec::new() };
         for _ in 0..LANES {
             lanes.lanes.push(lanes.connect()?);
         }
-        let (real, ours) = &mut lanes.lanes[0];
-        // Straight to the server itself: a tampering proxy is no reason not to be empty.
-        real.try_call(&["FLUSHALL"])?;
-        ours.try_call(&["FLUSHALL"])?;
         Ok(lanes)
     }
 
@@ -121,6 +121,17 @@ impl<'p> Lanes<'p> {
     }
 }
 
+/// Empties a server. What connections that were closed had sent and nobody has read the reply of may
+/// still be running: a server with several cores may well run it after a later FLUSHALL of another
+/// connection, so those must be gone first.
+fn empty(address: &str) -> io::Result<()> {
+    let mut client = Client::connect(address)?;
+    wait_until("earlier connections are gone", || {
+        client.text(&["CLIENT", "LIST"]).lines().count() == 1
+    });
+    client.try_call(&["FLUSHALL"]).map(|_| ())
+}
+
 /// `commands` random commands from `seed`; the report of the first difference.
 pub fn compare_random(pair: &Pair, seed: u64, commands: u64) -> Result<(), String> {
     let mut generator = Generator::new(seed, now_seconds());
@@ -129,8 +140,10 @@ pub fn compare_random(pair: &Pair, seed: u64, commands: u64) -> Result<(), Strin
         let mut history = Vec::new();
         let mut lanes = Lanes::fresh(pair).map_err(|why| format!("no connection: {why}"))?;
         while history.len() < EPOCH {
-            random_batch(&mut generator, &mut lanes, &mut history)
-                .map_err(|(mismatch, what)| report(pair, &history, &mismatch, &what, sent))?;
+            if let Err((mismatch, what)) = random_batch(&mut generator, &mut lanes, &mut history) {
+                drop(lanes); // A replay begins when they are gone.
+                return Err(report(pair, &history, &mismatch, &what, sent));
+            }
         }
         sent += history.len() as u64;
     }

@@ -186,8 +186,11 @@ impl World {
                 }
             }
             Some(Plant::SelectIgnored) if bytes.starts_with(b"*2\r\n$6\r\nSELECT\r\n$1\r\n") => {
+                const DIGIT: usize = 20;
                 let mut bytes = bytes.to_vec();
-                bytes[24] = b'0';
+                if let Some(digit) = bytes.get_mut(DIGIT) {
+                    *digit = b'0';
+                }
                 return self.links[link].offer(side, &bytes);
             }
             _ => {}
@@ -278,7 +281,7 @@ impl World {
     }
 
     pub fn connect(&mut self, a: Who, b: Who) -> usize {
-        let room = if self.plan.narrow {
+        let room = if self.plan.narrow && !self.healing {
             [40, 200, 1_000, 20_000][usize::try_from(self.prng.below(4)).unwrap()]
         } else {
             1 << 20

@@ -126,12 +126,21 @@ impl World {
         self.trace(|| "all is healed from here on".into());
         (self.healing, self.quiet, self.refusing) = (true, true, false);
         for link in 0..self.links.len() {
+            self.links[link].room = 1 << 20;
             if self.links[link].silent {
                 self.reset(link);
             }
         }
+        (0..3).for_each(|host| self.start(host));
+        self.tell_all();
+    }
+
+    /// Everybody is told who is master; what was to be told before is forgotten.
+    pub fn tell_all(&mut self) {
+        for client in &mut self.clients {
+            client.done |= client.errand.is_some();
+        }
         for host in 0..3 {
-            self.start(host);
             let line = match host == self.master {
                 true => "REPLICAOF NO ONE".to_string(),
                 false => format!("REPLICAOF h{} 7000", self.master),

@@ -93,7 +93,9 @@ impl World {
     }
 
     fn epoch_now(&self) -> u64 {
-        if self.at < self.unsettled_until { UNSETTLED } else { self.epoch }
+        // One that concerns all keys may run any time until its answer is here.
+        let under_way = self.clients.iter().any(|it| it.sent.iter().any(concerns_all));
+        if under_way || self.at < self.unsettled_until { UNSETTLED } else { self.epoch }
     }
 
     /// Bytes for a client leave its server: every whole reply is checked here.

@@ -132,12 +132,16 @@ impl World {
         self.run_until(self.plan.run_ms * MS);
         self.heal();
         // Retries are a second apart, after failed syncs up to some; a silent link takes four.
-        let end = self.at + 30_000 * MS;
+        let (end, mut rounds) = (self.at + 30_000 * MS, 0);
         while self.violation.is_none() && self.at < end {
             let next = self.at + 100 * MS;
             self.run_until(next);
             if self.is_healed() == Ok(()) {
                 return self.check_all();
+            }
+            rounds += 1;
+            if rounds % 50 == 0 {
+                self.tell_all();
             }
         }
         if self.violation.is_none()

@@ -68,13 +68,16 @@ pub struct Plan {
     /// A configuration file before all arguments.
     pub config: Option<PathBuf>,
     pub args: Vec<String>,
+    pub environment: Vec<(String, String)>,
     pub password: Option<String>,
 }
 
 impl Plan {
     pub fn new(kind: Kind) -> Self {
         let ip = "127.0.0.1".to_string();
-        Self { kind, port: free_port(&ip), ip, config: None, args: Vec::new(), password: None }
+        let (config, password) = (None, None);
+        let (args, environment) = (Vec::new(), Vec::new());
+        Self { kind, port: free_port(&ip), ip, config, args, environment, password }
     }
 
     pub fn arg(mut self, name: &str, values: &[&str]) -> Self {
@@ -99,6 +102,11 @@ impl Plan {
         self
     }
 
+    pub fn environment(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.to_string(), value.to_string()));
+        self
+    }
+
     pub fn start(self) -> Server {
         Server::start(self)
     }
@@ -112,6 +120,7 @@ impl Plan {
             command.args(["--cores", &cores.to_string()]);
         }
         command.args(&self.args);
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         let log = fs::File::options().create(true).append(true).open(dir.join("log")).unwrap();
         command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
         command

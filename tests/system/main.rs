@@ -9,6 +9,7 @@
 mod faults;
 mod files;
 mod hosts;
+mod process;
 mod replication;
 mod settings;
 #[expect(dead_code, reason = "the tests in oracle/ use the other helpers")]
