@@ -36,9 +36,11 @@ compare: peers ## side by side with other servers; writes benches/results/
 	cargo build --release -p loadgen
 	ulimit -n "$$(ulimit -Hn)"; cargo bench --bench compare -- --bars "$(BARS)" --rounds $(ROUNDS)
 
-fuzz: ## every fuzz target for FUZZ_SECS (needs the nightly toolchain and cargo-fuzz)
-	cd tests/fuzz && for target in $$(cargo +nightly fuzz list); do \
-	  cargo +nightly fuzz run $$target -- -max_total_time=$(FUZZ_SECS) -timeout=1 -rss_limit_mb=1024 || exit 1; \
+fuzz: ## every fuzz target for FUZZ_SECS (cargo-fuzz's flags are unstable: RUSTC_BOOTSTRAP allows them)
+	@command -v cargo-fuzz >/dev/null || cargo install --locked cargo-fuzz
+	set -e; for target in $$(cargo fuzz list --fuzz-dir tests/fuzz); do \
+	  RUSTC_BOOTSTRAP=1 cargo fuzz run --fuzz-dir tests/fuzz $$target -- \
+	    -max_total_time=$(FUZZ_SECS) -timeout=1 -rss_limit_mb=1024; \
 	done
 
 soak: peers ## the random and the fault tests again and again, each time with another seed

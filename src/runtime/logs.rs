@@ -1,8 +1,10 @@
-//! Where log lines go: `tracing` to standard output or the log file, in Redis' shape.
+//! Where log lines go: `tracing` to standard output or the log file.
 //!
 //! ```text
-//!   4711:M 22 Nov 2026 14:03:11.123 * DB loaded from disk        pid, role, time, level, text
+//!   4711 2026-11-22T14:03:11.123Z  INFO DB loaded from disk: 3 keys        pid, time in UTC, level, text
 //! ```
+//!
+//! Four levels of Redis, four of `tracing`: debug is TRACE, verbose DEBUG, notice INFO, warning WARN.
 
 use crate::node::outbox::Level;
 use crate::node::settings::LogLevel;
