@@ -92,6 +92,11 @@ pub const LCS_TABLE_BYTES_MAX: usize = BULK_BYTES_MAX;
 /// Bytes of replies after which a connection's further requests wait for the next turn.
 pub const TURN_REPLY_BYTES: usize = 1024 * 1024;
 
+/// Bytes of ready replies of a pipeline that wait for those of it that other cores still owe.
+pub const FLIGHT_HELD_BYTES_MAX: usize = 64 * 1024;
+
+const _: () = assert!(FLIGHT_HELD_BYTES_MAX <= TURN_REPLY_BYTES);
+
 /// Bytes of input that may wait in a stalled session before the operator's limit counts.
 pub const INPUT_BYTES_MAX: usize = 1024 * 1024;
 

@@ -259,6 +259,9 @@ impl Core {
     fn stall(&mut self, conn: Conn, why: Stall, rest: &[u8]) {
         let Some(session) = self.sessions.get_mut(conn) else { return };
         session.stall(why, rest, &self.resumed);
+        if why != Stall::Flight && session.flight.is_some() {
+            self.roads.lands(conn); // What is ready need not wait for the end of the stall.
+        }
         match why {
             Stall::Moving => self.moving.push(conn),
             Stall::Paused => self.pauses.waiting.push(conn),
@@ -293,7 +296,7 @@ impl Core {
                     self.run_here(conn, number, run, args, out);
                 }
                 Hop::Single | Hop::Local | Hop::All => {
-                    self.depart(conn, number, row, core, hash, args);
+                    self.depart(conn, number, row, core, hash, args, out);
                 }
                 Hop::Split(gather) => self.split(conn, number, row, gather, args, out),
                 Hop::Exclusive => self.exclusive(conn, number, row, args, out),
@@ -337,6 +340,7 @@ impl Core {
                 if let Some(session) = self.sessions.get_mut(conn) {
                     session.flight = Some(flight);
                 }
+                self.roads.lands(conn);
             }
         }
     }
@@ -435,8 +439,14 @@ impl Core {
         let Some(session) = self.sessions.get_mut(conn) else { return };
         let muted = session.is_muted();
         match session.flight.as_mut() {
-            Some(flight) if muted => flight.answer_here(|_| {}),
-            Some(flight) => flight.answer_here(write),
+            Some(flight) => {
+                flight.answer_here(|buffer| {
+                    if !muted {
+                        write(buffer)
+                    }
+                });
+                self.roads.lands(conn);
+            }
             None if muted => {}
             None => write(out.to(conn)),
         }

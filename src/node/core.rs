@@ -251,6 +251,7 @@ impl Core {
         !self.runnable.is_empty()
             || self.walker.has_work()
             || self.roads.has_unsent()
+            || self.roads.has_landing()
             || self.collects
     }
 
@@ -311,6 +312,7 @@ impl Core {
     /// Seals what the turn wrote under one ticket, and hands over all mail.
     pub(super) fn finish(&mut self, out: &mut Outbox) {
         self.run_kept_requests();
+        self.land_all(out);
         self.seal(out);
         self.close_killed(out);
         self.send_frames(out);

@@ -3,6 +3,7 @@
 //! Replies of all connections lie in one lent buffer, one segment each, in the order of execution;
 //! the driver sends them from there. Whoever writes a reply says first whose it is ([`Outbox::to`]).
 
+use crate::base::limits::FLIGHT_HELD_BYTES_MAX;
 use crate::node::message::Message;
 use crate::node::session::Session;
 use bytes::Bytes;
@@ -118,6 +119,16 @@ impl Outbox {
         match self.open {
             Some((open, start)) if open == conn => self.bytes.len() - start,
             _ => 0,
+        }
+    }
+
+    /// Takes out what the segment being written has for `conn`, where it is small.
+    pub fn take_back(&mut self, conn: Conn, mut take: impl FnMut(&[u8])) {
+        let written = self.written_to(conn);
+        if written > 0 && written <= FLIGHT_HELD_BYTES_MAX {
+            let start = self.bytes.len() - written;
+            take(&self.bytes[start..]);
+            self.bytes.truncate(start);
         }
     }
 

@@ -18,7 +18,7 @@ use crate::node::core::Core;
 use crate::node::flight::{Combine, Flight, Gathering};
 use crate::node::message::{self, Message, Origin, RequestHead, Return};
 use crate::node::outbox::{Action, Conn, Outbox, Segment};
-use crate::node::session::Stall;
+use crate::node::session::{Stall, Waiting};
 use crate::node::table::{Row, Run};
 use crate::resp::error::ErrorKind;
 use std::collections::VecDeque;
@@ -35,6 +35,8 @@ pub(super) struct Roads {
     stalled: Vec<Conn>,
     #[expect(clippy::vec_box, reason = "spare boxes: a session holds its flight in one")]
     flights: Vec<Box<Flight>>,
+    /// Sessions whose flight got a reply in this turn.
+    landing: Vec<Conn>,
     /// The last ticket taken here, and the last that is known to be with the replicas.
     wrote: u64,
     streamed: u64,
@@ -65,6 +67,7 @@ impl Roads {
             spare: Vec::new(),
             stalled: Vec::new(),
             flights: Vec::new(),
+            landing: Vec::new(),
             wrote: 0,
             streamed: 0,
             held: VecDeque::new(),
@@ -108,6 +111,18 @@ impl Roads {
             }
             None => Box::new(Flight::new(base)),
         }
+    }
+
+    /// The session's flight has something to send, or is over: looked at when the turn ends.
+    pub(super) fn lands(&mut self, conn: Conn) {
+        if self.landing.last() != Some(&conn) {
+            self.landing.push(conn);
+        }
+    }
+
+    /// A reply came in after this turn's were sent.
+    pub(super) fn has_landing(&self) -> bool {
+        !self.landing.is_empty()
     }
 
     fn recycle(&mut self, mut buffer: Vec<u8>) {
@@ -161,12 +176,17 @@ impl Core {
         core: usize,
         hash: u64,
         args: Args<'_>,
+        out: &mut Outbox,
     ) {
         self.stats.hops += 1;
         let writes = row.spec.is_write();
         let Some(session) = self.sessions.get_mut(conn) else { return };
         let muted = session.is_muted();
-        let flight = session.flight.get_or_insert_with(|| self.roads.new_flight(session.next_slot));
+        let flight = session.flight.get_or_insert_with(|| {
+            let mut flight = self.roads.new_flight(session.next_slot);
+            out.take_back(conn, |replies| flight.put_ahead(replies));
+            flight
+        });
         let slot = flight.depart(Some(core), writes, muted);
         let head = RequestHead {
             conn,
@@ -203,7 +223,7 @@ impl Core {
         }
         match self.only_owner(row, args) {
             Some(core) if core == self.id => self.run_here(conn, command, run, args, out),
-            Some(core) => self.depart(conn, command, row, core, 0, args),
+            Some(core) => self.depart(conn, command, row, core, 0, args, out),
             None => self.split_over_cores(conn, command, row, gather, args, out),
         }
     }
@@ -405,31 +425,45 @@ impl Core {
             }
             let mut combined = Vec::new();
             self.combine(&gathering, proto, &mut combined);
-            self.answer(conn, generation, slot, &combined, out);
+            self.answer(conn, generation, slot, &combined);
             return;
         }
-        self.land(conn, out);
+        self.landed(conn);
     }
 
     /// Answers a slot that waits, and sends what is in turn.
-    pub(super) fn answer(
-        &mut self,
-        conn: Conn,
-        generation: u32,
-        slot: u32,
-        reply: &[u8],
-        out: &mut Outbox,
-    ) {
+    pub(super) fn answer(&mut self, conn: Conn, generation: u32, slot: u32, reply: &[u8]) {
         let Some(session) = self.sessions.same(conn, generation) else { return };
         let Some(flight) = session.flight.as_mut() else { return };
         flight.answer(slot, reply);
-        self.land(conn, out);
+        self.landed(conn);
     }
 
-    /// Sends the replies that are in turn; with the last one the flight is over.
+    /// A reply is in: what waits behind it may go on, and at the turn's end replies leave.
+    fn landed(&mut self, conn: Conn) {
+        self.roads.lands(conn);
+        self.wake(conn, Stall::Flight);
+    }
+
+    /// At the end of a turn: sends the replies that are in turn.
+    pub(super) fn land_all(&mut self, out: &mut Outbox) {
+        let mut landing = std::mem::take(&mut self.roads.landing);
+        landing.drain(..).for_each(|conn| self.land(conn, out));
+        if self.roads.landing.is_empty() {
+            self.roads.landing = landing; // Its memory is used again.
+        }
+    }
+
+    /// Sends the replies that are in turn, unless more of the pipeline is under way or about to run;
+    /// with the last one the flight is over.
     fn land(&mut self, conn: Conn, out: &mut Outbox) {
         let Some(session) = self.sessions.get_mut(conn) else { return };
         let Some(flight) = session.flight.as_mut() else { return };
+        let goes_on = session.stall == Stall::Running
+            && matches!(session.input.as_deref(), Some(Waiting::Stalled(..)));
+        if flight.holds() || goes_on && flight.is_short() {
+            return;
+        }
         flight.emit(out.to(conn));
         if flight.is_over() {
             session.next_slot = flight.next_number();
@@ -447,8 +481,9 @@ impl Core {
             self.hang_up(conn, out);
             return;
         }
-        // Others under way may admit the next request, or none are left.
-        self.wake(conn, Stall::Flight);
+        if session.flight.is_none() {
+            self.wake(conn, Stall::Flight);
+        }
     }
 
     /// Sends this turn's requests and replies, or holds the replies until the stream is ahead.

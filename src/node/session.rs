@@ -204,7 +204,7 @@ impl Session {
     /// May its next request run?
     #[must_use]
     pub fn is_running(&self) -> bool {
-        self.stall == Stall::Running && !self.closing
+        self.stall == Stall::Running && !self.closing && !self.doomed
     }
 
     /// Does the command being executed now get an answer?
