@@ -1,4 +1,6 @@
 //! Containers behind values; they know no command and no RESP.
+pub mod run;
+pub mod tree;
 pub mod arena;
 pub mod record;
 pub mod large;
