@@ -171,6 +171,10 @@ fn io_uring(readings: &Readings, _: &Demand, _: &Forecast) -> Option<Finding> {
         let found = finding(subject, level, is, "0", why);
         return Some(found.set(readings, "kernel.io_uring_disabled", &[0]));
     }
+    // The ring was not even tried: the finding on locked memory tells of it.
+    if readings.locked_memory.is_some_and(|it| it.soft < EXECUTOR_MEMLOCK_BYTES) {
+        return None;
+    }
     let why = readings.io_uring.clone()?.err()?;
     let filtered = readings.seccomp == Some(true);
     let is = if filtered { "refused, under a seccomp filter" } else { "refused" };
@@ -562,7 +566,10 @@ mod tests {
         check("io_uring", Advice, Some("0"), &disabled);
         check("io_uring", Obstacle, None, &|it| it.io_uring = Some(Err("blocked".into())));
         let little = Limit { soft: 65_536, hard: 65_536 };
-        check("locked memory (ulimit -l)", Obstacle, None, &|it| it.locked_memory = Some(little));
+        check("locked memory (ulimit -l)", Obstacle, None, &|it| {
+            it.locked_memory = Some(little);
+            it.io_uring = Some(Err("locked memory".into()));
+        });
         let room = Room { limit_bytes: 1 << 30, free_bytes: 1 << 30 };
         check("memory", Obstacle, None, &|it| it.memory = Some(room));
         check("memory", Obstacle, None, &|it| it.group_memory = Some(room));

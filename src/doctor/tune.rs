@@ -95,9 +95,12 @@ pub fn apply(
             Err(why) => outcome.fail(&format!("{DROP_IN}: {why}")),
         }
     }
-    keep(host, undo_file, &undo)?;
-    outcome
-        .say(&format!("the old values are in {undo_file}: `ringfold tune --revert` restores them"));
+    if undo == Undo::default() {
+        host.remove(undo_file).map_err(|why| format!("{undo_file}: {why}"))?;
+    } else {
+        keep(host, undo_file, &undo)?;
+        outcome.say(&format!("the old values are in {undo_file}: `--revert` restores them"));
+    }
     Ok(outcome)
 }
 
