@@ -1,6 +1,8 @@
 //! Containers behind values; they know no command and no RESP.
 pub mod run;
 pub mod tree;
+pub mod packed;
+pub mod intset;
 pub mod arena;
 pub mod record;
 pub mod large;
