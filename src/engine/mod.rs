@@ -3,6 +3,7 @@ pub mod keyspace;
 pub mod lookup;
 pub mod scan;
 pub mod walk;
+pub mod watch;
 pub mod expire;
 pub mod digest;
 pub mod effect;
