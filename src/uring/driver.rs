@@ -168,6 +168,8 @@ pub struct Driver {
     pub(super) clock: Vec<u32>,
     pub(super) hand: usize,
     pub(super) tick: Tick,
+    /// The tick in which no socket was found that could be parked.
+    pub(super) barren: Option<Tick>,
     /// Descriptors that sockets have, and may have.
     pub(super) seated: usize,
     pub(super) descriptors: usize,
@@ -223,6 +225,7 @@ impl Driver {
             clock: Vec::new(),
             hand: 0,
             tick: 0,
+            barren: None,
             seated: 0,
             descriptors: sizes.descriptors,
             call: 0,

@@ -237,7 +237,7 @@ impl Driver {
 
     /// Gives a parked socket a descriptor; `false` where none is left, so that it must be tried again.
     pub(super) fn seat(&mut self, socket: Socket) -> bool {
-        if self.is_parked(socket) {
+        if self.is_parked(socket) && self.seated < self.descriptors {
             self.borrow(&[socket]);
         }
         !self.is_parked(socket)
@@ -294,7 +294,7 @@ impl Driver {
             }
         }
         if self.parking.is_some() {
-            self.make_room(0);
+            self.make_room(self.behind.len());
         }
     }
 
@@ -307,12 +307,22 @@ impl Driver {
     /// one call, whether that suffices or not: where all sockets are busy there is none to be had.
     fn make_room(&mut self, wanted: usize) {
         let high = self.high().saturating_sub(wanted).max(self.descriptors / 4);
-        let (steps, desperate) = if wanted == 0 { (STEPS, false) } else { (STEPS_WANTED, true) };
+        let before = self.seated;
+        if before <= high || self.barren == Some(self.tick) {
+            return;
+        }
+        let full = self.seated > self.descriptors - self.descriptors / 16;
+        let desperate = wanted > 0 || full;
+        let steps = if desperate { STEPS_WANTED } else { STEPS };
         for _ in 0..steps.min(2 * self.clock.len()) {
             if self.seated <= high {
                 return;
             }
             self.step(high, desperate);
+        }
+        // All are busy: looking again before some time has passed is in vain.
+        if self.seated == before {
+            self.barren = Some(self.tick);
         }
     }
 
@@ -336,10 +346,10 @@ impl Driver {
         if hot && (row.warmth.has_cooled(tick) || (crowded && desperate && idle > 0)) {
             row.warmth.cool();
             self.stop_hearing(Socket(index));
-        } else if short && parks && idle > 1 && row.hearing == Hearing::Polls {
+        } else if short && parks && (desperate || idle > 0) && row.hearing == Hearing::Polls {
             // It hears again by a poll in a lot.
             self.stop_hearing(Socket(index));
-        } else if crowded && (desperate || idle > 1) && row.is_idle() {
+        } else if crowded && (desperate || idle > 0) && row.is_idle() {
             drop(sys::own(std::mem::replace(&mut row.fd, NO_FD)));
             row.listed = false;
             self.hand -= 1;
