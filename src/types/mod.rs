@@ -1,6 +1,7 @@
 //! Containers behind values; they know no command and no RESP.
 pub mod arena;
 pub mod record;
+pub mod hll;
 pub mod large;
 pub mod segment;
 pub mod store;
