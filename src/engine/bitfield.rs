@@ -167,6 +167,12 @@ impl Operation {
         let old = self.width.read(bytes, self.offset);
         let (new, overflow) = match self.what {
             What::Get => return Some(old),
+            // As Redis, where what is far too low saturates at the top.
+            What::Set(value, Overflow::Saturate)
+                if self.width.signed && self.width.high().wrapping_sub(value) < 0 =>
+            {
+                (i128::from(self.width.high()), Overflow::Saturate)
+            }
             What::Set(value, overflow) if self.width.signed => (i128::from(value), overflow),
             // As Redis: a negative number is a large one here, and saturates at the top.
             What::Set(value, overflow) => (i128::from(value.cast_unsigned()), overflow),
@@ -222,6 +228,11 @@ impl Width {
         let bits = u128::from(number.cast_unsigned()) << shift & mask;
         let window = u128::from_be_bytes(window) & !mask | bits;
         part[..len].copy_from_slice(&window.to_be_bytes()[..len]);
+    }
+
+    /// The largest signed number.
+    fn high(self) -> i64 {
+        i64::MAX >> (64 - self.bits)
     }
 
     /// What is kept of a number; `None`: nothing, because it does not fit.
