@@ -60,7 +60,7 @@ pub(super) fn bitfield(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), ErrorKind>
         for operation in &operations {
             answers.push(operation.run(bytes, grown, &mut changes));
         }
-        (changes, grown)
+        (changes > 0 || grown, (changes, grown))
     })?;
     // Redis keeps to itself that a string grew without a write; its replicas then differ from it.
     if changes > 0 || grown {

@@ -109,7 +109,8 @@ fn setbit(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), ErrorKind> {
         let byte = &mut bytes[at];
         let old = *byte & mask != 0;
         *byte = if value { *byte | mask } else { *byte & !mask };
-        (old, grown || old != value)
+        let changed = grown || old != value;
+        (changed, (old, changed))
     })?;
     if changed {
         cx.effect.verbatim();

@@ -14,7 +14,7 @@ use crate::types::store::Value;
 
 impl Keyspace {
     /// Lends the string at `key`, at least `len_min` bytes long, to `edit`, and tells it whether the
-    /// string had to grow for that or was not there.
+    /// string had to grow for that or was not there. `edit` says whether it changed anything.
     ///
     /// Where memory is refused nothing has changed, though `edit` may have run on a copy.
     pub fn edit<R>(
@@ -23,14 +23,14 @@ impl Keyspace {
         key: Key<'_>,
         len_min: usize,
         now: Wall,
-        edit: impl FnOnce(&mut [u8], bool) -> R,
+        edit: impl FnOnce(&mut [u8], bool) -> (bool, R),
     ) -> Result<R, Full> {
         if len_min > STRING_BYTES_MAX {
             return Err(Full);
         }
         let Some(place) = self.live(db, key, now) else {
             let mut value = vec![0; len_min];
-            let result = edit(&mut value, true);
+            let (_, result) = edit(&mut value, true);
             let value = Value::Shared(value.into());
             self.set_value(db, key, value, Expiry::None, Encoding::Raw, now)?;
             return Ok(result);
@@ -43,7 +43,7 @@ impl Keyspace {
         if !is_large && (needed || len < len_min) {
             let mut value = self.store.view(handle).value.bytes().to_vec();
             value.resize(len.max(len_min), 0);
-            let result = edit(&mut value, len < len_min);
+            let (_, result) = edit(&mut value, len < len_min);
             let value = Value::Shared(value.into());
             self.set_value(db, key, value, Expiry::Keep, Encoding::Raw, now)?;
             return Ok(result);
@@ -54,10 +54,15 @@ impl Keyspace {
         }
         self.store.segments.get_mut(place.segment).touch(place.spot, seconds(now));
         // A large value's record says raw already, as it is over 44 bytes.
-        if is_large {
-            let edited = self.store.edit_large(handle, len_min, |bytes| edit(bytes, len < len_min));
-            return edited.ok_or(Full);
+        let edited = if is_large {
+            self.store.edit_large(handle, len_min, |bytes| edit(bytes, len < len_min))
+        } else {
+            self.store.value_mut(handle).map(|bytes| edit(bytes, false))
+        };
+        let (changed, result) = edited.ok_or(Full)?;
+        if changed {
+            self.signal(db, key.hash);
         }
-        self.store.value_mut(handle).map(|bytes| edit(bytes, false)).ok_or(Full)
+        Ok(result)
     }
 }

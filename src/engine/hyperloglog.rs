@@ -91,7 +91,7 @@ fn add_dense(cx: &mut Cx<'_>, key: Key<'_>, args: Args<'_>) -> Result<u64, Error
         if changes > 0 {
             hll::outdate(bytes);
         }
-        changes
+        (changes > 0, changes)
     })?;
     Ok(changes)
 }
@@ -137,7 +137,10 @@ fn pfcount(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), ErrorKind> {
         None => {
             let count = hll::count(bytes)?;
             if cx.keyspace.expiry_mode() != ExpiryMode::Hide {
-                cx.keyspace.edit(cx.db, key, 0, cx.now, |bytes, _| hll::cache(bytes, count))?;
+                cx.keyspace.edit(cx.db, key, 0, cx.now, |bytes, _| {
+                    hll::cache(bytes, count);
+                    (true, ())
+                })?;
                 cx.effect.verbatim();
             }
             count

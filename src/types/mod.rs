@@ -1,4 +1,6 @@
 //! Containers behind values; they know no command and no RESP.
+pub mod packed;
+pub mod intset;
 pub mod arena;
 pub mod record;
 pub mod hll;
