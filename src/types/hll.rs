@@ -355,7 +355,7 @@ fn register(registers: &[u8], index: usize) -> u8 {
 )]
 fn estimate(histogram: &[usize; 64]) -> u64 {
     // 1 / (2 ln 2)
-    const ALPHA: f64 = 0.721_347_520_444_481_703_680;
+    const ALPHA: f64 = 0.721_347_520_444_481_7;
     let m = REGISTERS as f64;
     let mut z = m * tau((m - histogram[HASH_BITS + 1] as f64) / m);
     for count in histogram[1..=HASH_BITS].iter().rev() {
