@@ -75,7 +75,7 @@ impl Run {
         match self {
             Self::Value(value, len) => out.push(0x80 | (value - 1) << 2 | (len - 1) as u8),
             Self::Zero(len) | Self::LongZero(len) if len > ZERO_LEN_MAX => {
-                out.extend([0x40 | (len - 1 >> 8) as u8, (len - 1) as u8]);
+                out.extend([0x40 | ((len - 1) >> 8) as u8, (len - 1) as u8]);
             }
             Self::Zero(len) | Self::LongZero(len) => out.push((len - 1) as u8),
         }
