@@ -5,6 +5,7 @@ pub mod packed;
 pub mod intset;
 pub mod arena;
 pub mod record;
+pub mod hll;
 pub mod large;
 pub mod segment;
 pub mod store;
