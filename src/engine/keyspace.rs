@@ -24,7 +24,7 @@ use bytes::Bytes;
 
 use super::walk::{Graveyard, WalkState};
 use super::watch::Watch;
-use crate::base::limits::{BULK_BYTES_MAX, STRING_BYTES_MAX};
+use crate::base::limits::{BULK_BYTES_MAX, HLL_SPARSE_BYTES_MAX, STRING_BYTES_MAX};
 use crate::base::time::Wall;
 use crate::types::arena::Handle;
 use crate::types::record::{Encode, Encoding};
@@ -67,6 +67,8 @@ pub struct Keyspace {
     pub(super) no_touch: bool,
     /// `proto-max-bulk-len`
     string_bytes_max: usize,
+    /// `hll-sparse-max-bytes`
+    hll_sparse_bytes_max: usize,
     pub(super) stats: Stats,
     pub(super) walk: WalkState,
     pub(super) graveyard: Graveyard,
@@ -102,6 +104,7 @@ impl Keyspace {
             mode: ExpiryMode::default(),
             no_touch: false,
             string_bytes_max: BULK_BYTES_MAX,
+            hll_sparse_bytes_max: HLL_SPARSE_BYTES_MAX,
             stats: Stats::default(),
             walk: WalkState::default(),
             graveyard: Graveyard::default(),
@@ -143,6 +146,16 @@ impl Keyspace {
     #[must_use]
     pub fn string_bytes_max(&self) -> usize {
         if self.mode == ExpiryMode::Ignore { STRING_BYTES_MAX } else { self.string_bytes_max }
+    }
+
+    /// `hll-sparse-max-bytes`: where a HyperLogLog becomes dense.
+    pub fn set_hll_sparse_bytes_max(&mut self, bytes: usize) {
+        self.hll_sparse_bytes_max = bytes;
+    }
+
+    #[must_use]
+    pub fn hll_sparse_bytes_max(&self) -> usize {
+        self.hll_sparse_bytes_max
     }
 
     pub fn set_expiry_mode(&mut self, mode: ExpiryMode) {
@@ -379,7 +392,7 @@ impl Keyspace {
         }
     }
 
-    fn set_value(
+    pub(super) fn set_value(
         &mut self,
         db: usize,
         key: Key<'_>,
@@ -500,7 +513,7 @@ impl Keyspace {
     }
 
     /// Puts another record of the same key in an entry; the old one is freed, or the snapshot's.
-    fn put(&mut self, db: usize, place: Place, record: Handle, expires: bool) {
+    pub(super) fn put(&mut self, db: usize, place: Place, record: Handle, expires: bool) {
         let old = self.store.segments.get(place.segment).handle(place.spot);
         let handed_over = self.hand_over(db, place);
         let Self { store, databases, .. } = self;

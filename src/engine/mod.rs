@@ -1,6 +1,7 @@
 //! One shard: what commands do to its keys.
 pub mod keyspace;
 pub mod lookup;
+pub mod edit;
 pub mod scan;
 pub mod walk;
 pub mod watch;
@@ -9,6 +10,9 @@ pub mod digest;
 pub mod effect;
 pub mod shard;
 pub mod strings;
+pub mod bits;
+pub mod bitfield;
+pub mod hyperloglog;
 pub mod generic;
 #[cfg(test)]
 pub mod transcript;
