@@ -311,6 +311,24 @@ mod tests {
     }
 
     #[test]
+    fn ready_replies_wait_for_the_rest_of_their_pipeline_but_not_for_what_may_take_long() {
+        let mut flight = Flight::new(0);
+        flight.put_ahead(b"a");
+        let away = flight.depart(Some(1), false, false);
+        flight.answer_here(|out| out.extend_from_slice(b"c"));
+        assert!(flight.holds());
+        flight.set_barrier();
+        assert!(!flight.holds());
+        assert_eq!(emitted(&mut flight), "a");
+        flight.answer(away, b"b");
+        assert!(!flight.holds());
+        assert_eq!(emitted(&mut flight), "bc");
+        flight.depart(Some(1), false, false);
+        flight.answer_here(|out| out.resize(FLIGHT_HELD_BYTES_MAX, b'x'));
+        assert!(!flight.holds(), "much is not kept");
+    }
+
+    #[test]
     fn a_split_request_is_whole_when_its_last_part_is_in() {
         let mut flight = Flight::new(5);
         let combine = Combine::Row { gather: Gather::Sum, order: Vec::new() };

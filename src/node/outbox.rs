@@ -189,4 +189,17 @@ mod tests {
         out.clear_segments();
         assert!(out.segments().is_empty() && out.is_empty());
     }
+
+    #[test]
+    fn what_was_just_written_can_be_taken_back() {
+        let mut out = Outbox::new(1);
+        out.to(Conn(1)).extend_from_slice(b"a");
+        out.to(Conn(2)).extend_from_slice(b"bc");
+        let mut taken = Vec::new();
+        out.take_back(Conn(1), |bytes| taken.extend_from_slice(bytes));
+        assert!(taken.is_empty(), "its segment is closed");
+        out.take_back(Conn(2), |bytes| taken.extend_from_slice(bytes));
+        assert_eq!(taken, b"bc");
+        assert_eq!(out.segments(), [Segment { conn: Conn(1), start: 0, end: 1 }]);
+    }
 }
