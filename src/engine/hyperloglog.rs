@@ -30,7 +30,7 @@ pub const COMMANDS: &[Command<ShardFn>] = &[
     Command::new(Spec::new("PFADD", AtLeast(2), GROWS.and(Flags::FAST), &[KeySpec::at(1, RW.and(INSERT))])
         .about(Group::Hyperloglog, "2.8.9", "O(1)", "Adds elements to a HyperLogLog")
         .takes(&[KEY, Argument::string("element").optional().multiple()]), pfadd),
-    Command::new(Spec::new("PFCOUNT", AtLeast(2), READ, &[KeySpec::at(1, RW.and(ACCESS)).to(-1, 1)])
+    Command::new(Spec::new("PFCOUNT", AtLeast(2), READ.and(Flags::MAY_REPLICATE), &[KeySpec::at(1, RW.and(ACCESS)).to(-1, 1)])
         .about(Group::Hyperloglog, "2.8.9", "O(1)", "About how many elements were added to HyperLogLogs")
         .takes(&[KEYS])
         .hop(Hop::Exclusive), pfcount),
