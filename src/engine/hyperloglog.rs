@@ -30,7 +30,7 @@ pub const COMMANDS: &[Command<ShardFn>] = &[
     Command::new(Spec::new("PFADD", AtLeast(2), GROWS.and(Flags::FAST), &[KeySpec::at(1, RW.and(INSERT))])
         .about(Group::Hyperloglog, "2.8.9", "O(1)", "Adds elements to a HyperLogLog")
         .takes(&[KEY, Argument::string("element").optional().multiple()]), pfadd),
-    Command::new(Spec::new("PFCOUNT", AtLeast(2), READ, &[KeySpec::at(1, RW.and(ACCESS)).to(-1, 1)])
+    Command::new(Spec::new("PFCOUNT", AtLeast(2), READ.and(Flags::MAY_REPLICATE), &[KeySpec::at(1, RW.and(ACCESS)).to(-1, 1)])
         .about(Group::Hyperloglog, "2.8.9", "O(1)", "About how many elements were added to HyperLogLogs")
         .takes(&[KEYS])
         .hop(Hop::Exclusive), pfcount),
@@ -61,14 +61,23 @@ fn pfadd(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), ErrorKind> {
         Some(Sketch::Sparse(bytes)) => (Some(bytes), 0),
         None => (Some(hll::empty()), 1),
     };
+    let mut damaged = None;
     if let Some(mut bytes) = sketch {
         let sparse_bytes_max = cx.keyspace.hll_sparse_bytes_max();
         for element in args.from(2) {
             let (index, value) = hll::position(element);
-            changes += u64::from(hll::raise(&mut bytes, index, value, sparse_bytes_max)?);
+            match hll::raise(&mut bytes, index, value, sparse_bytes_max) {
+                Ok(raised) => changes += u64::from(raised),
+                Err(why) => {
+                    damaged = Some(why);
+                    break;
+                }
+            }
         }
         if changes > 0 {
-            hll::outdate(&mut bytes);
+            if damaged.is_none() {
+                hll::outdate(&mut bytes);
+            }
             store(cx, key, bytes)?;
         }
     }
@@ -76,7 +85,12 @@ fn pfadd(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), ErrorKind> {
         cx.effect.verbatim();
         cx.effect.changed(changes - 1);
     }
-    cx.reply.int(i64::from(changes > 0));
+    match damaged {
+        None => cx.reply.int(i64::from(changes > 0)),
+        // What was added before the damage showed stays, as in Redis, so it must go out as well.
+        Some(why) if changes > 0 => cx.reply.error(&why.into()),
+        Some(why) => return Err(why.into()),
+    }
     Ok(())
 }
 

@@ -6,7 +6,7 @@ use crate::engine::{bits, generic, hyperloglog, strings};
 use crate::node::cx::NodeFn;
 use crate::node::part::PARTS;
 use crate::node::table::Table;
-use crate::node::{clients, connection, debug, info, keys, replicate, server};
+use crate::node::{clients, connection, debug, info, keys, publish, replicate, server};
 
 /// The families that run on the shard of their keys.
 const SHARD: &[&[Command<ShardFn>]] =
@@ -15,6 +15,7 @@ const SHARD: &[&[Command<ShardFn>]] =
 /// The families that the node runs itself.
 const NODE: &[&[Command<NodeFn>]] = &[
     connection::COMMANDS,
+    publish::COMMANDS,
     clients::COMMANDS,
     keys::COMMANDS,
     replicate::COMMANDS,

@@ -23,6 +23,7 @@ use crate::node::control::{Control, ControlCx, Op};
 use crate::node::core::Core;
 use crate::node::message::{self, Message, Origin, RequestHead, Return};
 use crate::node::outbox::{Action, Conn, Level, Outbox};
+use crate::node::publish;
 use crate::node::section::Step;
 use crate::node::session::{Ends, Kind, Session};
 use crate::node::settings::Settings;
@@ -40,6 +41,9 @@ use std::collections::VecDeque;
 
 /// The connection that applied commands come by on the roads between cores: none.
 pub const LINK: Conn = Conn(u32::MAX);
+
+/// Nobody: what is asked so is answered to no one.
+pub const NOBODY: Conn = Conn(u32::MAX - 1);
 
 /// See the file's header.
 #[derive(Debug)]
@@ -557,6 +561,11 @@ impl Control {
             return true;
         }
         if name.eq_ignore_ascii_case(b"MULTI") || name.eq_ignore_ascii_case(b"EXEC") {
+            return true;
+        }
+        if let Some((topic, channel, message)) = publish::of_stream(args) {
+            cx.core.broadcast(topic, channel, message);
+            cx.core.deliver_heard(cx.out);
             return true;
         }
         let table = std::sync::Arc::clone(&cx.core.shared.table);

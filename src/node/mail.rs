@@ -20,7 +20,10 @@ impl Core {
             Message::Requests(frames) if self.frozen.is_frozen() || self.frozen.has_requests() => {
                 self.frozen.keep(from, frames);
             }
-            Message::Requests(frames) => self.requests(from, frames),
+            Message::Requests(frames) => {
+                self.requests(from, frames);
+                self.deliver_heard(out);
+            }
             Message::Replies(frames) => self.replies(from, frames, out),
             Message::Answer(frame) => self.deliver(&frame, out),
             Message::Effects(batch) => self.with_control(out, |it, cx| it.effects(cx, batch)),

@@ -12,7 +12,7 @@
 use crate::base::limits::{ROAD_BATCHES_MAX, ROAD_BYTES_MAX, SPARE_BUFFERS_MAX, SPARE_BYTES_MAX};
 use crate::command::args::Args;
 use crate::command::keys;
-use crate::command::spec::{Gather, Hop};
+use crate::command::spec::{Flags, Gather, Hop};
 use crate::node::client::Call;
 use crate::node::core::Core;
 use crate::node::flight::{Combine, Flight, Gathering};
@@ -147,6 +147,10 @@ impl Core {
     pub(super) fn admits(&self, flight: &Flight, row: &Row, core: usize, args: Args<'_>) -> bool {
         let writes = row.spec.is_write();
         match (&row.run, row.spec.hop) {
+            // One message after another: the roads keep their order.
+            (Run::Node(_), _) if row.spec.flags.has(Flags::MAY_REPLICATE) => {
+                flight.admits(None, false)
+            }
             (Run::Node(_) | Run::Part(_), _) => flight.admits(None, true),
             (Run::Shard(_), Hop::Single | Hop::Local | Hop::All) => {
                 flight.admits(Some(core), writes)
@@ -545,9 +549,10 @@ impl Core {
         let active = self.log.is_active();
         let streamed = self.roads.streamed;
         while let Some(turn) = self.roads.held.pop_front_if(|it| !active || it.ticket <= streamed) {
+            let base = out.lend(&turn.bytes);
             for (segment, generation) in turn.segments {
                 if self.sessions.same(segment.conn, generation).is_some() {
-                    out.to(segment.conn).extend_from_slice(&turn.bytes[segment.start..segment.end]);
+                    out.share(segment.conn, base + segment.start..base + segment.end);
                 }
             }
             for (core, frames) in turn.mail {

@@ -229,7 +229,7 @@ error_kinds! {
         WrongSubcommand { command: &'static str, subcommand: Text } => ["ERR unknown subcommand or wrong number of arguments for '", subcommand, "'. Try ", Upper(command), " HELP."],
         UnknownDebug { subcommand: Text } => ["ERR unknown subcommand or wrong number of arguments for '", subcommand, "'. Try DEBUG HELP."],
         CommandNotAllowed { command: &'static str, option: &'static str } => ["ERR ", Upper(command), " command not allowed. If the ", option, " option is set to \"local\", you can run it from a local connection, otherwise you need to set this option in the configuration file, and then restart the server."],
-        OnlySubscriberCommands { command: &'static str } => ["ERR Can't execute '", Lower(command), "': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context"],
+        OnlySubscriberCommands { command: Text } => ["ERR Can't execute '", command, "': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context"],
         NoPermCommand { command: Text } => ["NOPERM this user has no permissions to run the '", command, "' command"],
 
         // Arguments
