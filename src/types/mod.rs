@@ -1,5 +1,8 @@
 //! Containers behind values; they know no command and no RESP.
 pub mod packed;
+pub mod chain;
+pub mod list;
+pub mod log;
 pub mod intset;
 pub mod arena;
 pub mod record;
