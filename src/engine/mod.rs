@@ -1,6 +1,7 @@
 //! One shard: what commands do to its keys.
 pub mod keyspace;
 pub mod lookup;
+pub mod collections;
 pub mod scan;
 pub mod walk;
 pub mod expire;
