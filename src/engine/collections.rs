@@ -256,6 +256,7 @@ impl Keyspace {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::walk::Walk;
     use crate::types::dict::Dict;
     use crate::types::fields::Fields;
     use crate::types::object::Object;
@@ -318,7 +319,7 @@ mod tests {
                 assert!(n == 0 || !add(&mut keyspace, b"k", n / 2, packed_max));
                 let mut seen = Vec::new();
                 while keyspace.walk(1, &mut |record| seen.push(content(record.value)))
-                    == super::super::walk::Walk::More
+                    == Walk::More
                 {}
                 let wanted = if n == 0 { vec![] } else { vec![expected.clone()] };
                 assert!(seen == wanted, "{n}");

@@ -5,6 +5,7 @@
 //! `collections.rs`), which are the only ones that must ask "does the snapshot still need this?".
 //!
 //! Invariants:
+//!   * whatever changes a key calls `signal` (`watch.rs`)
 //!   * an entry's expiry bit says whether its record has an expiry
 //!   * while a walk is active, the record of an entry that is not walked is never freed or changed
 //!   * a table that nobody can reach any more is in `dead` (the walk needs it) or in the graveyard
@@ -22,6 +23,7 @@
 use bytes::Bytes;
 
 use super::walk::{Graveyard, WalkState};
+use super::watch::Watch;
 use crate::base::limits::{BULK_BYTES_MAX, STRING_BYTES_MAX};
 use crate::base::time::Wall;
 use crate::types::arena::Handle;
@@ -69,9 +71,13 @@ pub struct Keyspace {
     pub(super) stats: Stats,
     pub(super) walk: WalkState,
     pub(super) graveyard: Graveyard,
+<<<<<<< HEAD
     pub(super) packing: Packing,
     /// For a packed value while it is changed; keeps its memory.
     pub(super) scratch: Vec<u8>,
+=======
+    pub(super) watch: Watch,
+>>>>>>> main
     expired: Expired,
 }
 
@@ -106,8 +112,12 @@ impl Keyspace {
             stats: Stats::default(),
             walk: WalkState::default(),
             graveyard: Graveyard::default(),
+<<<<<<< HEAD
             packing: Packing::default(),
             scratch: Vec::new(),
+=======
+            watch: Watch::default(),
+>>>>>>> main
             expired: Expired::default(),
         }
     }
@@ -247,6 +257,7 @@ impl Keyspace {
         let Some(place) = self.live(db, key, now) else { return Ok(false) };
         let handle = self.store.segments.get(place.segment).handle(place.spot);
         self.store.segments.get_mut(place.segment).touch(place.spot, seconds(now));
+        self.signal(db, key.hash);
         if self.store.expiry(handle) != expiry {
             if !self.is_needed(db, place) && self.store.rewrite_expiry(handle, expiry) {
                 return Ok(true);
@@ -298,6 +309,7 @@ impl Keyspace {
 
     /// Empties a database; its memory is freed by `collect`, a slice at a time.
     pub fn flush(&mut self, db: usize) {
+        self.signal_all(&[db]);
         if let Some(database) = self.databases[db].take() {
             self.bury(*database);
         }
@@ -309,6 +321,7 @@ impl Keyspace {
 
     /// Exchanges two databases.
     pub fn swap(&mut self, a: usize, b: usize) {
+        self.signal_all(&[a, b]);
         self.databases.swap(a, b);
     }
 
@@ -329,7 +342,7 @@ impl Keyspace {
         if self.mode == ExpiryMode::Ignore || expiry.is_none_or(|ms| ms > now.ms()) {
             return Some(place);
         }
-        if self.mode == ExpiryMode::Delete {
+        if self.mode == ExpiryMode::Delete && !self.watch.is_pinned(db, key.hash) {
             self.expire(db, place, key.bytes);
         }
         None
@@ -354,6 +367,7 @@ impl Keyspace {
 
     /// Takes an entry out; its record is freed, or the snapshot's.
     pub(super) fn drop_place(&mut self, db: usize, place: Place) {
+        self.signal_place(db, place);
         let handed_over = self.hand_over(db, place);
         let store = &mut self.store;
         let Some(database) = &mut self.databases[db] else { return };
@@ -376,6 +390,7 @@ impl Keyspace {
             return Err(Full);
         }
         let place = self.live(db, key, now);
+        self.signal(db, key.hash);
         let expiry = match (expiry, place) {
             (Expiry::At(ms), _) => Some(ms),
             (Expiry::Keep, Some(place)) => self.view(place).expiry,
@@ -448,6 +463,7 @@ impl Keyspace {
             self.set_value(db, key, Value::Shared(value), expiry, Encoding::Raw, now)?;
             return Ok(len);
         }
+        self.signal(db, key.hash);
         let mut handle = handle;
         if self.is_needed(db, place) {
             handle = self.store.duplicate(handle, None, expiry)?;
@@ -466,6 +482,7 @@ impl Keyspace {
         expires: bool,
         now: Wall,
     ) -> Result<(), Full> {
+        self.signal(db, key.hash);
         if let Some(place) = self.find(db, key) {
             self.put(db, place, record, expires);
             self.store.segments.get_mut(place.segment).touch(place.spot, seconds(now));

@@ -110,6 +110,12 @@ impl<'a> ValueRef<'a> {
         }
     }
 
+    /// Of bytes in no shard.
+    #[must_use]
+    pub fn of_bytes(bytes: &'a [u8], encoding: Encoding) -> Self {
+        Self { held: Held::Inline(bytes), encoding }
+    }
+
     /// A string's text, or the bytes of a packed collection; an object has none.
     #[inline]
     #[must_use]
