@@ -11,6 +11,8 @@
 //! first: a packed value as its old bytes, an object as a clone of its root, so that neither waits for the
 //! other.
 //!
+//! Whether a closure changed anything, the command's effect tells: `shard::execute` signals the keys then.
+//!
 //! Trap: a closure that refuses must leave the value as it was; what it did is kept.
 //!
 //! Not here: what elements mean and when a value outgrows its form (the families).
@@ -129,6 +131,7 @@ impl Keyspace {
             return Err(Full);
         }
         let place = self.live(db, key, now);
+        self.signal(db, key.hash);
         let expiry = match (expiry, place) {
             (Expiry::At(ms), _) => Some(ms),
             (Expiry::Keep, Some(place)) => self.view(place).expiry,
@@ -181,6 +184,7 @@ impl Keyspace {
             return Err(ErrorKind::WrongType);
         }
         self.moved_clock(place, now);
+        self.may_change(db, key.hash);
         Ok(Some(place))
     }
 
@@ -318,9 +322,9 @@ mod tests {
                 assert!(add(&mut keyspace, b"k", n, packed_max));
                 assert!(n == 0 || !add(&mut keyspace, b"k", n / 2, packed_max));
                 let mut seen = Vec::new();
-                while keyspace.walk(1, &mut |record| seen.push(content(record.value)))
-                    == Walk::More
-                {}
+                while keyspace.walk(1, &mut |record| seen.push(content(record.value))) == Walk::More
+                {
+                }
                 let wanted = if n == 0 { vec![] } else { vec![expected.clone()] };
                 assert!(seen == wanted, "{n}");
                 expected.insert(format!("field:{n}").into_bytes(), b"value".to_vec());

@@ -71,13 +71,10 @@ pub struct Keyspace {
     pub(super) stats: Stats,
     pub(super) walk: WalkState,
     pub(super) graveyard: Graveyard,
-<<<<<<< HEAD
     pub(super) packing: Packing,
     /// For a packed value while it is changed; keeps its memory.
     pub(super) scratch: Vec<u8>,
-=======
     pub(super) watch: Watch,
->>>>>>> main
     expired: Expired,
 }
 
@@ -112,12 +109,9 @@ impl Keyspace {
             stats: Stats::default(),
             walk: WalkState::default(),
             graveyard: Graveyard::default(),
-<<<<<<< HEAD
             packing: Packing::default(),
             scratch: Vec::new(),
-=======
             watch: Watch::default(),
->>>>>>> main
             expired: Expired::default(),
         }
     }
