@@ -74,6 +74,16 @@ pub const BIND_ADDRESSES_MAX: usize = 16;
 /// Highest `maxclients` that is taken without being asked for.
 pub const CLIENTS_DEFAULT_MAX: u32 = 1_048_576;
 
+/// Descriptors that are not clients': listeners, rings, files, replicas' links.
+pub const DESCRIPTORS_RESERVED: u64 = 64;
+pub const DESCRIPTORS_PER_CORE: u64 = 8;
+
+/// Memory that one executor registers, with room to spare (it refuses to start with less).
+pub const EXECUTOR_MEMLOCK_BYTES: u64 = 512 * 1024;
+
+/// The longest queue of a listener that the kernel takes: a longer one wraps in older kernels.
+pub const LISTEN_QUEUE_MAX: u64 = 65_535;
+
 /// CPU numbers that a `cores` list may name are below this.
 pub const CPU_NUMBER_MAX: u16 = 8_192;
 

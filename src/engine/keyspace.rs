@@ -1,10 +1,11 @@
 //! All databases of one shard, and every way to change a key in them.
 //!
 //! Commands see keys, values and expiries; here these become records, tables and, while a snapshot
-//! walks, old records handed to it. All writes go through `put`, `drop_place` and `change`, which are
-//! the only ones that must ask "does the snapshot still need this?".
+//! walks, old records handed to it. All writes go through `put`, `drop_place`, `change` and `edit` (of
+//! `collections.rs`), which are the only ones that must ask "does the snapshot still need this?".
 //!
 //! Invariants:
+//!   * whatever changes a key calls `signal` (`watch.rs`)
 //!   * an entry's expiry bit says whether its record has an expiry
 //!   * while a walk is active, the record of an entry that is not walked is never freed or changed
 //!   * a table that nobody can reach any more is in `dead` (the walk needs it) or in the graveyard
@@ -16,21 +17,23 @@
 //!
 //! Trap: `rename` and `copy` onto an existing key replace it; asking first is the command's work.
 //!
-//! Not here: lookups (`lookup.rs`), SCAN and its kin (`scan.rs`), the snapshot (`walk.rs`), active
+//! Not here: lookups (`lookup.rs`), collections (`collections.rs`), SCAN and its kin (`scan.rs`), the snapshot (`walk.rs`), active
 //! expiry (`expire.rs`), what a command means.
 
 use bytes::Bytes;
 
 use super::walk::{Graveyard, WalkState};
+use super::watch::Watch;
 use crate::base::limits::{BULK_BYTES_MAX, STRING_BYTES_MAX};
 use crate::base::time::Wall;
 use crate::types::arena::Handle;
+use crate::types::packing::Packing;
 use crate::types::record::{Encode, Encoding};
 use crate::types::store::{Hasher, Store, Value};
 use crate::types::table::{Place, Table};
 
 pub use crate::types::arena::Full;
-pub use crate::types::store::{Key, StrView};
+pub use crate::types::store::{Key, ValueRef};
 
 /// What becomes of the key's expiry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,6 +71,10 @@ pub struct Keyspace {
     pub(super) stats: Stats,
     pub(super) walk: WalkState,
     pub(super) graveyard: Graveyard,
+    pub(super) packing: Packing,
+    /// For a packed value while it is changed; keeps its memory.
+    pub(super) scratch: Vec<u8>,
+    pub(super) watch: Watch,
     expired: Expired,
 }
 
@@ -102,6 +109,9 @@ impl Keyspace {
             stats: Stats::default(),
             walk: WalkState::default(),
             graveyard: Graveyard::default(),
+            packing: Packing::default(),
+            scratch: Vec::new(),
+            watch: Watch::default(),
             expired: Expired::default(),
         }
     }
@@ -181,20 +191,6 @@ impl Keyspace {
         self.set_value(db, key, Value::Bytes(value), expiry, encoding, now)
     }
 
-    /// As `set`; a long value is kept without a copy.
-    pub fn set_shared(
-        &mut self,
-        db: usize,
-        key: Key<'_>,
-        value: Bytes,
-        expiry: Expiry,
-        encode: Encode,
-        now: Wall,
-    ) -> Result<(), Full> {
-        let encoding = encode.encoding(&value);
-        self.set_value(db, key, Value::Shared(value), expiry, encoding, now)
-    }
-
     /// Appends, or sets a key that is not there; the new length.
     pub fn append(
         &mut self,
@@ -255,6 +251,7 @@ impl Keyspace {
         let Some(place) = self.live(db, key, now) else { return Ok(false) };
         let handle = self.store.segments.get(place.segment).handle(place.spot);
         self.store.segments.get_mut(place.segment).touch(place.spot, seconds(now));
+        self.signal(db, key.hash);
         if self.store.expiry(handle) != expiry {
             if !self.is_needed(db, place) && self.store.rewrite_expiry(handle, expiry) {
                 return Ok(true);
@@ -306,6 +303,7 @@ impl Keyspace {
 
     /// Empties a database; its memory is freed by `collect`, a slice at a time.
     pub fn flush(&mut self, db: usize) {
+        self.signal_all(&[db]);
         if let Some(database) = self.databases[db].take() {
             self.bury(*database);
         }
@@ -317,6 +315,7 @@ impl Keyspace {
 
     /// Exchanges two databases.
     pub fn swap(&mut self, a: usize, b: usize) {
+        self.signal_all(&[a, b]);
         self.databases.swap(a, b);
     }
 
@@ -337,7 +336,7 @@ impl Keyspace {
         if self.mode == ExpiryMode::Ignore || expiry.is_none_or(|ms| ms > now.ms()) {
             return Some(place);
         }
-        if self.mode == ExpiryMode::Delete {
+        if self.mode == ExpiryMode::Delete && !self.watch.is_pinned(db, key.hash) {
             self.expire(db, place, key.bytes);
         }
         None
@@ -362,6 +361,7 @@ impl Keyspace {
 
     /// Takes an entry out; its record is freed, or the snapshot's.
     pub(super) fn drop_place(&mut self, db: usize, place: Place) {
+        self.signal_place(db, place);
         let handed_over = self.hand_over(db, place);
         let store = &mut self.store;
         let Some(database) = &mut self.databases[db] else { return };
@@ -384,6 +384,7 @@ impl Keyspace {
             return Err(Full);
         }
         let place = self.live(db, key, now);
+        self.signal(db, key.hash);
         let expiry = match (expiry, place) {
             (Expiry::At(ms), _) => Some(ms),
             (Expiry::Keep, Some(place)) => self.view(place).expiry,
@@ -408,17 +409,30 @@ impl Keyspace {
             }
         }
         let record = self.store.create(key.bytes, value, encoding, expiry)?;
+        self.place_record(db, key, place, record, expiry.is_some(), now)
+    }
+
+    /// Puts a new record at the live entry of its key, or makes one.
+    pub(super) fn place_record(
+        &mut self,
+        db: usize,
+        key: Key<'_>,
+        place: Option<Place>,
+        record: Handle,
+        expires: bool,
+        now: Wall,
+    ) -> Result<(), Full> {
         match place {
             Some(place) => {
-                self.put(db, place, record, expiry.is_some());
+                self.put(db, place, record, expires);
                 self.store.segments.get_mut(place.segment).touch(place.spot, seconds(now));
                 Ok(())
             }
             // In this mode an expired key may still be there.
             None if self.mode == ExpiryMode::Hide => {
-                self.insert_or_put(db, key, record, expiry.is_some(), now)
+                self.insert_or_put(db, key, record, expires, now)
             }
-            None => self.insert(db, key, record, expiry.is_some(), now),
+            None => self.insert(db, key, record, expires, now),
         }
     }
 
@@ -443,6 +457,7 @@ impl Keyspace {
             self.set_value(db, key, Value::Shared(value), expiry, Encoding::Raw, now)?;
             return Ok(len);
         }
+        self.signal(db, key.hash);
         let mut handle = handle;
         if self.is_needed(db, place) {
             handle = self.store.duplicate(handle, None, expiry)?;
@@ -461,6 +476,7 @@ impl Keyspace {
         expires: bool,
         now: Wall,
     ) -> Result<(), Full> {
+        self.signal(db, key.hash);
         if let Some(place) = self.find(db, key) {
             self.put(db, place, record, expires);
             self.store.segments.get_mut(place.segment).touch(place.spot, seconds(now));
@@ -489,7 +505,7 @@ impl Keyspace {
     }
 
     /// Puts another record of the same key in an entry; the old one is freed, or the snapshot's.
-    fn put(&mut self, db: usize, place: Place, record: Handle, expires: bool) {
+    pub(super) fn put(&mut self, db: usize, place: Place, record: Handle, expires: bool) {
         let old = self.store.segments.get(place.segment).handle(place.spot);
         let handed_over = self.hand_over(db, place);
         let Self { store, databases, .. } = self;

@@ -1,8 +1,10 @@
 //! One shard: what commands do to its keys.
 pub mod keyspace;
 pub mod lookup;
+pub mod collections;
 pub mod scan;
 pub mod walk;
+pub mod watch;
 pub mod expire;
 pub mod digest;
 pub mod effect;

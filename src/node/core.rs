@@ -166,6 +166,7 @@ impl Core {
         let commands = shared.table.len();
         let mut keyspace = Keyspace::new(databases, hash_seed);
         keyspace.set_string_bytes_max(view.string_bytes_max());
+        keyspace.set_packing(view.packing());
         Self {
             id,
             cores,

@@ -3,6 +3,7 @@
 //! Asked once before anything else starts, because glommio panics where io_uring is blocked.
 
 use super::buffers::Buffers;
+use crate::base::limits::EXECUTOR_MEMLOCK_BYTES;
 use io_uring::{IoUring, Probe, opcode};
 use std::fmt;
 use std::io;
@@ -43,17 +44,14 @@ impl fmt::Display for Unfit {
     }
 }
 
-/// Memory that one executor registers, with room to spare (the executor refuses less than 512 KiB).
-const MEMLOCK_BYTES_MIN: u64 = 512 * 1024;
-
 /// Sets up a small ring, asks it for every operation that the driver uses, and drops it.
 ///
 /// # Errors
 /// What is missing and how to mend it.
 pub fn check() -> Result<(), Unfit> {
     let soft_bytes = super::sys::soft_limit(libc::RLIMIT_MEMLOCK);
-    if soft_bytes < MEMLOCK_BYTES_MIN {
-        return Err(Unfit::Memlock { soft_bytes, needed_bytes: MEMLOCK_BYTES_MIN });
+    if soft_bytes < EXECUTOR_MEMLOCK_BYTES {
+        return Err(Unfit::Memlock { soft_bytes, needed_bytes: EXECUTOR_MEMLOCK_BYTES });
     }
     let ring = IoUring::builder()
         .setup_single_issuer()
