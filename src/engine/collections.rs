@@ -21,7 +21,7 @@ use super::keyspace::{Expiry, Full, Key, Keyspace, ValueRef};
 use crate::base::limits::STRING_BYTES_MAX;
 use crate::base::time::Wall;
 use crate::resp::error::ErrorKind;
-use crate::types::object::Body;
+use crate::types::object::{Body, Object};
 use crate::types::packing::Packing;
 use crate::types::record::{Encoding, Kind};
 use crate::types::store::Value;
@@ -159,6 +159,11 @@ impl Keyspace {
     ) -> Result<(), Full> {
         let expiry = carried.expiry.map_or(Expiry::None, Expiry::At);
         self.put_value(db, key, carried.value, carried.encoding, expiry, now)
+    }
+
+    /// Takes what a family cut off a collection: it is freed in slices.
+    pub fn bury_object(&mut self, object: Object) {
+        self.store.bury(object);
     }
 
     /// The settings of packed collections.

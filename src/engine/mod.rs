@@ -10,6 +10,8 @@ pub mod digest;
 pub mod effect;
 pub mod shard;
 pub mod strings;
+pub mod lists;
+pub mod streams;
 pub mod generic;
 #[cfg(test)]
 pub mod transcript;

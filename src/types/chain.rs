@@ -523,7 +523,7 @@ mod tests {
             all.extend(chunk);
             ControlFlow::Continue(())
         });
-        let mut back = Vec::new();
+        let mut back: Vec<u64> = Vec::new();
         chain.visit(Find::Last, true, |chunk, _| {
             back.extend(chunk.iter().rev());
             ControlFlow::Continue(())

@@ -11,14 +11,18 @@
 
 use super::dict::Dict;
 use super::intset::IntSet;
+use super::list::List;
+use super::log::Stream;
 use super::packed::Packed;
 use super::record::{Encoding, Kind};
 
 /// A large collection.
 #[derive(Clone, Debug)]
 pub enum Object {
+    List(List),
     Set(Dict),
     Hash(Dict),
+    Stream(Box<Stream>),
 }
 
 /// A collection that is being changed.
@@ -33,8 +37,10 @@ impl Object {
     #[must_use]
     pub fn encoding(&self) -> Encoding {
         match self {
+            Self::List(_) => Encoding::List,
             Self::Set(_) => Encoding::Set,
             Self::Hash(_) => Encoding::Hash,
+            Self::Stream(_) => Encoding::Stream,
         }
     }
 
@@ -42,7 +48,9 @@ impl Object {
     #[must_use]
     pub fn len(&self) -> usize {
         match self {
+            Self::List(list) => list.len(),
             Self::Set(dict) | Self::Hash(dict) => dict.len(),
+            Self::Stream(stream) => usize::try_from(stream.len()).unwrap_or(usize::MAX),
         }
     }
 
@@ -55,7 +63,9 @@ impl Object {
     #[must_use]
     pub fn bytes(&self) -> usize {
         match self {
+            Self::List(list) => list.bytes(),
             Self::Set(dict) | Self::Hash(dict) => dict.bytes(),
+            Self::Stream(stream) => stream.bytes(),
         }
     }
 
@@ -63,7 +73,9 @@ impl Object {
     /// object is of no other use from then on.
     pub fn free_some(&mut self, budget: &mut usize) -> bool {
         match self {
+            Self::List(list) => list.free_some(budget),
             Self::Set(dict) | Self::Hash(dict) => dict.free_some(budget),
+            Self::Stream(stream) => stream.free_some(budget),
         }
     }
 }

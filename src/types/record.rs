@@ -81,10 +81,10 @@ impl Encoding {
             Self::Int => "int",
             Self::Embstr => "embstr",
             Self::Raw => "raw",
-            Self::PackedList | Self::List => "quicklist",
+            Self::List => "quicklist",
             Self::PackedSet | Self::Set | Self::Hash => "hashtable",
             Self::IntSet => "intset",
-            Self::PackedZSet | Self::PackedHash => "listpack",
+            Self::PackedList | Self::PackedZSet | Self::PackedHash => "listpack",
             Self::ZSet => "skiplist",
             Self::Stream => "stream",
         }

@@ -345,6 +345,11 @@ impl Store {
         self.arena.free(handle);
     }
 
+    /// Takes what was cut off a large collection, to be freed with the others.
+    pub fn bury(&mut self, object: Object) {
+        self.dying.push(object);
+    }
+
     /// Frees some of the large collections that nobody can reach any more; true: there are more.
     pub fn free_dying(&mut self, budget: &mut usize) -> bool {
         while let Some(object) = self.dying.last_mut() {
