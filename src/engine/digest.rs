@@ -7,6 +7,8 @@
 //!   string  mix(d, bytes)
 //!   set     for each member   d ^= SHA1(member)
 //!   hash    for each field    e = 0; mix(e, field); mix(e, value); d ^= SHA1(e)
+//!   list    for each element  mix(d, element)
+//!   stream  for each entry    mix(d, its ID as ms.seq); mix(d, name), mix(d, value) of each field
 //!   entry   the same, after mix(d, key)
 //!   data    d = 0; for each database that is not empty: mix(d, its number as 32 bits),
 //!           then d ^= SHA1(entry) for each of its entries
@@ -18,10 +20,15 @@
 //! Trap: when a key expires is not part of it, only that it does.
 
 use sha1_smol::Sha1;
+use std::ops::ControlFlow;
 
 use crate::engine::keyspace::ValueRef;
+use crate::engine::lists::form::Form;
 use crate::types::fields::Fields;
+use crate::types::log::Stream;
+use crate::types::log::id::StreamId;
 use crate::types::members::Members;
+use crate::types::object::Object;
 use crate::types::record::Kind;
 
 /// A digest as Redis prints it: 40 lowercase hex digits of these.
@@ -127,11 +134,31 @@ fn mix_value(sum: &mut Sum, value: ValueRef<'_>, expires: bool) {
                 true
             });
         }
-        Kind::List | Kind::ZSet | Kind::Stream => {}
+        Kind::List => Form::of(value).visit(0, false, |element| {
+            mix(sum, &element.text());
+            ControlFlow::Continue(())
+        }),
+        Kind::Stream => {
+            if let Some(Object::Stream(stream)) = value.object() {
+                mix_stream(sum, stream);
+            }
+        }
+        Kind::ZSet => {}
     }
     if expires {
         xor(sum, &sha1(EXPIRES));
     }
+}
+
+fn mix_stream(sum: &mut Sum, stream: &Stream) {
+    stream.visit(StreamId::MIN, StreamId::MAX, false, |entry| {
+        mix(sum, format!("{}.{}", entry.id.ms, entry.id.seq).as_bytes());
+        entry.words(|name, value| {
+            mix(sum, &name.text());
+            mix(sum, &value.text());
+        });
+        ControlFlow::Continue(())
+    });
 }
 
 /// Redis' `OBJ_STRING` and the like.

@@ -20,7 +20,7 @@ use crate::types::record::Kind;
 use form::Form;
 use std::ops::ControlFlow;
 
-mod form;
+pub(super) mod form;
 
 const READ: Flags = Flags::READONLY;
 const READ_FAST: Flags = READ.and(Flags::FAST);
@@ -129,8 +129,7 @@ fn rpush(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), ErrorKind> {
 fn push(cx: &mut Cx<'_>, args: Args<'_>, end: End) -> Result<(), ErrorKind> {
     let (key, fill) = (cx.key(args.key()), fill(cx));
     let add = |body: &mut Body| form::push(body, end, args.from(2), fill);
-    let len =
-        cx.keyspace.modify_or_create(cx.db, key, Kind::List, cx.now, form::short, add)?;
+    let len = cx.keyspace.modify_or_create(cx.db, key, Kind::List, cx.now, form::short, add)?;
     pushed(cx, args, len);
     Ok(())
 }
@@ -171,12 +170,7 @@ fn rpop(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), ErrorKind> {
     pop(cx, args, End::Right, "RPOP")
 }
 
-fn pop(
-    cx: &mut Cx<'_>,
-    args: Args<'_>,
-    end: End,
-    command: &'static str,
-) -> Result<(), ErrorKind> {
+fn pop(cx: &mut Cx<'_>, args: Args<'_>, end: End, command: &'static str) -> Result<(), ErrorKind> {
     if args.len() > 3 {
         return Err(ErrorKind::WrongArity { command });
     }
@@ -467,9 +461,7 @@ fn lmpop(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), ErrorKind> {
     let end = end_of(&args[at])?;
     let count = match args.len() - at {
         1 => 1,
-        3 if args.is(at + 1, "COUNT") => {
-            at_least(&args[at + 2], 1, ErrorKind::CountNotPositive)?
-        }
+        3 if args.is(at + 1, "COUNT") => at_least(&args[at + 2], 1, ErrorKind::CountNotPositive)?,
         // Which of several mistakes is told is for the first one to decide.
         4.. if args.is(at + 1, "COUNT") => {
             at_least(&args[at + 2], 1, ErrorKind::CountNotPositive)?;

@@ -272,8 +272,7 @@ fn xadd(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), ErrorKind> {
         });
         Ok::<_, ErrorKind>((id, trimmed))
     };
-    let added =
-        cx.keyspace.modify_or_create(cx.db, key, Kind::Stream, cx.now, new_stream, add)?;
+    let added = cx.keyspace.modify_or_create(cx.db, key, Kind::Stream, cx.now, new_stream, add)?;
     let (id, trimmed) = added?;
     let id = id.text();
     let mut rewritten: Vec<(usize, &[u8])> = Vec::new();

@@ -305,7 +305,8 @@ impl<C: Chunk> Inner<C> {
 
     /// Merges the node of entry `at` with a neighbour, where both together are few.
     fn merge(&mut self, at: usize) {
-        let few = |it: &Entry<C>| matches!(&it.child, Child::Inner(it) if it.entries.len() < ENTRIES_FEW);
+        let few =
+            |it: &Entry<C>| matches!(&it.child, Child::Inner(it) if it.entries.len() < ENTRIES_FEW);
         if !self.entries.get(at).is_some_and(few) || self.entries.len() < 2 {
             return;
         }
@@ -590,12 +591,7 @@ mod tests {
                     _ => {}
                 }
                 if !model.is_empty() {
-                    let at = draw(model.len());
-                    let (chunk, offset) = chain.get(Find::Index(at as u64)).unwrap();
-                    assert_eq!(chunk[usize::try_from(offset).unwrap()], model[at]);
-                    let (number, same) = chain.number_of(at as u64).unwrap();
-                    assert_eq!(chain.get(Find::Chunk(number)).unwrap().0, chunk);
-                    assert_eq!(same, offset);
+                    check_one(&chain, &model, draw(model.len()));
                 }
                 if step % 50 == 0 {
                     assert_eq!(check(&chain), model, "seed {seed}, step {step}");
@@ -608,6 +604,15 @@ mod tests {
             }
             assert_eq!(check(&chain), model);
         }
+    }
+
+    /// The element of an index, by every way to it.
+    fn check_one(chain: &Chain<Vec<u64>>, model: &[u64], at: usize) {
+        let (chunk, offset) = chain.get(Find::Index(at as u64)).unwrap();
+        assert_eq!(chunk[usize::try_from(offset).unwrap()], model[at]);
+        let (number, same) = chain.number_of(at as u64).unwrap();
+        assert_eq!(chain.get(Find::Chunk(number)).unwrap().0, chunk);
+        assert_eq!(same, offset);
     }
 
     /// How many elements follow in the chunk behind the one of `at`: what the split put there.

@@ -433,76 +433,17 @@ mod tests {
             let (mut list, mut model) = (List::default(), VecDeque::<Vec<u8>>::new());
             let mut kept: Vec<(List, Vec<Vec<u8>>)> = Vec::new();
             for step in 0..2_000 {
-                let mut draw = |below: usize| usize::try_from(prng.below(below as u64)).unwrap();
-                let text = match draw(8) {
-                    0 => vec![b'x'; draw(6_000)],
-                    1..4 => draw(50).to_string().into_bytes(),
-                    _ => format!("element {}", draw(100)).into_bytes(),
-                };
-                let len = model.len();
-                match draw(12) {
-                    0..=2 => {
-                        list.push(End::Right, &text, fill);
-                        model.push_back(text);
-                    }
-                    3 | 4 => {
-                        list.push(End::Left, &text, fill);
-                        model.push_front(text);
-                    }
-                    5 => {
-                        let (count, mut popped) = (draw(4), Vec::new());
-                        list.pop(End::Left, count, |item| popped.push(item.text().to_vec()));
-                        let expected: Vec<_> = model.drain(..count.min(len)).collect();
-                        assert_eq!(popped, expected);
-                    }
-                    6 => {
-                        let (count, mut popped) = (draw(4), Vec::new());
-                        list.pop(End::Right, count, |item| popped.push(item.text().to_vec()));
-                        let expected: Vec<_> = model.drain(len - count.min(len)..).rev().collect();
-                        assert_eq!(popped, expected);
-                    }
-                    7 if len > 0 => {
-                        let index = draw(len);
-                        assert!(list.set(index, &text, fill));
-                        model[index] = text;
-                    }
-                    8 => {
-                        let index = draw(len + 1);
-                        list.insert(index, &text, fill);
-                        model.insert(index, text);
-                    }
-                    9 if draw(4) == 0 => {
-                        let (count, from) = (1 + draw(5), [End::Left, End::Right][draw(2)]);
-                        let mut at: Vec<usize> = (0..len).filter(|&at| model[at] == text).collect();
-                        if from == End::Right {
-                            at.reverse();
-                        }
-                        at.truncate(count);
-                        assert_eq!(list.remove(&text, count, from), at.len());
-                        at.sort_unstable();
-                        at.iter().rev().for_each(|&at| drop(model.remove(at)));
-                    }
-                    10 if draw(40) == 0 => {
-                        let (start, keep) = (draw(len + 1), draw(len + 1));
-                        let [left, right] = list.trim(start, keep);
-                        assert_eq!(left.len() + list.len() + right.len(), len);
-                        model.drain(..start.min(len));
-                        model.truncate(keep);
-                    }
-                    11 if draw(60) == 0 => kept.push((list.clone(), model.clone().into())),
-                    _ => {}
-                }
+                edit(&mut prng, &mut list, &mut model, fill);
                 assert_eq!(list.len(), model.len());
+                if prng.below(700) == 0 {
+                    kept.push((list.clone(), model.clone().into()));
+                }
                 if !model.is_empty() {
-                    let index = draw(model.len());
-                    assert_eq!(*list.get(index).unwrap().text(), *model[index]);
-                    let mut back = Vec::new();
-                    list.visit(index, true, |item| {
-                        back.push(item.text().to_vec());
-                        if back.len() < 5 { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
-                    });
-                    let expected: Vec<_> = model.range(..=index).rev().take(5).cloned().collect();
-                    assert_eq!(back, expected);
+                    check_from(
+                        &list,
+                        &model,
+                        usize::try_from(prng.below(model.len() as u64)).unwrap(),
+                    );
                 }
                 if step % 100 == 0 {
                     assert_eq!(texts(&list), Vec::from(model.clone()), "seed {seed}, step {step}");
@@ -514,6 +455,78 @@ mod tests {
                 while !list.free_some(&mut 2) {}
             }
         }
+    }
+
+    /// One random edit of both.
+    fn edit(prng: &mut Prng, list: &mut List, model: &mut VecDeque<Vec<u8>>, fill: Fill) {
+        let mut draw = |below: usize| usize::try_from(prng.below(below as u64)).unwrap();
+        let text = match draw(8) {
+            0 => vec![b'x'; draw(6_000)],
+            1..4 => draw(50).to_string().into_bytes(),
+            _ => format!("element {}", draw(100)).into_bytes(),
+        };
+        let len = model.len();
+        match draw(11) {
+            0..=2 => {
+                list.push(End::Right, &text, fill);
+                model.push_back(text);
+            }
+            3 | 4 => {
+                list.push(End::Left, &text, fill);
+                model.push_front(text);
+            }
+            end @ (5 | 6) => {
+                let (count, mut popped) = (draw(4), Vec::new());
+                let end = if end == 5 { End::Left } else { End::Right };
+                list.pop(end, count, |item| popped.push(item.text().to_vec()));
+                let expected: Vec<_> = match end {
+                    End::Left => model.drain(..count.min(len)).collect(),
+                    End::Right => model.drain(len - count.min(len)..).rev().collect(),
+                };
+                assert_eq!(popped, expected);
+            }
+            7 if len > 0 => {
+                let index = draw(len);
+                assert!(list.set(index, &text, fill));
+                model[index] = text;
+            }
+            8 => {
+                let index = draw(len + 1);
+                list.insert(index, &text, fill);
+                model.insert(index, text);
+            }
+            9 if draw(4) == 0 => {
+                let (count, from) = (1 + draw(5), [End::Left, End::Right][draw(2)]);
+                let mut at: Vec<usize> = (0..len).filter(|&at| model[at] == text).collect();
+                if from == End::Right {
+                    at.reverse();
+                }
+                at.truncate(count);
+                assert_eq!(list.remove(&text, count, from), at.len());
+                at.sort_unstable();
+                at.iter().rev().for_each(|&at| drop(model.remove(at)));
+            }
+            10 if draw(40) == 0 => {
+                let (start, keep) = (draw(len + 1), draw(len + 1));
+                let [left, right] = list.trim(start, keep);
+                assert_eq!(left.len() + list.len() + right.len(), len);
+                model.drain(..start.min(len));
+                model.truncate(keep);
+            }
+            _ => {}
+        }
+    }
+
+    /// An element, and the few before it.
+    fn check_from(list: &List, model: &VecDeque<Vec<u8>>, index: usize) {
+        assert_eq!(*list.get(index).unwrap().text(), *model[index]);
+        let mut back = Vec::new();
+        list.visit(index, true, |item| {
+            back.push(item.text().to_vec());
+            if back.len() < 5 { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        });
+        let expected: Vec<_> = model.range(..=index).rev().take(5).cloned().collect();
+        assert_eq!(back, expected);
     }
 
     #[test]

@@ -14,7 +14,7 @@ use std::ops::ControlFlow;
 
 /// A list to be read.
 #[derive(Clone, Copy)]
-pub(super) enum Form<'a> {
+pub(crate) enum Form<'a> {
     Short(Packed<'a>),
     Long(&'a List),
 }
@@ -90,12 +90,12 @@ impl<'a> Form<'a> {
 }
 
 /// A list without elements.
-pub(super) fn short() -> Body {
+pub(crate) fn short() -> Body {
     Body::Packed(Encoding::PackedList, packed::empty())
 }
 
 /// Makes a short list long that has no room for so much more.
-pub(super) fn make_room(body: &mut Body, bytes: usize, count: usize, fill: Fill) {
+pub(crate) fn make_room(body: &mut Body, bytes: usize, count: usize, fill: Fill) {
     if let Body::Packed(_, packed) = body
         && !fill.allows(packed.len() + bytes, Packed::new(packed).len() + count)
     {
@@ -114,7 +114,7 @@ fn settle(body: &mut Body, fill: Fill) {
 }
 
 /// Adds elements at an end, one after the other; the new length.
-pub(super) fn push<'a>(
+pub(crate) fn push<'a>(
     body: &mut Body,
     end: End,
     texts: impl ExactSizeIterator<Item = &'a [u8]> + Clone,
@@ -141,7 +141,7 @@ pub(super) fn push<'a>(
 }
 
 /// Takes up to `count` elements off an end, and shows each.
-pub(super) fn pop(
+pub(crate) fn pop(
     body: &mut Body,
     end: End,
     count: usize,
@@ -180,13 +180,13 @@ pub(super) fn pop(
 }
 
 /// Takes `element` off one end and puts it at the other, or the same.
-pub(super) fn rotate(body: &mut Body, from: End, to: End, element: &[u8], fill: Fill) {
+pub(crate) fn rotate(body: &mut Body, from: End, to: End, element: &[u8], fill: Fill) {
     pop(body, from, 1, fill, |_| {});
     push(body, to, std::iter::once(element), fill);
 }
 
 /// Overwrites an element that is there.
-pub(super) fn set(body: &mut Body, index: usize, text: &[u8], fill: Fill) {
+pub(crate) fn set(body: &mut Body, index: usize, text: &[u8], fill: Fill) {
     match body {
         Body::Packed(_, bytes) => {
             let at = i64::try_from(index).ok().and_then(|it| Packed::new(bytes).seek(it));
@@ -202,7 +202,7 @@ pub(super) fn set(body: &mut Body, index: usize, text: &[u8], fill: Fill) {
 }
 
 /// Inserts before the element of this index, or at the end.
-pub(super) fn insert(body: &mut Body, index: usize, text: &[u8], fill: Fill) {
+pub(crate) fn insert(body: &mut Body, index: usize, text: &[u8], fill: Fill) {
     match body {
         Body::Packed(_, bytes) => {
             let at = i64::try_from(index).ok().and_then(|it| Packed::new(bytes).seek(it));
@@ -213,7 +213,7 @@ pub(super) fn insert(body: &mut Body, index: usize, text: &[u8], fill: Fill) {
 }
 
 /// Keeps `len` elements from `start` on; what is to be freed of the rest.
-pub(super) fn trim(body: &mut Body, start: usize, len: usize, fill: Fill) -> Vec<Object> {
+pub(crate) fn trim(body: &mut Body, start: usize, len: usize, fill: Fill) -> Vec<Object> {
     match body {
         Body::Packed(_, bytes) => {
             let seek = |bytes: &Vec<u8>, index: usize| {
@@ -237,7 +237,7 @@ pub(super) fn trim(body: &mut Body, start: usize, len: usize, fill: Fill) -> Vec
 }
 
 /// Removes up to `count` elements that are `text`, from an end on; how many.
-pub(super) fn remove(body: &mut Body, text: &[u8], count: usize, from: End, fill: Fill) -> usize {
+pub(crate) fn remove(body: &mut Body, text: &[u8], count: usize, from: End, fill: Fill) -> usize {
     match body {
         Body::Packed(_, bytes) => {
             // As a list of one listpack, which it may stay or not.

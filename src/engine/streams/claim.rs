@@ -151,7 +151,9 @@ impl Claimer<'_> {
             return (false, pending.is_some());
         }
         let deliveries = match pending {
-            Some(it) if self.idle_ms > 0 && self.now.saturating_sub(it.delivered_ms) < self.idle_ms => {
+            Some(it)
+                if self.idle_ms > 0 && self.now.saturating_sub(it.delivered_ms) < self.idle_ms =>
+            {
                 return (false, false);
             }
             Some(it) => it.deliveries,
@@ -292,7 +294,12 @@ impl Claimer<'_> {
     }
 
     /// What to do, and the pending ID to go on with afterwards.
-    fn plan(&self, stream: &Stream, start: StreamId, most: usize) -> (Vec<Action>, Option<StreamId>) {
+    fn plan(
+        &self,
+        stream: &Stream,
+        start: StreamId,
+        most: usize,
+    ) -> (Vec<Action>, Option<StreamId>) {
         let (mut actions, mut next) = (Vec::new(), None);
         let Some(group) = stream.groups().get(self.group) else { return (actions, next) };
         let mut attempts = most.saturating_mul(ATTEMPTS_FACTOR);

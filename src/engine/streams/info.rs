@@ -19,10 +19,10 @@ pub(super) fn consumers(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), ErrorKind
     let (key, now) = (cx.key(&args[2]), now_ms(cx));
     let value = cx.keyspace.read(cx.db, key, Kind::Stream, cx.now)?;
     let stream = stream(value.ok_or(ErrorKind::NoSuchKey)?);
-    let group = stream.groups().get(&args[3]).ok_or_else(|| ErrorKind::NoGroupOfKey {
-        group: args[3].into(),
-        key: args[2].into(),
-    })?;
+    let group = stream
+        .groups()
+        .get(&args[3])
+        .ok_or_else(|| ErrorKind::NoGroupOfKey { group: args[3].into(), key: args[2].into() })?;
     let reply = &mut cx.reply;
     reply.array(group.consumers().len());
     for consumer in group.consumers() {

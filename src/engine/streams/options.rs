@@ -132,11 +132,7 @@ pub(super) fn of_xadd(
 }
 
 /// XTRIM's options.
-pub(super) fn of_xtrim(
-    args: Args<'_>,
-    obeys: bool,
-    fill: NodeFill,
-) -> Result<Trim, ErrorKind> {
+pub(super) fn of_xtrim(args: Args<'_>, obeys: bool, fill: NodeFill) -> Result<Trim, ErrorKind> {
     let mut parsed = Parsed::default();
     let mut at = 2;
     while at < args.len() {

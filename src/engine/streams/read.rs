@@ -97,7 +97,7 @@ impl<'a> Read<'a> {
                 if !for_group {
                     return Err(ErrorKind::XreadGroup);
                 }
-                read.group = Some((&args.words()[at + 1], &args.words()[at + 2]));
+                read.group = Some((args.words()[at + 1], args.words()[at + 2]));
                 at += 3;
             } else if args.is(at, "NOACK") {
                 if !for_group {
@@ -126,12 +126,7 @@ fn check_timeout(word: &[u8]) -> Result<(), ErrorKind> {
 }
 
 /// From where to read the stream of key number `at`; checks the key, too.
-fn from_of(
-    cx: &mut Cx<'_>,
-    args: Args<'_>,
-    read: &Read<'_>,
-    at: usize,
-) -> Result<From, ErrorKind> {
+fn from_of(cx: &mut Cx<'_>, args: Args<'_>, read: &Read<'_>, at: usize) -> Result<From, ErrorKind> {
     let (word, id) = (&args[read.keys_at + at], &args[read.keys_at + read.keys + at]);
     let key = cx.key(word);
     let value = cx.keyspace.read(cx.db, key, Kind::Stream, cx.now)?;

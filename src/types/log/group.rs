@@ -107,7 +107,9 @@ impl Groups {
 
     #[must_use]
     pub fn bytes(&self) -> usize {
-        let of = |(name, group): &(Arc<[u8]>, Group)| size_of::<Group>() + 32 + name.len() + group.bytes();
+        let of = |(name, group): &(Arc<[u8]>, Group)| {
+            size_of::<Group>() + 32 + name.len() + group.bytes()
+        };
         self.by_name.iter().map(of).sum()
     }
 
@@ -215,9 +217,10 @@ impl Group {
     ) {
         match of {
             None => self.pending.visit(from, |it| each(*it)),
-            Some(consumer) => self.consumer(consumer).pending.visit(from, |&id| {
-                self.pending(id).map_or(ControlFlow::Continue(()), &mut each)
-            }),
+            Some(consumer) => self
+                .consumer(consumer)
+                .pending
+                .visit(from, |&id| self.pending(id).map_or(ControlFlow::Continue(()), &mut each)),
         }
     }
 

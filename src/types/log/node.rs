@@ -310,7 +310,8 @@ fn check(packed: Packed<'_>) -> Option<u32> {
     let live = items.next()?.int()?;
     let deleted = items.next()?.int()?;
     let fields = usize::try_from(items.next()?.int()?).ok()?;
-    let skip = |items: &mut Items<'_>, count: usize| (0..count).try_for_each(|_| items.next().map(drop));
+    let skip =
+        |items: &mut Items<'_>, count: usize| (0..count).try_for_each(|_| items.next().map(drop));
     skip(&mut items, fields)?;
     if items.next()?.int()? != 0 {
         return None;
@@ -351,7 +352,8 @@ mod tests {
             let mut words = Vec::new();
             let id = entry.id;
             entry.words(|name, value| {
-                words.extend([name, value].map(|it| String::from_utf8(it.text().to_vec()).unwrap()));
+                words
+                    .extend([name, value].map(|it| String::from_utf8(it.text().to_vec()).unwrap()));
             });
             all.push((id, words));
             ControlFlow::Continue(())
