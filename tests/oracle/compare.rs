@@ -75,7 +75,9 @@ fn map_keys(real: &Value, ours: &Value) -> bool {
 fn fields(real: &Value, ours: &Value) -> bool {
     let ours = names(ours.bytes());
     let mut rest = ours.iter();
-    names(real.bytes()).iter().all(|name| rest.any(|it| it == name))
+    // Of the inner life of its lists Redis tells more, and 7.2 tells it of fewer.
+    let told = names(real.bytes()).into_iter().filter(|name| !name.starts_with("ql_"));
+    told.into_iter().all(|name| rest.any(|it| *it == name))
 }
 
 /// The names of the first line: `id=3 addr=..` and `Value at:0x.. refcount:1 ..` alike.
