@@ -2,6 +2,7 @@
 pub mod keyspace;
 pub mod lookup;
 pub mod collections;
+pub mod edit;
 pub mod scan;
 pub mod walk;
 pub mod watch;
@@ -10,6 +11,9 @@ pub mod digest;
 pub mod effect;
 pub mod shard;
 pub mod strings;
+pub mod bits;
+pub mod bitfield;
+pub mod hyperloglog;
 pub mod generic;
 #[cfg(test)]
 pub mod transcript;
