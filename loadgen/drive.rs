@@ -147,6 +147,7 @@ impl Wire {
             completions: COMPLETIONS,
             buffers: BUFFERS,
             buffer_bytes: BUFFER_LEN,
+            ..Sizes::default()
         })?;
         let queued = vec![false; streams.len()];
         for (client, stream) in (0u32..).zip(streams) {

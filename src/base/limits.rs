@@ -21,6 +21,9 @@ pub const UNAUTHENTICATED_BULK_BYTES_MAX: usize = 16 * 1024;
 /// Default of `proto-max-bulk-len`, and so the longest string value.
 pub const BULK_BYTES_MAX: usize = 512 * 1024 * 1024;
 
+/// Default of `hll-sparse-max-bytes`: a HyperLogLog that would be longer becomes dense.
+pub const HLL_SPARSE_BYTES_MAX: usize = 3_000;
+
 /// Requests that one window of a turn parses, hashes and prefetches before it executes them.
 pub const WINDOW_REQUESTS: usize = 64;
 

@@ -69,7 +69,7 @@ impl Keyspace {
         edit: impl FnOnce(&mut Body) -> T,
     ) -> Result<Option<T>, ErrorKind> {
         match self.place_of(db, key, kind, now)? {
-            Some(place) => Ok(Some(self.edit(db, key, place, edit)?)),
+            Some(place) => Ok(Some(self.edit_body(db, key, place, edit)?)),
             None => Ok(None),
         }
     }
@@ -85,7 +85,7 @@ impl Keyspace {
         edit: impl FnOnce(&mut Body) -> T,
     ) -> Result<T, ErrorKind> {
         if let Some(place) = self.place_of(db, key, kind, now)? {
-            return Ok(self.edit(db, key, place, edit)?);
+            return Ok(self.edit_body(db, key, place, edit)?);
         }
         let mut body = new();
         debug_assert_eq!(body.kind(), kind);
@@ -193,7 +193,7 @@ impl Keyspace {
         Ok(Some(place))
     }
 
-    fn edit<T>(
+    fn edit_body<T>(
         &mut self,
         db: usize,
         key: Key<'_>,

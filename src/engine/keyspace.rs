@@ -1,8 +1,8 @@
 //! All databases of one shard, and every way to change a key in them.
 //!
 //! Commands see keys, values and expiries; here these become records, tables and, while a snapshot
-//! walks, old records handed to it. All writes go through `put`, `drop_place`, `change` and `edit` (of
-//! `collections.rs`), which are the only ones that must ask "does the snapshot still need this?".
+//! walks, old records handed to it. All writes go through `put`, `drop_place`, `change`, `edit` and
+//! `edit_body` (of `edit.rs`, `collections.rs`), which are the only ones that must ask "does the snapshot still need this?".
 //!
 //! Invariants:
 //!   * whatever changes a key calls `signal` (`watch.rs`)
@@ -24,7 +24,7 @@ use bytes::Bytes;
 
 use super::walk::{Graveyard, WalkState};
 use super::watch::Watch;
-use crate::base::limits::{BULK_BYTES_MAX, STRING_BYTES_MAX};
+use crate::base::limits::{BULK_BYTES_MAX, HLL_SPARSE_BYTES_MAX, STRING_BYTES_MAX};
 use crate::base::time::Wall;
 use crate::types::arena::Handle;
 use crate::types::packing::Packing;
@@ -68,6 +68,8 @@ pub struct Keyspace {
     pub(super) no_touch: bool,
     /// `proto-max-bulk-len`
     string_bytes_max: usize,
+    /// `hll-sparse-max-bytes`
+    hll_sparse_bytes_max: usize,
     pub(super) stats: Stats,
     pub(super) walk: WalkState,
     pub(super) graveyard: Graveyard,
@@ -106,6 +108,7 @@ impl Keyspace {
             mode: ExpiryMode::default(),
             no_touch: false,
             string_bytes_max: BULK_BYTES_MAX,
+            hll_sparse_bytes_max: HLL_SPARSE_BYTES_MAX,
             stats: Stats::default(),
             walk: WalkState::default(),
             graveyard: Graveyard::default(),
@@ -151,6 +154,16 @@ impl Keyspace {
         if self.mode == ExpiryMode::Ignore { STRING_BYTES_MAX } else { self.string_bytes_max }
     }
 
+    /// `hll-sparse-max-bytes`: where a HyperLogLog becomes dense.
+    pub fn set_hll_sparse_bytes_max(&mut self, bytes: usize) {
+        self.hll_sparse_bytes_max = bytes;
+    }
+
+    #[must_use]
+    pub fn hll_sparse_bytes_max(&self) -> usize {
+        self.hll_sparse_bytes_max
+    }
+
     pub fn set_expiry_mode(&mut self, mode: ExpiryMode) {
         self.mode = mode;
     }
@@ -189,6 +202,20 @@ impl Keyspace {
     ) -> Result<(), Full> {
         let encoding = encode.encoding(value);
         self.set_value(db, key, Value::Bytes(value), expiry, encoding, now)
+    }
+
+    /// As `set`; a long value is kept without a copy.
+    pub fn set_shared(
+        &mut self,
+        db: usize,
+        key: Key<'_>,
+        value: Bytes,
+        expiry: Expiry,
+        encode: Encode,
+        now: Wall,
+    ) -> Result<(), Full> {
+        let encoding = encode.encoding(&value);
+        self.set_value(db, key, Value::Shared(value), expiry, encoding, now)
     }
 
     /// Appends, or sets a key that is not there; the new length.
@@ -371,7 +398,7 @@ impl Keyspace {
         }
     }
 
-    fn set_value(
+    pub(super) fn set_value(
         &mut self,
         db: usize,
         key: Key<'_>,

@@ -306,11 +306,7 @@ fn ltrim(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), ErrorKind> {
 
 /// `LREM key count element`
 fn lrem(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), ErrorKind> {
-    let (low, high) = (-i64::MAX, i64::MAX);
     let count = integer(&args[2])?;
-    if count < low {
-        return Err(ErrorKind::NotBetween { low, high });
-    }
     let from = if count < 0 { End::Right } else { End::Left };
     let most = match usize::try_from(count.unsigned_abs()) {
         Ok(0) | Err(_) => usize::MAX,

@@ -2,6 +2,7 @@
 pub mod keyspace;
 pub mod lookup;
 pub mod collections;
+pub mod edit;
 pub mod scan;
 pub mod walk;
 pub mod watch;
@@ -12,6 +13,9 @@ pub mod shard;
 pub mod strings;
 pub mod lists;
 pub mod streams;
+pub mod bits;
+pub mod bitfield;
+pub mod hyperloglog;
 pub mod generic;
 #[cfg(test)]
 pub mod transcript;

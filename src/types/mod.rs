@@ -9,6 +9,7 @@ pub mod packing;
 pub mod object;
 pub mod arena;
 pub mod record;
+pub mod hll;
 pub mod large;
 pub mod segment;
 pub mod store;

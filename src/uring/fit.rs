@@ -80,6 +80,16 @@ pub fn check() -> Result<(), Unfit> {
         .map_err(|error| explain(error, "provided-buffer rings", "5.19"))
 }
 
+/// Can sockets be parked in tables (Linux 6.8)? Else there are no more of them than descriptors.
+#[must_use]
+pub fn can_park() -> bool {
+    let mut probe = Probe::new();
+    IoUring::new(8).is_ok_and(|ring| {
+        ring.submitter().register_probe(&mut probe).is_ok()
+            && probe.is_supported(opcode::FixedFdInstall::CODE)
+    })
+}
+
 fn explain(error: io::Error, missing: &'static str, since: &'static str) -> Unfit {
     match error.raw_os_error() {
         Some(libc::EPERM | libc::ENOSYS | libc::EACCES) => Unfit::Blocked,
@@ -105,5 +115,6 @@ mod tests {
     #[test]
     fn a_host_that_builds_this_can_run_it() {
         check().expect("io_uring works where the tests run");
+        assert!(can_park());
     }
 }

@@ -1,5 +1,7 @@
 //! Rows of the generator, a file for each family of commands; `generate.rs` says how to read them.
 
+pub mod bits;
+pub mod hyperloglog;
 pub mod lists;
 pub mod streams;
 
@@ -9,9 +11,11 @@ use crate::compare::Compare;
 pub type Row = (u32, Compare, &'static str);
 
 /// All families of this folder.
-pub const FAMILIES: &[&[Row]] = &[lists::COMMANDS, streams::COMMANDS];
+pub const FAMILIES: &[&[Row]] =
+    &[bits::COMMANDS, hyperloglog::COMMANDS, lists::COMMANDS, streams::COMMANDS];
 
 /// What a family's own token stands for.
 pub fn token(token: &str, pick: &mut dyn FnMut(usize) -> usize) -> Option<Vec<u8>> {
-    lists::token(token, pick).or_else(|| streams::token(token, pick))
+    let families = [bits::token, hyperloglog::token, lists::token, streams::token];
+    families.into_iter().find_map(|of| of(token, pick))
 }
