@@ -118,7 +118,7 @@ enum Sketch {
 
 /// The sketch at `key`, which is there to be changed.
 fn sketch(cx: &mut Cx<'_>, key: Key<'_>) -> Result<Option<Sketch>, ErrorKind> {
-    let Some(value) = cx.keyspace.peek(cx.db, key, cx.now) else { return Ok(None) };
+    let Some(value) = cx.keyspace.peek_string(cx.db, key, cx.now)? else { return Ok(None) };
     let bytes = checked(value.bytes())?;
     Ok(Some(if hll::is_dense(bytes) { Sketch::Dense } else { Sketch::Sparse(bytes.to_vec()) }))
 }
@@ -141,7 +141,7 @@ fn pfcount(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), ErrorKind> {
         return Ok(());
     }
     let key = cx.key(args.key());
-    let Some(value) = cx.keyspace.get(cx.db, key, cx.now) else {
+    let Some(value) = cx.keyspace.get(cx.db, key, cx.now)? else {
         cx.reply.int(0);
         return Ok(());
     };
@@ -180,7 +180,7 @@ fn merged(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Merged, ErrorKind> {
     let mut merged = Merged { registers: vec![0; hll::REGISTERS], dense: false };
     for word in args.from(1) {
         let key = cx.key(word);
-        if let Some(value) = cx.keyspace.get(cx.db, key, cx.now) {
+        if let Some(value) = cx.keyspace.get(cx.db, key, cx.now)? {
             let bytes = checked(value.bytes())?;
             merged.dense |= hll::is_dense(bytes);
             hll::merge(&mut merged.registers, bytes)?;
@@ -193,7 +193,7 @@ fn merged(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Merged, ErrorKind> {
 fn pfmerge(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), ErrorKind> {
     let merged = merged(cx, args)?;
     let key = cx.key(args.key());
-    let mut bytes = match cx.keyspace.peek(cx.db, key, cx.now) {
+    let mut bytes = match cx.keyspace.peek_string(cx.db, key, cx.now)? {
         Some(value) => value.bytes().to_vec(),
         None => hll::empty(),
     };
@@ -214,7 +214,7 @@ fn pfmerge(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), ErrorKind> {
 /// `PFDEBUG GETREG | DECODE | ENCODING | TODENSE key`
 fn pfdebug(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), ErrorKind> {
     let key = cx.key(&args[2]);
-    let Some(value) = cx.keyspace.peek(cx.db, key, cx.now) else {
+    let Some(value) = cx.keyspace.peek_string(cx.db, key, cx.now)? else {
         return Err(ErrorKind::PfdebugNoKey);
     };
     let mut bytes = checked(value.bytes())?.to_vec();

@@ -1,6 +1,7 @@
 //! One shard: what commands do to its keys.
 pub mod keyspace;
 pub mod lookup;
+pub mod collections;
 pub mod edit;
 pub mod scan;
 pub mod walk;
@@ -10,6 +11,8 @@ pub mod digest;
 pub mod effect;
 pub mod shard;
 pub mod strings;
+pub mod lists;
+pub mod streams;
 pub mod bits;
 pub mod bitfield;
 pub mod hyperloglog;

@@ -144,7 +144,7 @@ impl Core {
                 let key = self.keyspace.hasher().key(&name);
                 let expires = self.keyspace.expiry(db, key, PAST).flatten().is_some();
                 if let Some(value) = self.keyspace.peek(db, key, PAST) {
-                    digest.add_string(db, &name, value.bytes(), expires);
+                    digest.add(db, &name, value, expires);
                 }
             }
         }

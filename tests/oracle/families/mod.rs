@@ -2,6 +2,8 @@
 
 pub mod bits;
 pub mod hyperloglog;
+pub mod lists;
+pub mod streams;
 
 use crate::compare::Compare;
 
@@ -9,9 +11,11 @@ use crate::compare::Compare;
 pub type Row = (u32, Compare, &'static str);
 
 /// All families of this folder.
-pub const FAMILIES: &[&[Row]] = &[bits::COMMANDS, hyperloglog::COMMANDS];
+pub const FAMILIES: &[&[Row]] =
+    &[bits::COMMANDS, hyperloglog::COMMANDS, lists::COMMANDS, streams::COMMANDS];
 
 /// What a family's own token stands for.
 pub fn token(token: &str, pick: &mut dyn FnMut(usize) -> usize) -> Option<Vec<u8>> {
-    bits::token(token, pick).or_else(|| hyperloglog::token(token, pick))
+    let families = [bits::token, hyperloglog::token, lists::token, streams::token];
+    families.into_iter().find_map(|of| of(token, pick))
 }
