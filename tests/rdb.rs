@@ -67,7 +67,7 @@ fn decode(rdb: &[u8], limits: Limits, piece: usize) -> Result<Contents, DecodeEr
                 Event::Aux { name, value } => contents.aux.push((name.into(), value.into())),
                 Event::SelectDb(_) | Event::ResizeDb { .. } => {}
                 Event::Entry { db, key, value, expiry_ms, idle_seconds, freq } => {
-                    let Value::String(value) = value;
+                    let Value::String(value) = value else { panic!("a collection") };
                     let value = std::mem::take(value);
                     contents.strings.push((db, key.into(), value, expiry_ms));
                     if idle_seconds.is_some() || freq.is_some() {
