@@ -297,7 +297,7 @@ impl Core {
                     self.run_here(conn, number, run, args, out);
                 }
                 Hop::Single | Hop::Local | Hop::All => {
-                    self.depart(conn, number, row, core, hash, args, out);
+                    self.depart(conn, number, row, (core, hash), args, out);
                 }
                 Hop::Split(gather) => self.split(conn, number, row, gather, args, out),
                 Hop::Exclusive => self.exclusive(conn, number, row, args, out),

@@ -177,8 +177,7 @@ impl Core {
         conn: Conn,
         command: u16,
         row: &Row,
-        core: usize,
-        hash: u64,
+        (core, hash): (usize, u64),
         args: Args<'_>,
         out: &mut Outbox,
     ) {
@@ -227,7 +226,7 @@ impl Core {
         }
         match self.only_owner(row, args) {
             Some(core) if core == self.id => self.run_here(conn, command, run, args, out),
-            Some(core) => self.depart(conn, command, row, core, 0, args, out),
+            Some(core) => self.depart(conn, command, row, (core, 0), args, out),
             None => self.split_over_cores(conn, command, row, gather, args, out),
         }
     }

@@ -386,7 +386,7 @@ impl Core {
         let Run::Shard(run) = row.run else { return };
         match self.only_owner(row, args) {
             Some(core) if core == self.id => self.run_here(conn, number, run, args, out),
-            Some(core) => self.depart(conn, number, row, core, 0, args, out),
+            Some(core) => self.depart(conn, number, row, (core, 0), args, out),
             None => {
                 let Some(session) = self.sessions.get(conn) else { return };
                 let (db, proto) = (usize::from(session.db), session.proto);
