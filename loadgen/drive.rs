@@ -11,12 +11,15 @@
 #![expect(clippy::disallowed_types, reason = "the I/O layer reads the clock")]
 
 use crate::failure::Failure;
-use crate::plan::{Plan, Target, to_usize};
+use crate::plan::Plan;
+use crate::target::{Route, Target};
 use ringfold::uring::driver::{self, Buffer, Driver, Segment, Sizes, Socket, Wait};
+use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{TcpStream, ToSocketAddrs};
-use std::os::fd::OwnedFd;
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
+use std::os::fd::RawFd;
 use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 /// Receive buffers: a batch of replies should fit into one.
@@ -69,7 +72,7 @@ pub enum Stream {
 impl Stream {
     /// Connects, with a limit on that and on every later read and write.
     pub fn connect(target: &Target, limit: Duration) -> Result<Self, Failure> {
-        let name = name(target);
+        let name = target.name();
         let stream = match &target.unix {
             Some(path) => UnixStream::connect(path).and_then(|it| {
                 it.set_read_timeout(Some(limit))?;
@@ -86,13 +89,6 @@ impl Stream {
             };
             Failure::Connect(format!("cannot connect to {name}: {error}{hint}"))
         })
-    }
-
-    fn into_fd(self) -> OwnedFd {
-        match self {
-            Self::Tcp(it) => it.into(),
-            Self::Unix(it) => it.into(),
-        }
     }
 }
 
@@ -118,57 +114,116 @@ impl Write for Stream {
     }
 }
 
-/// The sockets of one thread's clients, numbered as given.
+/// The sockets of one thread's clients.
 pub struct Wire {
     driver: Driver,
+    route: Route,
+    unix: Option<PathBuf>,
     events: Vec<driver::Event>,
     handled: usize,
     /// Lent to the caller until the next event.
     lent: Option<Buffer>,
-    /// Output for the next submission, and whether a client has some.
+    /// Output for the next submission, and the turn in which a client last had some.
     out: Vec<u8>,
     segments: Vec<Segment>,
-    queued: Vec<bool>,
+    turn: u32,
+    clients: Vec<Place>,
+    /// The client of each socket of the driver.
+    sockets: Vec<u32>,
+    /// Connects that were decided at once.
+    decided: VecDeque<(u32, io::Result<()>)>,
+}
+
+/// Where a client's socket is.
+#[derive(Clone, Copy)]
+struct Place {
+    socket: u32,
+    queued_in: u32,
 }
 
 /// What happened on a client's socket.
 #[derive(Debug)]
 pub enum Event<'w> {
+    /// A dial was decided.
+    Connected(u32, io::Result<()>),
     Received(u32, &'w [u8]),
     /// The server closed it, or it broke.
     Gone(u32),
 }
 
+const NONE: u32 = u32::MAX;
+
 impl Wire {
-    pub fn new(streams: Vec<Stream>) -> io::Result<Self> {
+    /// No sockets yet, for so many clients.
+    pub fn new(route: Route, unix: Option<PathBuf>, clients: usize) -> io::Result<Self> {
         precise_timers()?;
-        let mut driver = Driver::new(Sizes {
+        let driver = Driver::new(Sizes {
             entries: SUBMISSIONS,
             completions: COMPLETIONS,
             buffers: BUFFERS,
             buffer_bytes: BUFFER_LEN,
         })?;
-        let queued = vec![false; streams.len()];
-        for (client, stream) in (0u32..).zip(streams) {
-            // A new driver numbers its sockets from 0, and none is closed before the end.
-            let socket = driver.adopt(stream.into_fd());
-            if socket != Socket(client) {
-                return Err(io::Error::other("the sockets are numbered otherwise"));
-            }
-        }
         Ok(Self {
             driver,
+            route,
+            unix,
             events: Vec::new(),
             handled: 0,
             lent: None,
             out: Vec::new(),
             segments: Vec::new(),
-            queued,
+            turn: 1,
+            clients: vec![Place { socket: NONE, queued_in: 0 }; clients],
+            sockets: Vec::new(),
+            decided: VecDeque::new(),
         })
+    }
+
+    /// Dials for `client`, whose number over all threads is `connection`; `Connected` tells.
+    pub fn dial(&mut self, client: u32, connection: u64) {
+        match self.start(connection) {
+            Ok((socket, decided)) => {
+                let at = socket.0 as usize;
+                self.sockets.resize(self.sockets.len().max(at + 1), NONE);
+                self.sockets[at] = client;
+                self.clients[client as usize].socket = socket.0;
+                if decided {
+                    self.decided.push_back((client, Ok(())));
+                }
+            }
+            Err(error) => self.decided.push_back((client, Err(error))),
+        }
+    }
+
+    fn start(&mut self, connection: u64) -> io::Result<(Socket, bool)> {
+        if let Some(path) = &self.unix {
+            let stream = UnixStream::connect(path)?;
+            return Ok((self.driver.adopt(stream.into()), true));
+        }
+        let none = || io::Error::new(ErrorKind::NotFound, "the name has no address");
+        let (server, _source) = self.route.of(connection).ok_or_else(none)?;
+        Ok((self.driver.connect(server)?, false))
+    }
+
+    /// Closes the socket of `client`; nothing more is told of it.
+    pub fn close(&mut self, client: u32) {
+        let place = &mut self.clients[client as usize];
+        let socket = std::mem::replace(&mut place.socket, NONE);
+        self.decided.retain(|it| it.0 != client);
+        if socket == NONE {
+            return;
+        }
+        self.sockets[socket as usize] = NONE;
+        if place.queued_in == self.turn {
+            self.segments.retain(|it| it.socket.0 != socket);
+            place.queued_in = 0;
+        }
+        self.driver.close_now(Socket(socket));
     }
 
     /// Sends what is queued and waits until something happens, `ns` at most.
     pub fn wait(&mut self, ns: u64) -> io::Result<()> {
+        let ns = if self.decided.is_empty() { ns } else { 0 };
         let wait = if ns == 0 { Wait::No } else { Wait::AtMost(Duration::from_nanos(ns)) };
         self.enter(wait)?;
         self.handled = 0;
@@ -186,15 +241,38 @@ impl Wire {
         if let Some(buffer) = self.lent.take() {
             self.driver.give_back(buffer);
         }
+        if let Some((client, result)) = self.decided.pop_front() {
+            return Some(Event::Connected(client, result));
+        }
         loop {
-            let event = self.events.get(self.handled)?;
+            let event = self.events.get_mut(self.handled)?;
             self.handled += 1;
             match event {
                 driver::Event::Received { socket, buffer } => {
-                    self.lent = Some(*buffer);
-                    return Some(Event::Received(socket.0, self.driver.bytes(*buffer)));
+                    let (client, buffer) = (self.sockets[socket.0 as usize], *buffer);
+                    if client == NONE {
+                        self.driver.give_back(buffer);
+                        continue;
+                    }
+                    self.lent = Some(buffer);
+                    return Some(Event::Received(client, self.driver.bytes(buffer)));
                 }
-                driver::Event::Closed { socket } => return Some(Event::Gone(socket.0)),
+                driver::Event::Closed { socket } => {
+                    let client = self.sockets[socket.0 as usize];
+                    if client != NONE {
+                        return Some(Event::Gone(client));
+                    }
+                }
+                driver::Event::Connected { socket, result } => {
+                    let client = self.sockets[socket.0 as usize];
+                    let result = std::mem::replace(result, Ok(()));
+                    if client != NONE {
+                        if result.is_ok() {
+                            set_nodelay(self.driver.fd(*socket));
+                        }
+                        return Some(Event::Connected(client, result));
+                    }
+                }
                 _ => {}
             }
         }
@@ -203,15 +281,18 @@ impl Wire {
     /// Sends `bytes` behind all that `client` sent before, now or with the next `wait` or `flush`;
     /// keeps what the kernel does not take. `next_event` tells of a client that is gone.
     pub fn send(&mut self, client: u32, bytes: &[u8]) {
-        let Some(queued) = self.queued.get_mut(to_usize(u64::from(client))) else { return };
-        let socket = Socket(client);
+        let place = &mut self.clients[client as usize];
+        if place.socket == NONE {
+            return;
+        }
+        let socket = Socket(place.socket);
         let mut sent = 0;
-        if !*queued && self.events.len() < DIRECT_BELOW {
+        if place.queued_in != self.turn && self.events.len() < DIRECT_BELOW {
             // What breaks here is told by the receive that breaks with it.
             sent = self.driver.send_now(socket, bytes).unwrap_or(bytes.len());
         }
         if sent < bytes.len() {
-            *queued = true;
+            place.queued_in = self.turn;
             let start = self.out.len();
             self.out.extend_from_slice(&bytes[sent..]);
             self.segments.push(Segment { socket, start, end: self.out.len() });
@@ -220,18 +301,30 @@ impl Wire {
 
     fn enter(&mut self, wait: Wait) -> io::Result<()> {
         self.driver.enter(&self.out, &self.segments, wait)?;
-        for segment in self.segments.drain(..) {
-            self.queued[to_usize(u64::from(segment.socket.0))] = false;
-        }
+        self.segments.clear();
         self.out.clear();
+        // 0 is never a turn's number.
+        self.turn = self.turn.wrapping_add(1).max(1);
         Ok(())
     }
 }
 
-/// The server's name in messages.
-#[must_use]
-pub fn name(target: &Target) -> String {
-    target.unix.clone().unwrap_or_else(|| format!("{}:{}", target.host, target.port))
+/// The server's addresses; the first one that answers is the one that clients dial.
+pub fn resolve(target: &Target, limit: Duration) -> Result<Vec<SocketAddr>, Failure> {
+    if target.unix.is_some() {
+        return Ok(Vec::new());
+    }
+    let wrong = |it: &dyn std::fmt::Display| {
+        Failure::Connect(format!("cannot connect to {}: {it}", target.name()))
+    };
+    let found = (target.host.as_str(), target.port).to_socket_addrs().map_err(|it| wrong(&it))?;
+    let found: Vec<SocketAddr> = found.collect();
+    let answers = |it: &&SocketAddr| TcpStream::connect_timeout(it, limit).is_ok();
+    match found.as_slice() {
+        [] => Err(wrong(&"the name has no address")),
+        [only] => Ok(vec![*only]),
+        several => Ok(vec![*several.iter().find(answers).unwrap_or(&several[0])]),
+    }
 }
 
 /// Makes sure that this process may open a descriptor for each client.
@@ -290,8 +383,28 @@ fn checked(result: i32) -> io::Result<i32> {
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
 }
 
+/// Small requests leave at once, though earlier ones are unanswered.
+fn set_nodelay(fd: RawFd) {
+    let on: libc::c_int = 1;
+    #[expect(unsafe_code, reason = "std sets options of its own sockets only")]
+    // SAFETY: the call reads one local of the size that it is told.
+    unsafe {
+        let len = libc::socklen_t::try_from(size_of::<libc::c_int>()).unwrap_or(0);
+        libc::setsockopt(fd, libc::IPPROTO_TCP, libc::TCP_NODELAY, (&raw const on).cast(), len)
+    };
+}
+
+/// Anonymous memory of this process that is in RAM, in bytes; 0 where the host does not say.
+#[must_use]
+pub fn resident_bytes() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|it| it.strip_prefix("RssAnon:"));
+    let kib = line.and_then(|it| it.trim().strip_suffix("kB")?.trim().parse::<u64>().ok());
+    kib.unwrap_or(0) * 1024
+}
+
 /// Lets this thread's waits end when they should: by default Linux adds up to 50 us.
-fn precise_timers() -> io::Result<()> {
+pub fn precise_timers() -> io::Result<()> {
     #[expect(unsafe_code, reason = "std cannot set the timer slack")]
     // SAFETY: the call takes numbers only.
     let result = unsafe { libc::prctl(libc::PR_SET_TIMERSLACK, 1u64, 0u64, 0u64, 0u64) };
