@@ -162,6 +162,7 @@ impl Wire {
             completions: COMPLETIONS,
             buffers: BUFFERS,
             buffer_bytes: BUFFER_LEN,
+            ..Sizes::default()
         })?;
         Ok(Self {
             driver,

@@ -21,6 +21,9 @@ pub const UNAUTHENTICATED_BULK_BYTES_MAX: usize = 16 * 1024;
 /// Default of `proto-max-bulk-len`, and so the longest string value.
 pub const BULK_BYTES_MAX: usize = 512 * 1024 * 1024;
 
+/// Default of `hll-sparse-max-bytes`: a HyperLogLog that would be longer becomes dense.
+pub const HLL_SPARSE_BYTES_MAX: usize = 3_000;
+
 /// Requests that one window of a turn parses, hashes and prefetches before it executes them.
 pub const WINDOW_REQUESTS: usize = 64;
 
@@ -73,6 +76,16 @@ pub const BIND_ADDRESSES_MAX: usize = 16;
 
 /// Highest `maxclients` that is taken without being asked for.
 pub const CLIENTS_DEFAULT_MAX: u32 = 1_048_576;
+
+/// Descriptors that are not clients': listeners, rings, files, replicas' links.
+pub const DESCRIPTORS_RESERVED: u64 = 64;
+pub const DESCRIPTORS_PER_CORE: u64 = 8;
+
+/// Memory that one executor registers, with room to spare (it refuses to start with less).
+pub const EXECUTOR_MEMLOCK_BYTES: u64 = 512 * 1024;
+
+/// The longest queue of a listener that the kernel takes: a longer one wraps in older kernels.
+pub const LISTEN_QUEUE_MAX: u64 = 65_535;
 
 /// CPU numbers that a `cores` list may name are below this.
 pub const CPU_NUMBER_MAX: u16 = 8_192;

@@ -182,6 +182,12 @@ impl Spec {
         all.and(if self.flags.has(Flags::FAST) { Categories::FAST } else { Categories::SLOW })
     }
 
+    /// Does it name keys that it may change? PFCOUNT does, which is no write.
+    #[must_use]
+    pub fn changes_keys(&self) -> bool {
+        self.keys.iter().any(|keys| keys.flags.has(KeyFlags::RW))
+    }
+
     /// May this command change keys?
     #[must_use]
     pub const fn is_write(&self) -> bool {

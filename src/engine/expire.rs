@@ -99,6 +99,9 @@ impl ExpireCycle {
                 let view = keyspace.view(place);
                 match view.expiry {
                     Some(ms) if ms <= now.ms() => {
+                        if keyspace.holds_pinned(self.db, place) {
+                            continue;
+                        }
                         seen.expired += 1;
                         expired(self.db, view.key);
                         keyspace.drop_place(self.db, place);

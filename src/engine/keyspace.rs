@@ -5,6 +5,7 @@
 //! the only ones that must ask "does the snapshot still need this?".
 //!
 //! Invariants:
+//!   * whatever changes a key calls `signal` (`watch.rs`)
 //!   * an entry's expiry bit says whether its record has an expiry
 //!   * while a walk is active, the record of an entry that is not walked is never freed or changed
 //!   * a table that nobody can reach any more is in `dead` (the walk needs it) or in the graveyard
@@ -22,7 +23,8 @@
 use bytes::Bytes;
 
 use super::walk::{Graveyard, WalkState};
-use crate::base::limits::{BULK_BYTES_MAX, STRING_BYTES_MAX};
+use super::watch::Watch;
+use crate::base::limits::{BULK_BYTES_MAX, HLL_SPARSE_BYTES_MAX, STRING_BYTES_MAX};
 use crate::base::time::Wall;
 use crate::types::arena::Handle;
 use crate::types::record::{Encode, Encoding};
@@ -65,9 +67,12 @@ pub struct Keyspace {
     pub(super) no_touch: bool,
     /// `proto-max-bulk-len`
     string_bytes_max: usize,
+    /// `hll-sparse-max-bytes`
+    hll_sparse_bytes_max: usize,
     pub(super) stats: Stats,
     pub(super) walk: WalkState,
     pub(super) graveyard: Graveyard,
+    pub(super) watch: Watch,
     expired: Expired,
 }
 
@@ -99,9 +104,11 @@ impl Keyspace {
             mode: ExpiryMode::default(),
             no_touch: false,
             string_bytes_max: BULK_BYTES_MAX,
+            hll_sparse_bytes_max: HLL_SPARSE_BYTES_MAX,
             stats: Stats::default(),
             walk: WalkState::default(),
             graveyard: Graveyard::default(),
+            watch: Watch::default(),
             expired: Expired::default(),
         }
     }
@@ -139,6 +146,16 @@ impl Keyspace {
     #[must_use]
     pub fn string_bytes_max(&self) -> usize {
         if self.mode == ExpiryMode::Ignore { STRING_BYTES_MAX } else { self.string_bytes_max }
+    }
+
+    /// `hll-sparse-max-bytes`: where a HyperLogLog becomes dense.
+    pub fn set_hll_sparse_bytes_max(&mut self, bytes: usize) {
+        self.hll_sparse_bytes_max = bytes;
+    }
+
+    #[must_use]
+    pub fn hll_sparse_bytes_max(&self) -> usize {
+        self.hll_sparse_bytes_max
     }
 
     pub fn set_expiry_mode(&mut self, mode: ExpiryMode) {
@@ -255,6 +272,7 @@ impl Keyspace {
         let Some(place) = self.live(db, key, now) else { return Ok(false) };
         let handle = self.store.segments.get(place.segment).handle(place.spot);
         self.store.segments.get_mut(place.segment).touch(place.spot, seconds(now));
+        self.signal(db, key.hash);
         if self.store.expiry(handle) != expiry {
             if !self.is_needed(db, place) && self.store.rewrite_expiry(handle, expiry) {
                 return Ok(true);
@@ -306,6 +324,7 @@ impl Keyspace {
 
     /// Empties a database; its memory is freed by `collect`, a slice at a time.
     pub fn flush(&mut self, db: usize) {
+        self.signal_all(&[db]);
         if let Some(database) = self.databases[db].take() {
             self.bury(*database);
         }
@@ -317,6 +336,7 @@ impl Keyspace {
 
     /// Exchanges two databases.
     pub fn swap(&mut self, a: usize, b: usize) {
+        self.signal_all(&[a, b]);
         self.databases.swap(a, b);
     }
 
@@ -337,7 +357,7 @@ impl Keyspace {
         if self.mode == ExpiryMode::Ignore || expiry.is_none_or(|ms| ms > now.ms()) {
             return Some(place);
         }
-        if self.mode == ExpiryMode::Delete {
+        if self.mode == ExpiryMode::Delete && !self.watch.is_pinned(db, key.hash) {
             self.expire(db, place, key.bytes);
         }
         None
@@ -362,6 +382,7 @@ impl Keyspace {
 
     /// Takes an entry out; its record is freed, or the snapshot's.
     pub(super) fn drop_place(&mut self, db: usize, place: Place) {
+        self.signal_place(db, place);
         let handed_over = self.hand_over(db, place);
         let store = &mut self.store;
         let Some(database) = &mut self.databases[db] else { return };
@@ -371,7 +392,7 @@ impl Keyspace {
         }
     }
 
-    fn set_value(
+    pub(super) fn set_value(
         &mut self,
         db: usize,
         key: Key<'_>,
@@ -384,6 +405,7 @@ impl Keyspace {
             return Err(Full);
         }
         let place = self.live(db, key, now);
+        self.signal(db, key.hash);
         let expiry = match (expiry, place) {
             (Expiry::At(ms), _) => Some(ms),
             (Expiry::Keep, Some(place)) => self.view(place).expiry,
@@ -443,6 +465,7 @@ impl Keyspace {
             self.set_value(db, key, Value::Shared(value), expiry, Encoding::Raw, now)?;
             return Ok(len);
         }
+        self.signal(db, key.hash);
         let mut handle = handle;
         if self.is_needed(db, place) {
             handle = self.store.duplicate(handle, None, expiry)?;
@@ -461,6 +484,7 @@ impl Keyspace {
         expires: bool,
         now: Wall,
     ) -> Result<(), Full> {
+        self.signal(db, key.hash);
         if let Some(place) = self.find(db, key) {
             self.put(db, place, record, expires);
             self.store.segments.get_mut(place.segment).touch(place.spot, seconds(now));
@@ -489,7 +513,7 @@ impl Keyspace {
     }
 
     /// Puts another record of the same key in an entry; the old one is freed, or the snapshot's.
-    fn put(&mut self, db: usize, place: Place, record: Handle, expires: bool) {
+    pub(super) fn put(&mut self, db: usize, place: Place, record: Handle, expires: bool) {
         let old = self.store.segments.get(place.segment).handle(place.spot);
         let handed_over = self.hand_over(db, place);
         let Self { store, databases, .. } = self;

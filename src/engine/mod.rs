@@ -1,13 +1,18 @@
 //! One shard: what commands do to its keys.
 pub mod keyspace;
 pub mod lookup;
+pub mod edit;
 pub mod scan;
 pub mod walk;
+pub mod watch;
 pub mod expire;
 pub mod digest;
 pub mod effect;
 pub mod shard;
 pub mod strings;
+pub mod bits;
+pub mod bitfield;
+pub mod hyperloglog;
 pub mod generic;
 #[cfg(test)]
 pub mod transcript;

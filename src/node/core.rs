@@ -165,7 +165,7 @@ impl Core {
         let control = (id == 0).then(|| Box::new(Control::new(cores, &view, &mut prng, now)));
         let commands = shared.table.len();
         let mut keyspace = Keyspace::new(databases, hash_seed);
-        keyspace.set_string_bytes_max(view.string_bytes_max());
+        view.tune(&mut keyspace);
         Self {
             id,
             cores,

@@ -571,7 +571,8 @@ impl Control {
         };
         let row = table.row(number);
         let Run::Shard(run) = row.run else { return true };
-        if !row.spec.is_write() || !row.spec.arity.accepts(args.len()) {
+        if !(row.spec.is_write() || row.spec.changes_keys()) || !row.spec.arity.accepts(args.len())
+        {
             let name = String::from_utf8_lossy(name).into_owned();
             cx.log(Level::Warning, format!("The master sent {name}, which is no write; ignored"));
             return true;

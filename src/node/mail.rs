@@ -61,7 +61,7 @@ impl Core {
     pub(super) fn see(&mut self, view: View) {
         let mode = if view.is_replica() { ExpiryMode::Hide } else { ExpiryMode::Delete };
         self.keyspace.set_expiry_mode(mode);
-        self.keyspace.set_string_bytes_max(view.string_bytes_max());
+        view.tune(&mut self.keyspace);
         self.pauses.ending = view.ending;
         *self.view = view;
     }

@@ -4,6 +4,7 @@
 //! with everything else that core 0 sends, so that a core is never ahead of itself.
 
 use crate::command::spec::{Flags, Spec};
+use crate::engine::keyspace::Keyspace;
 use crate::node::settings::Settings;
 use crate::resp::error::ErrorKind;
 use crate::resp::request::RequestLimits;
@@ -123,6 +124,13 @@ impl View {
             authenticated,
             ..RequestLimits::DEFAULT
         }
+    }
+
+    /// What a shard must know of the settings.
+    pub fn tune(&self, keyspace: &mut Keyspace) {
+        let bytes = |number| usize::try_from(number).unwrap_or(usize::MAX);
+        keyspace.set_string_bytes_max(self.string_bytes_max());
+        keyspace.set_hll_sparse_bytes_max(bytes(self.settings.hll_sparse_max_bytes));
     }
 
     /// `proto-max-bulk-len`

@@ -328,7 +328,7 @@ impl Loop {
     /// The master's address is known, or not to be found.
     fn connect(&mut self, found: Result<SocketAddr, String>, pending: &mut Vec<Pending>) {
         let socket = found
-            .and_then(|address| self.driver.connect(address).map_err(|error| error.to_string()));
+            .and_then(|address| self.driver.dial(None, address).map_err(|error| error.to_string()));
         match socket {
             Ok(socket) => self.connecting = Some(socket),
             Err(why) => pending.push(Pending::Input(Input::Dialled { result: Err(why) })),

@@ -4,7 +4,7 @@
 //! configuration that cannot be used, 2 for a host that is not fit.
 
 use crate::base::huge::give_back_what_is_large;
-use crate::base::limits::CORES_MAX;
+use crate::base::limits::{CORES_MAX, DESCRIPTORS_PER_CORE, DESCRIPTORS_RESERVED};
 use crate::base::settings::value::Cores;
 use crate::node::core::{Core, Shared};
 use crate::node::families;
@@ -31,10 +31,6 @@ use std::time::Duration;
 
 const BAD_CONFIGURATION: u8 = 1;
 const UNFIT_HOST: u8 = 2;
-
-/// Descriptors that are not clients': listeners, rings, files, replicas' links.
-const DESCRIPTORS_RESERVED: u64 = 64;
-const DESCRIPTORS_PER_CORE: u64 = 8;
 
 /// How often, and after how long, a port that is taken is asked for again: a second in all.
 const LISTEN_TRIES: u32 = 50;

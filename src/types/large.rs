@@ -83,25 +83,33 @@ impl Large {
 
     /// Overwrites from `offset` on, with zeros between the old end and `offset`.
     pub fn write(&mut self, index: u32, offset: usize, new: &[u8]) {
-        let Slot::Bytes { bytes, capacity } = self.slot_mut(index) else { return };
-        let old_capacity = *capacity;
         let end = offset + new.len();
+        self.edit(index, end, |bytes| bytes[offset..end].copy_from_slice(new));
+    }
+
+    /// Lends the value, zero-padded to `len_min` bytes, to be changed in place.
+    pub fn edit<R>(&mut self, index: u32, len_min: usize, edit: impl FnOnce(&mut [u8]) -> R) -> R {
+        let Slot::Bytes { bytes, capacity } = self.slot_mut(index) else {
+            panic!("a record names a free large value")
+        };
+        let old_capacity = *capacity;
         let mut owned = match std::mem::take(bytes).try_into_mut() {
             Ok(owned) => owned,
             Err(shared) => {
-                let mut copy = BytesMut::with_capacity(shared.len().max(end));
+                let mut copy = BytesMut::with_capacity(shared.len().max(len_min));
                 copy.extend_from_slice(&shared);
                 copy
             }
         };
-        if owned.len() < end {
-            owned.resize(end, 0);
+        if owned.len() < len_min {
+            owned.resize(len_min, 0);
         }
-        owned[offset..end].copy_from_slice(new);
+        let result = edit(&mut owned);
         *capacity = owned.capacity();
         let new_capacity = *capacity;
         *bytes = owned.freeze();
         self.used_bytes = self.used_bytes - old_capacity + new_capacity;
+        result
     }
 
     /// Bytes of all allocations here.

@@ -243,6 +243,21 @@ pub fn rewrite(bytes: &mut [u8], value: &[u8], encoding: Encoding, expiry: Optio
     true
 }
 
+/// The value of a record that holds it itself, to be written over in place; it is raw from here on.
+#[inline]
+#[must_use]
+pub fn value_mut(bytes: &mut [u8]) -> Option<&mut [u8]> {
+    let flags = bytes[0];
+    if flags & LARGE_VALUE != 0 {
+        return None;
+    }
+    bytes[0] = flags & !ENCODING | Encoding::Raw.bits();
+    let (key_len, at) = read_length(bytes, 1);
+    let (value_len, at) = read_length(bytes, at);
+    let at = at + if flags & EXPIRES != 0 { 8 } else { 0 };
+    Some(&mut bytes[at + key_len..][..value_len])
+}
+
 /// Writes an expiry over an expiry; false: there is none, or there shall be none.
 #[must_use]
 pub fn set_expiry(bytes: &mut [u8], expiry: Option<u64>) -> bool {

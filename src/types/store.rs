@@ -106,6 +106,13 @@ impl<'a> StrView<'a> {
         }
     }
 
+    /// Does it lie outside of its record?
+    #[inline]
+    #[must_use]
+    pub fn is_large(&self) -> bool {
+        matches!(self.text, Text::Shared(_))
+    }
+
     #[must_use]
     pub fn encoding(&self) -> Encoding {
         self.encoding
@@ -229,6 +236,24 @@ impl Store {
         let Part::Large(index) = parts.value else { return false };
         self.large.write(index, offset, bytes);
         true
+    }
+
+    /// The value of a record that holds it itself, to be written over in place; raw from here on.
+    #[inline]
+    pub fn value_mut(&mut self, handle: Handle) -> Option<&mut [u8]> {
+        record::value_mut(self.arena.bytes_mut(handle))
+    }
+
+    /// Lends a large value, zero-padded to `len_min` bytes, to `edit`; `None`: this one is not large.
+    pub fn edit_large<R>(
+        &mut self,
+        handle: Handle,
+        len_min: usize,
+        edit: impl FnOnce(&mut [u8]) -> R,
+    ) -> Option<R> {
+        let parts = record::read(self.arena.bytes(handle));
+        let Part::Large(index) = parts.value else { return None };
+        Some(self.large.edit(index, len_min, edit))
     }
 
     /// Frees a record with all that it owns.

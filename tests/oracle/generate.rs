@@ -11,6 +11,7 @@
 //! ```
 
 use crate::compare::Compare::{self, Exact, Fields, Kind, MapKeys, Near, Unordered};
+use crate::families::{self, FAMILIES, Row};
 use ringfold::base::prng::Prng;
 
 /// One command, and how its reply is judged; `silent` where CLIENT REPLY holds the reply back.
@@ -32,7 +33,7 @@ pub enum Unit {
 
 /// Weight, how to compare, template.
 #[rustfmt::skip] // One row, one line: a table should look like one.
-const COMMANDS: &[(u32, Compare, &str)] = &[
+const COMMANDS: &[Row] = &[
     // string
     (30, Exact, "SET KEY VAL ?EX_TTLS|PX_TTLMS|EXAT_ATS|PXAT_ATMS|KEEPTTL ?NX|XX ?GET"),
     (5,  Exact, "SET KEY VAL ?NX|XX|GET ?GET|KEEPTTL|NX|FOO ?EX_INT|PX_TTLMS|KEEPTTL"),
@@ -148,7 +149,8 @@ const COMMANDS: &[(u32, Compare, &str)] = &[
 ];
 
 /// Whose arguments are left as they are: a wrong number there would wait, or cost a gigabyte.
-const NEVER_BENT: &[&str] = &["WAIT", "CLIENT", "CONFIG", "SCAN", "DEBUG", "FLUSHDB", "COMMAND"];
+const NEVER_BENT: &[&str] =
+    &["WAIT", "CLIENT", "CONFIG", "SCAN", "DEBUG", "FLUSHDB", "COMMAND", "SETBIT", "BITFIELD"];
 
 /// Parameters whose value both servers know and start with.
 const CONFIGS: &[&str] = &[
@@ -252,7 +254,7 @@ pub struct Generator {
 
 impl Generator {
     pub fn new(seed: u64, base: u64) -> Self {
-        let weight = COMMANDS.iter().map(|it| u64::from(it.0)).sum();
+        let weight = rows().map(|it| u64::from(it.0)).sum();
         Self { prng: Prng::new(seed), base, ttls: 0, weight }
     }
 
@@ -279,7 +281,7 @@ impl Generator {
 
     fn step(&mut self) -> Step {
         let mut at = self.prng.below(self.weight);
-        let row = COMMANDS.iter().find(|row| {
+        let row = rows().find(|row| {
             let here = at < u64::from(row.0);
             at = at.saturating_sub(u64::from(row.0));
             here
@@ -340,6 +342,9 @@ impl Generator {
     }
 
     fn token(&mut self, token: &str) -> Vec<u8> {
+        if let Some(word) = families::token(token, &mut |bound| self.below(bound)) {
+            return word;
+        }
         match token {
             "KEY" => self.key(),
             "VAL" => self.value(),
@@ -468,6 +473,11 @@ impl Generator {
     fn pick<'a>(&mut self, choices: &[&'a str]) -> &'a str {
         choices[self.below(choices.len())]
     }
+}
+
+/// The rows of this file and of all families.
+fn rows() -> impl Iterator<Item = &'static Row> {
+    COMMANDS.iter().chain(FAMILIES.iter().copied().flatten())
 }
 
 pub fn plain(args: &[&str]) -> Step {

@@ -38,6 +38,7 @@ pub struct Settings {
     pub maxclients: u32,
     pub protected_mode: bool,
     pub proto_max_bulk_len: u64,
+    pub hll_sparse_max_bytes: u64,
     pub client_query_buffer_limit: u64,
     pub client_output_buffer_limit: BufferLimits,
 

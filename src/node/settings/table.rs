@@ -202,7 +202,7 @@ pub const ROWS: &[Row] = &{ use Change::*; use Effect::{Only, Works}; [
     row("enable-module-command", "", Choice(Protected::NAMES), "no", AtStart, Effect::None(NO_MODULES), Kept),
     row("hash-max-listpack-entries", "hash-max-ziplist-entries", LONG, "512", Runtime, Effect::None(OWN_ENCODINGS), Kept),
     row("hash-max-listpack-value", "hash-max-ziplist-value", memory(0), "64", Runtime, Effect::None(OWN_ENCODINGS), Kept),
-    row("hll-sparse-max-bytes", "", memory(0), "3000", Runtime, Effect::None(OWN_ENCODINGS), Kept),
+    row("hll-sparse-max-bytes", "", memory(0), "3000", Runtime, Works, field!(hll_sparse_max_bytes)),
     row("ignore-warnings", "", TEXT, "", Runtime, Effect::None(NOT_THIS_PROCESS), Kept),
     row("io-threads", "", int(1, 128), "1", AtStart, Effect::None(USE_CORES), Kept),
     row("io-threads-do-reads", "", Bool, "no", AtStart, Effect::None(USE_CORES), Kept),

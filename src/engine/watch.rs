@@ -1,0 +1,248 @@
+//! Keys whose changes somebody wants to notice: WATCH, and transactions over several cores.
+//!
+//! Every way to change a key tells this table ([`Watch::touched`]), which costs one branch while nobody
+//! watches. A watched key has a version; whoever watches remembers it and compares later. So the
+//! table knows nobody's name, and a client that goes leaves only a count behind.
+//!
+//! A key may also be *pinned*: a transaction has its value on another core, so that it must not expire
+//! or be evicted here meanwhile.
+//!
+//! What is a change is what Redis signals: a write that happened, an expiry set or taken away, a key
+//! that expired or was evicted, FLUSHALL and SWAPDB where the key exists in a database concerned.
+//!
+//! Keys are told apart by their 64-bit secret hash: a collision would only make a transaction fail
+//! that need not.
+
+use crate::base::map::HashMap;
+use crate::base::time::Wall;
+use crate::engine::keyspace::{Key, Keyspace};
+use crate::types::table::Place;
+
+/// See the file's header.
+#[derive(Debug, Default)]
+pub struct Watch {
+    keys: HashMap<(usize, u64), Watched>,
+    /// The last version given to any key: none is given twice.
+    versions: u64,
+}
+
+#[derive(Debug)]
+struct Watched {
+    name: Box<[u8]>,
+    version: u64,
+    watchers: u32,
+    pins: u32,
+}
+
+/// What a watcher remembers of a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Seen {
+    pub version: u64,
+    /// It was there, and not expired.
+    pub there: bool,
+}
+
+impl Watch {
+    /// Nobody watches anything.
+    #[inline]
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.keys.is_empty()
+    }
+
+    /// A key changed.
+    #[cold]
+    pub fn touched(&mut self, db: usize, hash: u64) {
+        if let Some(watched) = self.keys.get_mut(&(db, hash)) {
+            self.versions += 1;
+            watched.version = self.versions;
+        }
+    }
+
+    /// May the key go, because it expired or memory is short?
+    #[inline]
+    #[must_use]
+    pub fn is_pinned(&self, db: usize, hash: u64) -> bool {
+        !self.is_idle() && self.keys.get(&(db, hash)).is_some_and(|it| it.pins > 0)
+    }
+
+    fn entry(&mut self, db: usize, key: Key<'_>) -> &mut Watched {
+        let versions = &mut self.versions;
+        self.keys.entry((db, key.hash)).or_insert_with(|| {
+            *versions += 1;
+            Watched { name: key.bytes.into(), version: *versions, watchers: 0, pins: 0 }
+        })
+    }
+
+    fn leave(&mut self, db: usize, hash: u64, act: impl FnOnce(&mut Watched)) {
+        if let Some(watched) = self.keys.get_mut(&(db, hash)) {
+            act(watched);
+            if watched.watchers == 0 && watched.pins == 0 {
+                self.keys.remove(&(db, hash));
+            }
+        }
+    }
+}
+
+impl Keyspace {
+    /// Watches a key from here on.
+    pub fn watch(&mut self, db: usize, key: Key<'_>, now: Wall) -> Seen {
+        let there = self.exists(db, key, now);
+        let watched = self.watch.entry(db, key);
+        watched.watchers += 1;
+        Seen { version: watched.version, there }
+    }
+
+    /// One watcher less.
+    pub fn unwatch(&mut self, db: usize, key: Key<'_>) {
+        self.watch.leave(db, key.hash, |it| it.watchers -= 1);
+    }
+
+    /// Is the watched key as it was seen? One that expired meanwhile is not.
+    pub fn is_as_seen(&mut self, db: usize, key: Key<'_>, seen: Seen, now: Wall) -> bool {
+        let there = self.exists(db, key, now);
+        let version = self.watch.keys.get(&(db, key.hash)).map(|it| it.version);
+        there == seen.there && version == Some(seen.version)
+    }
+
+    /// Keeps a key from expiring until it is unpinned.
+    pub fn pin(&mut self, db: usize, key: Key<'_>) {
+        self.watch.entry(db, key).pins += 1;
+    }
+
+    pub fn unpin(&mut self, db: usize, key: Key<'_>) {
+        self.watch.leave(db, key.hash, |it| it.pins -= 1);
+    }
+
+    /// Keys that are watched or pinned.
+    #[must_use]
+    pub fn watched_keys(&self) -> usize {
+        self.watch.keys.len()
+    }
+
+    /// A key changes or has changed. Every way to change one comes by here.
+    #[inline]
+    pub(super) fn signal(&mut self, db: usize, hash: u64) {
+        if !self.watch.is_idle() {
+            self.watch.touched(db, hash);
+        }
+    }
+
+    /// As `signal`, for whoever has the entry only.
+    #[inline]
+    pub(super) fn signal_place(&mut self, db: usize, place: Place) {
+        if !self.watch.is_idle() {
+            let hash = self.hash(self.view(place).key);
+            self.watch.touched(db, hash);
+        }
+    }
+
+    /// Is the key of that entry pinned?
+    #[inline]
+    pub(super) fn holds_pinned(&self, db: usize, place: Place) -> bool {
+        !self.watch.is_idle() && self.watch.is_pinned(db, self.hash(self.view(place).key))
+    }
+
+    /// Databases are about to be emptied or exchanged: what exists in one of them changes in all.
+    pub(super) fn signal_all(&mut self, databases: &[usize]) {
+        if self.watch.is_idle() {
+            return;
+        }
+        let concerned = self.watch.keys.iter().filter(|((db, _), _)| databases.contains(db));
+        let exists = |hash: u64, name: &[u8]| {
+            databases.iter().any(|&db| self.find(db, Key { bytes: name, hash }).is_some())
+        };
+        let changed: Vec<(usize, u64)> = concerned
+            .filter(|((_, hash), watched)| exists(*hash, &watched.name))
+            .map(|(at, _)| *at)
+            .collect();
+        for (db, hash) in changed {
+            self.watch.touched(db, hash);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::keyspace::Expiry;
+    use crate::types::record::Encode;
+
+    const NOW: Wall = Wall(1_000_000);
+    const LATER: Wall = Wall(10_000_000);
+
+    fn set(keyspace: &mut Keyspace, db: usize, name: &[u8], value: &[u8], expiry: Expiry) {
+        let key = keyspace.hasher().key(name);
+        keyspace.set(db, key, value, expiry, Encode::Auto, NOW).unwrap();
+    }
+
+    /// After `act`, is the key as it was seen before?
+    fn changes(value: Option<&[u8]>, expiry: Expiry, act: impl Fn(&mut Keyspace, Key<'_>)) -> bool {
+        let mut keyspace = Keyspace::new(3, [1, 2, 3, 4]);
+        let hasher = keyspace.hasher();
+        let key = hasher.key(b"k");
+        if let Some(value) = value {
+            set(&mut keyspace, 0, b"k", value, expiry);
+        }
+        let seen = keyspace.watch(0, key, NOW);
+        assert!(keyspace.is_as_seen(0, key, seen, NOW));
+        act(&mut keyspace, key);
+        let changed = !keyspace.is_as_seen(0, key, seen, LATER);
+        keyspace.unwatch(0, key);
+        assert_eq!(keyspace.watched_keys(), 0);
+        changed
+    }
+
+    fn done<T>(_: T) {}
+
+    #[test]
+    fn every_way_to_change_a_key_is_noticed() {
+        let long = vec![b'x'; 5_000];
+        let some: Option<&[u8]> = Some(b"value");
+        for value in [some, Some(&long), Some(b"12"), None] {
+            let check = |act: &dyn Fn(&mut Keyspace, Key<'_>), expected: bool| {
+                assert_eq!(changes(value, Expiry::None, act), expected, "{value:?}");
+            };
+            let there = value.is_some();
+            check(&|_, _| {}, false);
+            check(&|it, key| done(it.get(0, key, NOW)), false);
+            check(&|it, _| set(it, 0, b"other", b"v", Expiry::None), false);
+            check(&|it, _| set(it, 1, b"k", b"v", Expiry::None), false);
+            check(&|it, _| set(it, 0, b"k", b"value", Expiry::None), true);
+            check(&|it, _| set(it, 0, b"k", &long, Expiry::None), true);
+            check(&|it, _| set(it, 0, b"k", b"value", Expiry::At(50_000)), true);
+            check(&|it, key| done(it.append(0, key, b"v", NOW)), true);
+            check(&|it, key| done(it.write_range(0, key, 2, b"v", NOW)), true);
+            check(&|it, key| done(it.set_expiry(0, key, Some(50_000), NOW)), there);
+            check(&|it, key| done(it.remove(0, key, NOW)), there);
+            check(&|it, key| done(it.rename(0, key, 0, it.hasher().key(b"l"), NOW)), there);
+            check(&|it, key| done(it.copy(0, key, 0, it.hasher().key(b"l"), NOW)), false);
+            check(&|it, _| it.flush(0), there);
+            check(&|it, _| it.flush(1), false);
+            check(&|it, _| it.swap(0, 1), there);
+            check(&|it, _| it.swap(2, 1), false);
+        }
+        assert!(changes(None, Expiry::None, |it, _| {
+            set(it, 1, b"k", b"v", Expiry::None);
+            it.swap(1, 0);
+        }));
+        assert!(changes(some, Expiry::At(5_000), |_, _| {}), "it expired");
+    }
+
+    #[test]
+    fn a_pinned_key_does_not_expire() {
+        let mut keyspace = Keyspace::new(1, [1, 2, 3, 4]);
+        let hasher = keyspace.hasher();
+        let key = hasher.key(b"k");
+        set(&mut keyspace, 0, b"k", b"v", Expiry::At(2_000));
+        keyspace.pin(0, key);
+        assert!(!keyspace.exists(0, key, LATER));
+        assert_eq!(keyspace.len(0), 1, "nobody sees it, and it is there");
+        let mut cycle = crate::engine::expire::ExpireCycle::default();
+        cycle.step(&mut keyspace, LATER, 1_000_000, &mut |_, _| panic!("it is pinned"));
+        assert_eq!(keyspace.len(0), 1);
+        keyspace.unpin(0, key);
+        assert!(!keyspace.exists(0, key, LATER));
+        assert_eq!((keyspace.len(0), keyspace.watched_keys()), (0, 0));
+    }
+}
