@@ -272,7 +272,10 @@ impl Clients {
     /// From here on clients send: those that are there at once.
     pub fn start(&mut self, now: u64) {
         self.started = true;
-        self.comings.wheel = Wheel::default();
+        if self.comings.wheel.next().is_none() {
+            // Its time was that of connecting; the run's begins at 0.
+            self.comings.wheel = Wheel::default();
+        }
         for index in 0..narrow(self.rows.len()) {
             let row = &self.rows[index as usize];
             if row.state == State::Up && self.groups[usize::from(row.group)].is_closed() {

@@ -146,7 +146,7 @@ mod tests {
         plan.crowd.jitter_seconds = 0.5;
         let jittered: Vec<u64> = (0..1000).map(|it| dial_time(&plan, it, 0, 1000)).collect();
         plan.crowd.jitter_seconds = 0.0;
-        let late = (0..1000).map(|it| jittered[it as usize] - dial_time(&plan, it, 0, 1000));
+        let late = (0u64..).zip(jittered).map(|(it, time)| time - dial_time(&plan, it, 0, 1000));
         let late: Vec<u64> = late.collect();
         assert!(late.iter().all(|it| *it < 500_000_000));
         assert!(late.iter().sum::<u64>() / 1000 > 200_000_000, "evenly up to the jitter");

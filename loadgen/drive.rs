@@ -14,10 +14,10 @@ use crate::failure::Failure;
 use crate::plan::Plan;
 use crate::target::{Route, Target};
 use ringfold::uring::driver::{self, Buffer, Driver, Segment, Sizes, Socket, Wait};
+use ringfold::uring::sys::raise_soft_limit;
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
-use std::os::fd::RawFd;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -31,8 +31,9 @@ const COMPLETIONS: u32 = 32_768;
 /// 50 clients submissions cost 3 to 5 % less CPU than that from a few events on; a lone request
 /// leaves sooner by itself.
 const DIRECT_BELOW: usize = 4;
-/// Descriptors beside the clients': epoll, files, standard streams.
-const DESCRIPTORS_SPARE: u64 = 32;
+/// Descriptors beside the clients': rings (one for every 20,000 clients or so), files, streams.
+const DESCRIPTORS_SPARE: u64 = 384;
+const DESCRIPTORS_MIN: u64 = 64;
 
 /// The run's clock: nanoseconds from its start, 0 before.
 #[derive(Clone, Copy, Debug)]
@@ -130,6 +131,8 @@ pub struct Wire {
     clients: Vec<Place>,
     /// The client of each socket of the driver.
     sockets: Vec<u32>,
+    /// Clients that dial when a descriptor is free, with their numbers over all threads.
+    dialing: VecDeque<(u32, u64)>,
     /// Connects that were decided at once.
     decided: VecDeque<(u32, io::Result<()>)>,
 }
@@ -152,17 +155,24 @@ pub enum Event<'w> {
 }
 
 const NONE: u32 = u32::MAX;
+/// A client that waits for a descriptor to dial with.
+const WANTED: u32 = u32::MAX - 1;
 
 impl Wire {
-    /// No sockets yet, for so many clients.
-    pub fn new(route: Route, unix: Option<PathBuf>, clients: usize) -> io::Result<Self> {
+    /// No sockets yet, for so many clients; they may have so many descriptors at once.
+    pub fn new(
+        route: Route,
+        unix: Option<PathBuf>,
+        clients: usize,
+        descriptors: usize,
+    ) -> io::Result<Self> {
         precise_timers()?;
         let driver = Driver::new(Sizes {
             entries: SUBMISSIONS,
             completions: COMPLETIONS,
             buffers: BUFFERS,
             buffer_bytes: BUFFER_LEN,
-            ..Sizes::default()
+            descriptors,
         })?;
         Ok(Self {
             driver,
@@ -177,22 +187,39 @@ impl Wire {
             clients: vec![Place { socket: NONE, queued_in: 0 }; clients],
             sockets: Vec::new(),
             decided: VecDeque::new(),
+            dialing: VecDeque::new(),
         })
     }
 
-    /// Dials for `client`, whose number over all threads is `connection`; `Connected` tells.
+    /// Dials for `client`, whose number over all threads is `connection`, as soon as a descriptor is
+    /// free; `Connected` tells.
     pub fn dial(&mut self, client: u32, connection: u64) {
-        match self.start(connection) {
-            Ok((socket, decided)) => {
-                let at = socket.0 as usize;
-                self.sockets.resize(self.sockets.len().max(at + 1), NONE);
-                self.sockets[at] = client;
-                self.clients[client as usize].socket = socket.0;
-                if decided {
-                    self.decided.push_back((client, Ok(())));
-                }
+        self.clients[client as usize].socket = WANTED;
+        self.dialing.push_back((client, connection));
+        self.dial_on();
+    }
+
+    fn dial_on(&mut self) {
+        while self.driver.can_dial()
+            && let Some((client, connection)) = self.dialing.pop_front()
+        {
+            // It was closed again before its turn came, or dialed by an older entry.
+            if self.clients[client as usize].socket != WANTED {
+                continue;
             }
-            Err(error) => self.decided.push_back((client, Err(error))),
+            self.clients[client as usize].socket = NONE;
+            match self.start(connection) {
+                Ok((socket, decided)) => {
+                    let at = socket.0 as usize;
+                    self.sockets.resize(self.sockets.len().max(at + 1), NONE);
+                    self.sockets[at] = client;
+                    self.clients[client as usize].socket = socket.0;
+                    if decided {
+                        self.decided.push_back((client, Ok(())));
+                    }
+                }
+                Err(error) => self.decided.push_back((client, Err(error))),
+            }
         }
     }
 
@@ -202,16 +229,19 @@ impl Wire {
             return Ok((self.driver.adopt(stream.into()), true));
         }
         let none = || io::Error::new(ErrorKind::NotFound, "the name has no address");
-        let (server, _source) = self.route.of(connection).ok_or_else(none)?;
-        Ok((self.driver.connect(server)?, false))
+        let (server, source) = self.route.of(connection).ok_or_else(none)?;
+        let source = source.map(|it| SocketAddr::new(it, 0));
+        Ok((self.driver.dial(source, server)?, false))
     }
 
     /// Closes the socket of `client`; nothing more is told of it.
     pub fn close(&mut self, client: u32) {
         let place = &mut self.clients[client as usize];
         let socket = std::mem::replace(&mut place.socket, NONE);
-        self.decided.retain(|it| it.0 != client);
-        if socket == NONE {
+        if !self.decided.is_empty() {
+            self.decided.retain(|it| it.0 != client);
+        }
+        if socket == NONE || socket == WANTED {
             return;
         }
         self.sockets[socket as usize] = NONE;
@@ -224,6 +254,7 @@ impl Wire {
 
     /// Sends what is queued and waits until something happens, `ns` at most.
     pub fn wait(&mut self, ns: u64) -> io::Result<()> {
+        self.dial_on();
         let ns = if self.decided.is_empty() { ns } else { 0 };
         let wait = if ns == 0 { Wait::No } else { Wait::AtMost(Duration::from_nanos(ns)) };
         self.enter(wait)?;
@@ -268,9 +299,6 @@ impl Wire {
                     let client = self.sockets[socket.0 as usize];
                     let result = std::mem::replace(result, Ok(()));
                     if client != NONE {
-                        if result.is_ok() {
-                            set_nodelay(self.driver.fd(*socket));
-                        }
                         return Some(Event::Connected(client, result));
                     }
                 }
@@ -283,7 +311,7 @@ impl Wire {
     /// keeps what the kernel does not take. `next_event` tells of a client that is gone.
     pub fn send(&mut self, client: u32, bytes: &[u8]) {
         let place = &mut self.clients[client as usize];
-        if place.socket == NONE {
+        if place.socket == NONE || place.socket == WANTED {
             return;
         }
         let socket = Socket(place.socket);
@@ -328,20 +356,22 @@ pub fn resolve(target: &Target, limit: Duration) -> Result<Vec<SocketAddr>, Fail
     }
 }
 
-/// Makes sure that this process may open a descriptor for each client.
-pub fn check_descriptors(plan: &Plan) -> Result<(), Failure> {
+/// How many descriptors each thread's sockets may have: as many as they like where there are enough;
+/// else what there is, and idle sockets are parked.
+pub fn descriptors(plan: &Plan) -> Result<usize, Failure> {
     let needed = plan.connections() + u64::from(plan.threads) + DESCRIPTORS_SPARE;
-    let limit = raise_descriptors(needed)
-        .map_err(|error| Failure::Plan(format!("cannot read the limit of open files: {error}")))?;
+    let limit = raise_soft_limit(libc::RLIMIT_NOFILE, needed);
     if needed <= limit {
-        return Ok(());
+        return Ok(usize::MAX);
     }
-    Err(Failure::Plan(format!(
-        "{} connections need {needed} file descriptors, but this process may open {limit} \
-         (RLIMIT_NOFILE): raise the hard limit, or ask for {} connections at most",
-        plan.connections(),
-        limit.saturating_sub(u64::from(plan.threads) + DESCRIPTORS_SPARE)
-    )))
+    let each = limit.saturating_sub(DESCRIPTORS_SPARE) / u64::from(plan.threads);
+    if each < DESCRIPTORS_MIN {
+        return Err(Failure::Plan(format!(
+            "this process may open {limit} files (RLIMIT_NOFILE), which is too few for {} threads",
+            plan.threads
+        )));
+    }
+    Ok(crate::draw::to_usize(each))
 }
 
 /// CPU time that all threads of a process have used, in nanoseconds; this one's without a number.
@@ -384,17 +414,6 @@ fn checked(result: i32) -> io::Result<i32> {
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
 }
 
-/// Small requests leave at once, though earlier ones are unanswered.
-fn set_nodelay(fd: RawFd) {
-    let on: libc::c_int = 1;
-    #[expect(unsafe_code, reason = "std sets options of its own sockets only")]
-    // SAFETY: the call reads one local of the size that it is told.
-    unsafe {
-        let len = libc::socklen_t::try_from(size_of::<libc::c_int>()).unwrap_or(0);
-        libc::setsockopt(fd, libc::IPPROTO_TCP, libc::TCP_NODELAY, (&raw const on).cast(), len)
-    };
-}
-
 /// Anonymous memory of this process that is in RAM, in bytes; 0 where the host does not say.
 #[must_use]
 pub fn resident_bytes() -> u64 {
@@ -410,19 +429,4 @@ pub fn precise_timers() -> io::Result<()> {
     // SAFETY: the call takes numbers only.
     let result = unsafe { libc::prctl(libc::PR_SET_TIMERSLACK, 1u64, 0u64, 0u64, 0u64) };
     checked(result).map(|_| ())
-}
-
-/// The limit of open files, raised as far as needed and allowed.
-fn raise_descriptors(needed: u64) -> io::Result<u64> {
-    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-    #[expect(unsafe_code, reason = "std cannot ask for limits")]
-    // SAFETY: the call writes one local of the type that it asks for.
-    checked(unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) })?;
-    if limit.rlim_cur < needed && limit.rlim_cur < limit.rlim_max {
-        limit.rlim_cur = limit.rlim_max;
-        #[expect(unsafe_code, reason = "std cannot raise limits")]
-        // SAFETY: the call reads one local of the type that it asks for.
-        checked(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) })?;
-    }
-    Ok(limit.rlim_cur)
 }

@@ -42,12 +42,12 @@ pub(crate) fn part(
     plan: &Plan,
     number: u32,
     shared: &Shared,
-    route: Route,
+    (route, descriptors): (Route, usize),
     sender: &Sender<Message>,
 ) -> Result<Part, Failure> {
     let ready = Clients::new(plan, number).map_err(Failure::Plan).and_then(|clients| {
         let unix = plan.target.unix.as_ref().map(Into::into);
-        let wire = Wire::new(route, unix, clients.count())
+        let wire = Wire::new(route, unix, clients.count(), descriptors)
             .map_err(|it| lost(plan, "preparing sockets", &it))?;
         let number = usize::try_from(number).unwrap_or(0);
         let (clock, out) = (shared.clock, Vec::new());

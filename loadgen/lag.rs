@@ -8,8 +8,6 @@
 //! Two lags: since the write was sent, and since its client was told of it. The second is what a
 //! client sees who writes and then reads from a replica; it is 0 where the replica was first.
 
-#![expect(clippy::disallowed_methods, reason = "a probe is threads that wait")]
-
 use crate::args::Lag;
 use crate::drive::{Clock, precise_timers};
 use crate::failure::Failure;

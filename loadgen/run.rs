@@ -9,7 +9,7 @@
 //! that everything loadgen does counts.
 
 use crate::draw::nanoseconds;
-use crate::drive::{Clock, check_descriptors, cpu_ns, resident_bytes, resolve};
+use crate::drive::{Clock, cpu_ns, descriptors, resident_bytes, resolve};
 use crate::drive_loop::{Part, part};
 use crate::failure::Failure;
 use crate::fresh::{ReadBack, fill, read_back};
@@ -102,7 +102,7 @@ pub(crate) enum Message {
     /// This thread's clients are there, or cannot be.
     Ready,
     Interval(Ended),
-    Done(Result<Part, Failure>),
+    Done(Box<Result<Part, Failure>>),
     Control(String),
 }
 
@@ -113,7 +113,7 @@ pub fn run(
     around: &Around,
     show: &mut dyn FnMut(View<'_>),
 ) -> Result<Outcome, Failure> {
-    check_descriptors(plan)?;
+    let descriptors = descriptors(plan)?;
     let servers = resolve(&plan.target, Duration::from_secs_f64(plan.timeout_seconds))?;
     let route = Route::new(servers, &plan.sources, plan.connections()).map_err(Failure::Plan)?;
     if plan.fill {
@@ -139,9 +139,9 @@ pub fn run(
             let (shared, sender, route) = (&shared, sender.clone(), route.clone());
             scope.spawn(move || {
                 pin(plan, thread);
-                let done = part(plan, thread, shared, route, &sender);
+                let done = part(plan, thread, shared, (route, descriptors), &sender);
                 // The receiver waits for every thread, so there is somebody to take it.
-                let _sent = sender.send(Message::Done(done));
+                let _sent = sender.send(Message::Done(Box::new(done)));
             });
         }
         Watch::new(plan, around, &shared).watch(&receiver, show)
@@ -284,18 +284,21 @@ impl<'w> Watch<'w> {
             Message::Ready => {}
             Message::Interval(ended) => self.outcome.series.add(&ended),
             Message::Control(line) => self.control(&line, clock),
-            Message::Done(Ok(part)) => {
+            Message::Done(done) => {
                 self.left -= 1;
-                self.outcome.tally.merge(part.tally);
-                if let Some(failure) = part.failure {
-                    self.note(clock.now() as f64 / 1e9, "failed");
-                    self.outcome.failure.get_or_insert(failure);
+                match *done {
+                    Ok(part) => self.gained(part, clock),
+                    Err(failure) => self.error = self.error.take().or(Some(failure)),
                 }
             }
-            Message::Done(Err(failure)) => {
-                self.left -= 1;
-                self.error.get_or_insert(failure);
-            }
+        }
+    }
+
+    fn gained(&mut self, part: Part, clock: Clock) {
+        self.outcome.tally.merge(part.tally);
+        if let Some(failure) = part.failure {
+            self.note(clock.now() as f64 / 1e9, "failed");
+            self.outcome.failure.get_or_insert(failure);
         }
     }
 

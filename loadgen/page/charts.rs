@@ -98,7 +98,7 @@ pub fn over_time(runs: &[Run<'_>]) -> String {
     type Column = fn(&Columns) -> &Vec<f64>;
     let floats = |of: Column| move |it: &Columns| of(it).iter().map(|it| Some(*it)).collect();
     let counts = |it: &[u64]| it.iter().map(|it| Some(*it as f64)).collect();
-    let plots: [(&str, &str, Unit, Vec<(&str, Values<'_>)>); 5] = [
+    let plots: [TimeChart<'_>; 5] = [
         (
             "throughput",
             "Requests per second",
@@ -143,6 +143,8 @@ pub fn over_time(runs: &[Run<'_>]) -> String {
     out
 }
 
+/// A chart over time: its id, title and unit, and its columns by name.
+type TimeChart<'v> = (&'v str, &'v str, Unit, Vec<(&'v str, Values<'v>)>);
 /// A column of a series.
 type Values<'v> = Box<dyn Fn(&Columns) -> Vec<Option<f64>> + 'v>;
 

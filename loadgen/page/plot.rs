@@ -175,9 +175,9 @@ impl Plot {
                 );
             }
         }
-        let _written = write!(
+        let _written = writeln!(
             out,
-            "<line class=\"cursor\" y1=\"{TOP}\" y2=\"{}\"/></svg></div>\n",
+            "<line class=\"cursor\" y1=\"{TOP}\" y2=\"{}\"/></svg></div>",
             height - BOTTOM
         );
         out
