@@ -16,7 +16,7 @@ use crate::runtime::looping::{self, Seat};
 use crate::runtime::mesh::mesh;
 use crate::runtime::{host, logs, notify};
 use crate::uring::{fit, sys};
-use glommio::{LocalExecutorBuilder, Placement, PoolPlacement};
+use glommio::{ExecutorJoinHandle, LocalExecutorBuilder, Placement, PoolPlacement};
 use std::ffi::OsStr;
 use std::fs;
 use std::io;
@@ -95,13 +95,25 @@ fn start(
             .map_err(|error| refuse(UNFIT_HOST, "cannot start a core", &error))?;
         threads.push(thread);
     }
-    for thread in threads {
-        if let Err(error) = thread.join() {
-            tracing::error!("a core ended badly: {error}");
-        }
-    }
+    let result = wait_for(threads);
     clean_up(&settings);
-    Ok(exit.load(std::sync::atomic::Ordering::Acquire))
+    result.map(|()| exit.load(std::sync::atomic::Ordering::Acquire))
+}
+
+/// Waits for the cores' threads together: one that cannot start must end the others, which wait for
+/// it, whichever it is.
+fn wait_for(threads: Vec<ExecutorJoinHandle<()>>) -> Result<(), Refusal> {
+    let count = threads.len();
+    let (ended, ends) = std::sync::mpsc::channel();
+    for thread in threads {
+        let ended = ended.clone();
+        std::thread::spawn(move || drop(ended.send(thread.join())));
+    }
+    drop(ended);
+    for end in ends.into_iter().take(count) {
+        end.map_err(|error| refuse(UNFIT_HOST, "a core ended badly", &error))?;
+    }
+    Ok(())
 }
 
 /// What each core's thread is given.
