@@ -172,7 +172,7 @@ fn listpack(code: u8, bytes: Vec<u8>) -> Result<Vec<u8>, Damaged> {
 
 fn packed_hash(list: Vec<u8>, making: &Making) -> Result<Body, Damaged> {
     let it = Packed::new(&list);
-    if it.len() % 2 != 0 {
+    if !it.len().is_multiple_of(2) {
         return Err(Damaged);
     }
     let mut dict = Dict::new(true);

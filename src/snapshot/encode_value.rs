@@ -116,8 +116,6 @@ impl Slices {
                 Object::Set(dict) => slice_of_dict(dict, false, self.at, out, &mut lzf),
                 Object::Hash(dict) => slice_of_dict(dict, true, self.at, out, &mut lzf),
                 Object::Stream(stream) => slice_of_stream(stream, self.at, out, &mut lzf),
-                #[allow(unreachable_patterns, reason = "kinds that have no type here yet")]
-                _ => At::Done,
             };
         }
         matches!(self.at, At::Done)
