@@ -9,7 +9,7 @@ use ringfold::command::arguments::Argument;
 use ringfold::command::keys::legacy_range;
 use ringfold::command::node_rows;
 use ringfold::command::spec::{Begin, Command, Find, Spec};
-use ringfold::engine::{bits, generic, hyperloglog, lists, streams, strings};
+use ringfold::engine::{bits, generic, hashes, hyperloglog, lists, sets, streams, strings};
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
@@ -29,6 +29,8 @@ fn every_row_says_what_redis_says() {
         strings::COMMANDS,
         lists::COMMANDS,
         streams::COMMANDS,
+        hashes::COMMANDS,
+        sets::COMMANDS,
         bits::COMMANDS,
         hyperloglog::COMMANDS,
         generic::COMMANDS,

@@ -193,3 +193,6 @@ const _: () = assert!(REPLY_BULK_BYTES_MAX >= BULK_BYTES_MAX);
 
 /// A value that `DEBUG POPULATE` makes: more is a slip of whoever types it.
 pub const POPULATE_BYTES_MAX: usize = 64 << 20;
+
+/// Elements that a command draws at random with repetition: the reply is far longer than the request.
+pub const DRAWN_ELEMENTS_MAX: u64 = 16 * 1024 * 1024;

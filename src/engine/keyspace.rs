@@ -267,6 +267,15 @@ impl Keyspace {
         place.is_some()
     }
 
+    /// Removes a key that may have expired unnoticed; false: there is nothing.
+    pub fn remove_even_expired(&mut self, db: usize, key: Key<'_>) -> bool {
+        let place = self.find(db, key);
+        if let Some(place) = place {
+            self.drop_place(db, place);
+        }
+        place.is_some()
+    }
+
     /// Sets or takes away the expiry; false: no such key.
     pub fn set_expiry(
         &mut self,

@@ -13,7 +13,7 @@ use crate::command::spec::Command;
 use crate::engine::effect::{Effect, Part};
 use crate::engine::keyspace::{ExpiryMode, Keyspace};
 use crate::engine::shard::{Cx, ShardFn, execute};
-use crate::engine::{bits, generic, hyperloglog, lists, streams, strings};
+use crate::engine::{bits, generic, hashes, hyperloglog, lists, sets, streams, strings};
 use crate::resp::error::ErrorKind;
 use crate::resp::reply::{Proto, Reply};
 
@@ -99,15 +99,17 @@ impl Shard {
 
 /// The row that runs a request, as the node finds it.
 fn find(args: Args<'_>) -> Result<&'static Command<ShardFn>, ErrorKind> {
-    let rows = [
+    let families = [
         strings::COMMANDS,
         lists::COMMANDS,
+        hashes::COMMANDS,
+        sets::COMMANDS,
         streams::COMMANDS,
         bits::COMMANDS,
         hyperloglog::COMMANDS,
         generic::COMMANDS,
     ];
-    let mut rows = rows.into_iter().flatten();
+    let mut rows = families.into_iter().flatten();
     resolve(rows.find(|row| args.is(0, row.name)).unwrap(), args)
 }
 

@@ -2,7 +2,7 @@
 
 use crate::command::spec::Command;
 use crate::engine::shard::ShardFn;
-use crate::engine::{bits, generic, hyperloglog, lists, streams, strings};
+use crate::engine::{bits, generic, hashes, hyperloglog, lists, sets, streams, strings};
 use crate::node::cx::NodeFn;
 use crate::node::part::PARTS;
 use crate::node::table::Table;
@@ -13,6 +13,8 @@ const SHARD: &[&[Command<ShardFn>]] = &[
     strings::COMMANDS,
     lists::COMMANDS,
     streams::COMMANDS,
+    hashes::COMMANDS,
+    sets::COMMANDS,
     bits::COMMANDS,
     hyperloglog::COMMANDS,
     generic::COMMANDS,

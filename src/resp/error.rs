@@ -61,6 +61,7 @@ error_kinds! {
         WrongType => "WRONGTYPE Operation against a key holding the wrong kind of value",
         Syntax => "ERR syntax error",
         NotAnInteger => "ERR value is not an integer or out of range",
+        OutOfRange => "ERR value is out of range",
         NotPositive => "ERR value is out of range, must be positive",
         NotAFloat => "ERR value is not a valid float",
         NumkeysNotPositive => "ERR numkeys should be greater than 0",

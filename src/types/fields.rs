@@ -1,11 +1,14 @@
-//! A hash, to be read in whichever form it is held.
+//! A hash, read and changed in whichever form it is held.
 //!
-//! Not here: changes; they turn one form into the other (`engine/hashes.rs`).
+//! Small ones are a listpack of fields and values in turn; one that outgrows the settings becomes a `Dict`
+//! and stays one, as in Redis.
 
 use super::dict::Dict;
 use super::object::{Body, Object};
-use super::packed::{Item, Packed};
-use super::store::ValueRef;
+use super::packed::{self, Item, Needle, Packed};
+use super::packing::{PACKED_BYTES_MAX, Packing};
+use super::record::Encoding;
+use super::store::{Hasher, ValueRef};
 
 /// Fields and values.
 #[derive(Clone, Copy, Debug)]
@@ -66,6 +69,15 @@ impl<'a> Fields<'a> {
         }
     }
 
+    /// All fields with their values where going to a rank takes long, so that it is done once; else none.
+    #[must_use]
+    pub fn listed(self) -> Vec<(Item<'a>, Item<'a>)> {
+        match self {
+            Self::Packed(packed) => packed.pairs().collect(),
+            Self::Dict(_) => Vec::new(),
+        }
+    }
+
     /// All fields with their values, until `each` says false.
     pub fn all(self, each: &mut dyn FnMut(&[u8], &[u8]) -> bool) -> bool {
         match self {
@@ -75,4 +87,63 @@ impl<'a> Fields<'a> {
             Self::Dict(dict) => dict.all(each),
         }
     }
+}
+
+/// A hash without fields.
+#[must_use]
+pub fn empty() -> Body {
+    Body::Packed(Encoding::PackedHash, packed::empty())
+}
+
+/// Gives a field a value; true: the field is new.
+pub fn put(
+    body: &mut Body,
+    packing: &Packing,
+    hasher: &Hasher,
+    field: &[u8],
+    value: &[u8],
+) -> bool {
+    if let Body::Packed(_, bytes) = body {
+        let longest = field.len().max(value.len());
+        if longest <= packing.hash_value_bytes && bytes.len() + 2 * longest < PACKED_BYTES_MAX {
+            let old = Packed::new(bytes).find_value(field);
+            if let Some(at) = old {
+                packed::replace(bytes, at, value);
+            } else {
+                packed::push(bytes, field);
+                packed::push(bytes, value);
+            }
+            if Packed::new(bytes).len() / 2 > packing.hash_entries {
+                unpack(body, hasher);
+            }
+            return old.is_none();
+        }
+        unpack(body, hasher);
+    }
+    let Body::Object(Object::Hash(dict)) = body else { panic!("not a hash") };
+    dict.insert(hasher.hash(field), field, value)
+}
+
+/// Takes a field out; false: there is none.
+pub fn remove(body: &mut Body, hasher: &Hasher, field: &[u8]) -> bool {
+    match body {
+        Body::Packed(_, bytes) => {
+            let packed = Packed::new(bytes);
+            let Some(at) = packed.find(packed.first(), Needle::new(field), 2) else { return false };
+            packed::remove(bytes, at, 2);
+            true
+        }
+        Body::Object(Object::Hash(dict)) => dict.remove(hasher.hash(field), field),
+        Body::Object(_) => panic!("not a hash"),
+    }
+}
+
+/// From a listpack to a `Dict`.
+pub fn unpack(body: &mut Body, hasher: &Hasher) {
+    let mut dict = Dict::new(true);
+    Fields::of_body(body).all(&mut |field, value| {
+        dict.insert(hasher.hash(field), field, value);
+        true
+    });
+    *body = Body::Object(Object::Hash(dict));
 }

@@ -1,13 +1,15 @@
-//! A set, to be read in whichever form it is held.
+//! A set, read and changed in whichever form it is held.
 //!
-//! Not here: changes; they turn one form into another (`engine/sets.rs`).
+//! Integers alone are an intset, few short members a listpack, all else a `Dict`. A set that has left a form
+//! does not come back to it, as in Redis.
 
 use super::dict::Dict;
-use super::intset::IntSet;
+use super::intset::{self, IntSet};
 use super::object::{Body, Object};
-use super::packed::{Item, Needle, Packed};
+use super::packed::{self, Item, Needle, Packed};
+use super::packing::{PACKED_BYTES_MAX, Packing};
 use super::record::Encoding;
-use super::store::ValueRef;
+use super::store::{Hasher, ValueRef};
 use crate::base::num::parse_i64;
 
 /// Members.
@@ -72,6 +74,15 @@ impl<'a> Members<'a> {
         }
     }
 
+    /// All members where going to a rank takes long, so that it is done once; else none.
+    #[must_use]
+    pub fn listed(self) -> Vec<Item<'a>> {
+        match self {
+            Self::Packed(packed) => packed.iter().collect(),
+            Self::Ints(_) | Self::Dict(_) => Vec::new(),
+        }
+    }
+
     /// All members, until `each` says false.
     pub fn all(self, each: &mut dyn FnMut(&[u8]) -> bool) -> bool {
         match self {
@@ -80,4 +91,89 @@ impl<'a> Members<'a> {
             Self::Dict(dict) => dict.all(&mut |member, _| each(member)),
         }
     }
+}
+
+/// A set without members, as it begins.
+#[must_use]
+pub fn empty() -> Body {
+    Body::Packed(Encoding::IntSet, intset::empty())
+}
+
+/// Puts a member in; false: it is there already.
+pub fn add(body: &mut Body, packing: &Packing, hasher: &Hasher, member: &[u8]) -> bool {
+    if let Body::Packed(Encoding::IntSet, bytes) = body {
+        let Some(number) = parse_i64(member) else {
+            leave_ints(body, packing, hasher, member);
+            return add(body, packing, hasher, member);
+        };
+        let new = intset::insert(bytes, number);
+        if new && IntSet::new(bytes).len() > packing.intset_entries {
+            leave_ints(body, packing, hasher, b"");
+        }
+        return new;
+    }
+    if let Body::Packed(_, bytes) = body {
+        let packed = Packed::new(bytes);
+        if packed.find(packed.first(), Needle::new(member), 1).is_some() {
+            return false;
+        }
+        if fits(packing, packed.len() + 1, member) && bytes.len() + member.len() < PACKED_BYTES_MAX
+        {
+            packed::push(bytes, member);
+            return true;
+        }
+        unpack(body, hasher);
+    }
+    let Body::Object(Object::Set(dict)) = body else { panic!("not a set") };
+    dict.insert(hasher.hash(member), member, b"")
+}
+
+/// Takes a member out; false: there is none.
+pub fn remove(body: &mut Body, hasher: &Hasher, member: &[u8]) -> bool {
+    match body {
+        Body::Packed(Encoding::IntSet, bytes) => {
+            parse_i64(member).is_some_and(|number| intset::remove(bytes, number))
+        }
+        Body::Packed(_, bytes) => {
+            let packed = Packed::new(bytes);
+            let found = packed.find(packed.first(), Needle::new(member), 1);
+            if let Some(at) = found {
+                packed::remove(bytes, at, 1);
+            }
+            found.is_some()
+        }
+        Body::Object(Object::Set(dict)) => dict.remove(hasher.hash(member), member),
+        Body::Object(_) => panic!("not a set"),
+    }
+}
+
+/// May a packed set have so many members, this one among them?
+fn fits(packing: &Packing, len: usize, member: &[u8]) -> bool {
+    len <= packing.set_entries && member.len() <= packing.set_value_bytes
+}
+
+/// No intset any more: a listpack, where that has room for a further member like this one.
+fn leave_ints(body: &mut Body, packing: &Packing, hasher: &Hasher, member: &[u8]) {
+    let Body::Packed(_, bytes) = &*body else { return };
+    let ints = IntSet::new(bytes);
+    let longest = [ints.iter().next(), ints.iter().next_back()];
+    let short = longest.into_iter().flatten().all(|number| {
+        // The smallest and the greatest have the longest texts.
+        Item::Int(number).text_len() <= packing.set_value_bytes
+    });
+    if !short || !fits(packing, ints.len() + 1, member) {
+        return unpack(body, hasher);
+    }
+    let mut list = packed::empty();
+    ints.iter().for_each(|number| packed::push_int(&mut list, number));
+    *body = Body::Packed(Encoding::PackedSet, list);
+}
+
+fn unpack(body: &mut Body, hasher: &Hasher) {
+    let mut dict = Dict::new(false);
+    Members::of_body(body).all(&mut |member| {
+        dict.insert(hasher.hash(member), member, b"");
+        true
+    });
+    *body = Body::Object(Object::Set(dict));
 }

@@ -1,5 +1,8 @@
 //! Up to where a collection is packed: Redis' settings of these names, as data.
 
+/// Bytes of a packed value, whatever the settings say (Redis: `LISTPACK_MAX_SAFETY_LIMIT`).
+pub const PACKED_BYTES_MAX: usize = 1 << 30;
+
 /// The settings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Packing {

@@ -110,6 +110,17 @@ impl<'a> ValueRef<'a> {
         }
     }
 
+    /// Of a value that was taken along.
+    #[must_use]
+    pub fn of_value(value: &'a Value<'_>, encoding: Encoding) -> Self {
+        let held = match value {
+            Value::Bytes(bytes) => Held::Inline(bytes),
+            Value::Shared(bytes) => Held::Shared(bytes),
+            Value::Object(object) => Held::Object(object),
+        };
+        Self { held, encoding }
+    }
+
     /// Of bytes in no shard.
     #[must_use]
     pub fn of_bytes(bytes: &'a [u8], encoding: Encoding) -> Self {
