@@ -254,7 +254,7 @@ fn lies_are_refused_before_they_cost_anything() {
         (b"\xfe\xc0\x01", Why::EncodedLength(0xc0)),
         (b"\xfe\x10", Why::Database { db: 16, databases: 16 }),
         (b"\x06", Why::UnknownType(6)),
-        (b"\x15", Why::UnknownType(21)),
+        (b"\x16", Why::UnknownType(22)),
         (b"\xf6", Why::UnsupportedFunction),
         (b"\x07\x01m\x05\x06", Why::ModuleOpcode(6)),
     ];

@@ -309,8 +309,8 @@ impl Core {
             return Some(0);
         }
         let mut owner = None;
-        for key in keys::keys_of(row.spec, args).ok()? {
-            let core = self.owner(args.get(key.at)?);
+        for at in keys::keys_found(row.spec, args) {
+            let core = self.owner(args.get(at)?);
             match owner {
                 None => owner = Some(core),
                 Some(other) if other != core => return None,

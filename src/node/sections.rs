@@ -415,11 +415,9 @@ pub(super) fn keys_op(
 ) -> Op {
     let words: Vec<Vec<u8>> = args.iter().map(<[u8]>::to_vec).collect();
     let mut keys = Vec::new();
-    if let Ok(found) = crate::command::keys::keys_of(row.spec, args) {
-        for key in found {
-            if let Some(name) = args.get(key.at) {
-                keys.push((db, name.to_vec()));
-            }
+    for at in crate::command::keys::keys_found(row.spec, args) {
+        if let Some(name) = args.get(at) {
+            keys.push((db, name.to_vec()));
         }
     }
     // COPY may name another database for its second key; the key is then taken from both.

@@ -88,7 +88,7 @@ fn start(
             .name(&format!("ringfold-{}", seat.id))
             .ring_depth(256)
             .io_memory(1 << 20)
-            .preempt_timer(Duration::from_millis(2))
+            .preempt_timer(Duration::from_micros(250)) // how soon a file goes on
             .blocking_thread_pool_placement(PoolPlacement::Unbound(1));
         let thread = builder
             .spawn(move || looping::serve(seat))
