@@ -168,7 +168,7 @@ fn buffers(name: &str, limits: BufferLimits, default: BufferLimits) -> Vec<(Vec<
 /// In the largest unit that divides it.
 fn memory(bytes: u64) -> Vec<u8> {
     let units = [(1 << 30, "gb"), (1 << 20, "mb"), (1 << 10, "kb")];
-    let unit = units.into_iter().find(|(size, _)| bytes > 0 && bytes % size == 0);
+    let unit = units.into_iter().find(|(size, _)| bytes > 0 && bytes.is_multiple_of(*size));
     unit.map_or_else(|| bytes.to_string(), |(size, unit)| format!("{}{unit}", bytes / size)).into()
 }
 
