@@ -4,6 +4,7 @@ pub mod lookup;
 pub mod scan;
 pub mod walk;
 pub mod watch;
+pub mod parcel;
 pub mod expire;
 pub mod digest;
 pub mod effect;

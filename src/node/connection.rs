@@ -68,6 +68,8 @@ fn quit(cx: &mut NodeCx<'_>, _: Args<'_>) -> Result<(), ErrorKind> {
 /// As if it had just connected, but for its number. Redis 7.0 lets NO-EVICT stand, so it stands.
 fn reset(cx: &mut NodeCx<'_>, _: Args<'_>) -> Result<(), ErrorKind> {
     let open = cx.core.view.settings.requirepass.0.is_empty();
+    let conn = cx.conn;
+    cx.core.discard(conn);
     let session = cx.session();
     session.db = 0;
     session.proto = Proto::Resp2;

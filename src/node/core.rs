@@ -100,6 +100,8 @@ pub struct Shared {
     pub tickets: Arc<AtomicU64>,
     /// Clients connected to any core, and the last number given to one.
     pub clients: Arc<AtomicUsize>,
+    /// The last number drawn for a transaction over several cores.
+    pub transactions: Arc<AtomicU64>,
     pub client_ids: Arc<AtomicU64>,
     pub table: Arc<Table>,
     pub host: Arc<Host>,
@@ -123,6 +125,9 @@ pub struct Core {
     pub(super) pauses: Pauses,
     pub(super) frozen: Frozen,
     pub(super) roads: crate::node::route::Roads,
+    pub(super) tx: crate::node::transactions::Transactions,
+    /// What a transaction did so far, while one runs.
+    pub(super) unit: Option<crate::node::mail::UnitLog>,
     /// Sessions that go on at the next turn.
     pub(super) runnable: Vec<Conn>,
     /// Sessions that go to core 0 once their replies have left.
@@ -164,6 +169,7 @@ impl Core {
         let databases = view.settings.databases as usize;
         let control = (id == 0).then(|| Box::new(Control::new(cores, &view, &mut prng, now)));
         let commands = shared.table.len();
+        let intend = shared.table.part("intend");
         let mut keyspace = Keyspace::new(databases, hash_seed);
         keyspace.set_string_bytes_max(view.string_bytes_max());
         Self {
@@ -183,6 +189,8 @@ impl Core {
             pauses: Pauses::default(),
             frozen: Frozen::default(),
             roads: crate::node::route::Roads::new(cores),
+            tx: crate::node::transactions::Transactions::new(cores, intend),
+            unit: None,
             runnable: Vec::new(),
             moving: Vec::new(),
             killed: Vec::new(),
@@ -311,8 +319,10 @@ impl Core {
     /// Seals what the turn wrote under one ticket, and hands over all mail.
     pub(super) fn finish(&mut self, out: &mut Outbox) {
         self.run_kept_requests();
+        self.proceed(out);
         self.seal(out);
         self.close_killed(out);
+        self.send_notes(out);
         self.send_frames(out);
         self.move_sessions(out);
         self.with_control(out, |control, cx| control.end_of_turn(cx));

@@ -6,7 +6,7 @@
 use crate::command::args::Args;
 use crate::node::control::Ask;
 use crate::node::core::Core;
-use crate::node::flight::{Combine, Flight, Gathering};
+use crate::node::flight::{Flight, Gathering};
 use crate::node::gather::Summary;
 use crate::node::message::{self, Origin, RequestHead};
 use crate::node::outbox::{Conn, Outbox};
@@ -35,7 +35,7 @@ pub struct NodeCx<'c> {
     pub conn: Conn,
     pub reply: Reply<'c>,
     /// The reply comes later; what was written to `reply` is dropped.
-    later: bool,
+    pub later: bool,
 }
 
 impl NodeCx<'_> {
@@ -58,8 +58,7 @@ impl NodeCx<'_> {
         let number = self.core.shared.table.part(part);
         let cores = self.core.cores;
         let muted = self.session().is_muted();
-        let combine = Combine::Node(summary);
-        let gathering = Gathering { combine, parts: vec![None; cores], muted };
+        let gathering = Gathering { combine: summary, parts: vec![None; cores], muted };
         let slot = self.flight(|flight| flight.depart_split(gathering, true));
         let mut head = self.head(slot, number);
         for core in (0..cores).filter(|&core| core != self.core.id) {
@@ -127,23 +126,37 @@ impl Core {
         args: Args<'_>,
         out: &mut Outbox,
     ) {
-        let proto = self.sessions.get(conn).map_or(Proto::Resp2, |session| session.proto);
         let mut buffer = std::mem::take(&mut self.scratch);
         buffer.clear();
-        let reply = Reply { out: &mut buffer, proto };
+        if self.run_node_into(conn, number, run, args, &mut buffer, out) {
+            self.reply(conn, out, |place| place.extend_from_slice(&buffer));
+        }
+        self.scratch = buffer;
+    }
+
+    /// Runs a node command and appends its reply to `buffer`; false: it is answered later.
+    pub(super) fn run_node_into(
+        &mut self,
+        conn: Conn,
+        number: u16,
+        run: NodeFn,
+        args: Args<'_>,
+        buffer: &mut Vec<u8>,
+        out: &mut Outbox,
+    ) -> bool {
+        let proto = self.sessions.get(conn).map_or(Proto::Resp2, |session| session.proto);
+        let start = buffer.len();
+        let reply = Reply { out: buffer, proto };
         let mut cx = NodeCx { core: self, out, conn, reply, later: false };
         let result = run(&mut cx, args);
         let later = cx.later;
         self.stats.called(number, result.is_err());
         if let Err(error) = &result {
-            buffer.clear();
+            buffer.truncate(start);
             self.stats.failed(error);
-            error.write_to(&mut buffer);
+            error.write_to(buffer);
         }
-        if !later || result.is_err() {
-            self.reply(conn, out, |place| place.extend_from_slice(&buffer));
-        }
-        self.scratch = buffer;
+        !later || result.is_err()
     }
 
     /// Runs this core's part of a node command.

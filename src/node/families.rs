@@ -5,12 +5,13 @@ use crate::engine::{generic, strings};
 use crate::node::cx::NodeFn;
 use crate::node::part::PARTS;
 use crate::node::table::Table;
-use crate::node::{clients, connection, debug, info, keys, replicate, server};
+use crate::node::{clients, connection, debug, info, keys, multi, replicate, server};
 
 /// The families that the node runs itself.
 const NODE: &[&[Command<NodeFn>]] = &[
     connection::COMMANDS,
     clients::COMMANDS,
+    multi::COMMANDS,
     keys::COMMANDS,
     replicate::COMMANDS,
     server::COMMANDS,

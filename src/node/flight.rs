@@ -13,7 +13,7 @@
 //! it goes to (a road keeps its order), or if it and all of them only read ([`Flight::admits`]).
 
 use crate::base::limits::SPARE_BYTES_MAX;
-use crate::command::spec::Gather;
+use crate::node::gather::Summary;
 use std::collections::VecDeque;
 
 /// Where the requests under way are, and whether one of them writes.
@@ -48,19 +48,11 @@ enum Slot {
 /// A split request: its parts come back one by one and become one reply.
 #[derive(Debug)]
 pub struct Gathering {
-    pub combine: Combine,
+    /// How parts become one reply.
+    pub combine: Summary,
     /// Reply bytes of each part, in the order in which the parts were sent.
     pub parts: Vec<Option<Vec<u8>>>,
     pub muted: bool,
-}
-
-/// How parts become one reply.
-#[derive(Debug)]
-pub enum Combine {
-    /// As the command's row says. `order[i]` is the part that holds element `i` of the reply.
-    Row { gather: Gather, order: Vec<u16> },
-    /// By a function of the node that made it, which is named by a number of the node's own.
-    Node(crate::node::gather::Summary),
 }
 
 impl Flight {
@@ -191,6 +183,12 @@ impl Flight {
         self.slots.is_empty()
     }
 
+    /// Is something of it not answered?
+    #[must_use]
+    pub fn is_waiting(&self) -> bool {
+        self.waiting > 0
+    }
+
     /// Bytes of replies that wait for their turn.
     #[must_use]
     pub fn queued_bytes(&self) -> usize {
@@ -283,7 +281,7 @@ mod tests {
     #[test]
     fn a_split_request_is_whole_when_its_last_part_is_in() {
         let mut flight = Flight::new(5);
-        let combine = Combine::Row { gather: Gather::Sum, order: Vec::new() };
+        let combine = Summary::Sum;
         let number =
             flight.depart_split(Gathering { combine, parts: vec![None, None], muted: false }, true);
         assert!(flight.arrive(number, 1, b":1\r\n").is_none());
