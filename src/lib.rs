@@ -8,4 +8,5 @@ pub mod engine;
 pub mod snapshot;
 pub mod replication;
 pub mod node;
+pub mod doctor;
 pub mod runtime;

@@ -2,6 +2,7 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "answers of the command line")]
 
 use ringfold::base::huge::Huge;
+use ringfold::doctor::command::{self, Answer};
 use ringfold::runtime::cli::{self, Invocation};
 use ringfold::runtime::serve;
 use std::process::ExitCode;
@@ -14,6 +15,8 @@ fn main() -> ExitCode {
         Invocation::Server { settings, warnings, config_file } => {
             serve::run(*settings, &warnings, config_file)
         }
+        Invocation::Doctor(asked) => say(&command::doctor(&asked)),
+        Invocation::Tune(asked) => say(&command::tune(&asked)),
         Invocation::Help(text) | Invocation::Version(text) => {
             print!("{text}");
             ExitCode::SUCCESS
@@ -23,4 +26,9 @@ fn main() -> ExitCode {
             ExitCode::from(code)
         }
     }
+}
+
+fn say(answer: &Answer) -> ExitCode {
+    print!("{}", answer.text);
+    ExitCode::from(answer.code)
 }

@@ -27,9 +27,9 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("cluster",     &["base", "resp", "command"]),
     ("node",        &["base", "resp", "types", "command", "engine", "snapshot",
                       "replication", "sentinel", "cluster"]),
+    ("doctor",      &["base", "uring"]),
     ("runtime",     &["base", "uring", "resp", "types", "command", "engine", "snapshot",
-                      "replication", "sentinel", "cluster", "node"]),
-    ("doctor",      &["base"]),
+                      "replication", "sentinel", "cluster", "node", "doctor"]),
 ];
 
 /// Layers that touch the outside world.

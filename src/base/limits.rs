@@ -21,6 +21,9 @@ pub const UNAUTHENTICATED_BULK_BYTES_MAX: usize = 16 * 1024;
 /// Default of `proto-max-bulk-len`, and so the longest string value.
 pub const BULK_BYTES_MAX: usize = 512 * 1024 * 1024;
 
+/// Default of `hll-sparse-max-bytes`: a HyperLogLog that would be longer becomes dense.
+pub const HLL_SPARSE_BYTES_MAX: usize = 3_000;
+
 /// Requests that one window of a turn parses, hashes and prefetches before it executes them.
 pub const WINDOW_REQUESTS: usize = 64;
 
@@ -74,6 +77,16 @@ pub const BIND_ADDRESSES_MAX: usize = 16;
 /// Highest `maxclients` that is taken without being asked for.
 pub const CLIENTS_DEFAULT_MAX: u32 = 1_048_576;
 
+/// Descriptors that are not clients': listeners, rings, files, replicas' links.
+pub const DESCRIPTORS_RESERVED: u64 = 64;
+pub const DESCRIPTORS_PER_CORE: u64 = 8;
+
+/// Memory that one executor registers, with room to spare (it refuses to start with less).
+pub const EXECUTOR_MEMLOCK_BYTES: u64 = 512 * 1024;
+
+/// The longest queue of a listener that the kernel takes: a longer one wraps in older kernels.
+pub const LISTEN_QUEUE_MAX: u64 = 65_535;
+
 /// CPU numbers that a `cores` list may name are below this.
 pub const CPU_NUMBER_MAX: u16 = 8_192;
 
@@ -91,6 +104,11 @@ pub const LCS_TABLE_BYTES_MAX: usize = BULK_BYTES_MAX;
 
 /// Bytes of replies after which a connection's further requests wait for the next turn.
 pub const TURN_REPLY_BYTES: usize = 1024 * 1024;
+
+/// Bytes of ready replies of a pipeline that wait for those of it that other cores still owe.
+pub const FLIGHT_HELD_BYTES_MAX: usize = 64 * 1024;
+
+const _: () = assert!(FLIGHT_HELD_BYTES_MAX <= TURN_REPLY_BYTES);
 
 /// Bytes of input that may wait in a stalled session before the operator's limit counts.
 pub const INPUT_BYTES_MAX: usize = 1024 * 1024;
@@ -175,3 +193,6 @@ const _: () = assert!(REPLY_BULK_BYTES_MAX >= BULK_BYTES_MAX);
 
 /// A value that `DEBUG POPULATE` makes: more is a slip of whoever types it.
 pub const POPULATE_BYTES_MAX: usize = 64 << 20;
+
+/// Elements that a command draws at random with repetition: the reply is far longer than the request.
+pub const DRAWN_ELEMENTS_MAX: u64 = 16 * 1024 * 1024;

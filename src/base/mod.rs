@@ -5,6 +5,7 @@ pub mod limits;
 pub mod map;
 pub mod prefetch;
 pub mod huge;
+pub mod chunks;
 pub mod spsc;
 pub mod long_double;
 pub mod num;

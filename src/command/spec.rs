@@ -189,6 +189,12 @@ impl Spec {
         all.and(if self.flags.has(Flags::FAST) { Categories::FAST } else { Categories::SLOW })
     }
 
+    /// Does it name keys that it may change? PFCOUNT does, which is no write.
+    #[must_use]
+    pub fn changes_keys(&self) -> bool {
+        self.keys.iter().any(|keys| keys.flags.has(KeyFlags::RW))
+    }
+
     /// May this command change keys?
     #[must_use]
     pub const fn is_write(&self) -> bool {
@@ -303,8 +309,8 @@ bits! {
         FAST = 12 "fast",
         /// Runs before the client has authenticated.
         NO_AUTH = 13 "no_auth",
-        /// Not a write, yet replicas get it.
-        MAY_REPLICATE = 14 "may_replicate",
+        /// Not a write, yet replicas get it: a pause of writes holds it back. Redis 7.0 does not show it.
+        MAY_REPLICATE = 14 "",
         NO_MANDATORY_KEYS = 15 "no_mandatory_keys",
         NO_ASYNC_LOADING = 16 "no_async_loading",
         NO_MULTI = 17 "no_multi",

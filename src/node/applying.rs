@@ -20,6 +20,7 @@ use crate::node::following::LINK;
 use crate::node::message::{self, Origin, RequestHead};
 use crate::node::outbox::{Action, Level, Outbox};
 use crate::node::owner::Plain;
+use crate::node::publish;
 use crate::node::table::Run;
 use crate::node::transactions::{Asker, Form, NOBODY, Wanted, Work};
 use crate::replication::replica::Input;
@@ -155,6 +156,11 @@ impl Control {
         if name.eq_ignore_ascii_case(b"MULTI") || name.eq_ignore_ascii_case(b"EXEC") {
             return true;
         }
+        if let Some((topic, channel, message)) = publish::of_stream(args) {
+            cx.core.broadcast(topic, channel, message);
+            cx.core.deliver_heard(cx.out);
+            return true;
+        }
         let table = std::sync::Arc::clone(&cx.core.shared.table);
         let db = self.following.db;
         if let Some(op) = whole_keyspace(args, db) {
@@ -167,7 +173,8 @@ impl Control {
         };
         let row = table.row(number);
         let Run::Shard(run) = row.run else { return true };
-        if !row.spec.is_write() || !row.spec.arity.accepts(args.len()) {
+        if !(row.spec.is_write() || row.spec.changes_keys()) || !row.spec.arity.accepts(args.len())
+        {
             let name = String::from_utf8_lossy(name).into_owned();
             cx.log(Level::Warning, format!("The master sent {name}, which is no write; ignored"));
             return true;
@@ -239,7 +246,8 @@ impl Control {
             }
             let number = table.find(args)?;
             let row = table.row(number);
-            let whole = matches!(row.run, Run::Shard(_)) && row.spec.is_write();
+            let changes = row.spec.is_write() || row.spec.changes_keys();
+            let whole = matches!(row.run, Run::Shard(_)) && changes;
             if !whole || !row.spec.arity.accepts(args.len()) {
                 return None;
             }

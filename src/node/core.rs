@@ -24,6 +24,8 @@ use crate::node::host::Host;
 use crate::node::message::Message;
 use crate::node::outbox::{Action, Conn, Level, Outbox};
 use crate::node::pauses::Pauses;
+use crate::node::publish::{Heard, Listeners};
+use crate::node::pubsub::PubSub;
 use crate::node::section::Frozen;
 use crate::node::session::{Ends, Session, Sessions};
 use crate::node::settings::Settings;
@@ -103,6 +105,8 @@ pub struct Shared {
     /// The last number drawn for a transaction over several cores.
     pub transactions: Arc<AtomicU64>,
     pub client_ids: Arc<AtomicU64>,
+    /// Which cores have clients that listen to channels.
+    pub listeners: Arc<Listeners>,
     pub table: Arc<Table>,
     pub host: Arc<Host>,
 }
@@ -124,6 +128,8 @@ pub struct Core {
     pub(super) walker: Walker,
     pub(super) pauses: Pauses,
     pub(super) frozen: Frozen,
+    pub(super) pubsub: PubSub,
+    pub(super) heard: Heard,
     pub(super) roads: crate::node::route::Roads,
     pub(super) tx: crate::node::transactions::Transactions,
     /// What a transaction did so far, while one runs.
@@ -171,7 +177,7 @@ impl Core {
         let commands = shared.table.len();
         let intend = shared.table.part("intend");
         let mut keyspace = Keyspace::new(databases, hash_seed);
-        keyspace.set_string_bytes_max(view.string_bytes_max());
+        view.tune(&mut keyspace);
         Self {
             id,
             cores,
@@ -188,6 +194,8 @@ impl Core {
             walker: Walker::default(),
             pauses: Pauses::default(),
             frozen: Frozen::default(),
+            pubsub: PubSub::default(),
+            heard: Heard::default(),
             roads: crate::node::route::Roads::new(cores),
             tx: crate::node::transactions::Transactions::new(cores, intend),
             unit: None,
@@ -234,7 +242,8 @@ impl Core {
         }
         self.background(out);
         self.finish(out);
-        self.stats.sent(out.bytes.len(), out.segments().len());
+        let bytes = out.segments().iter().map(|it| it.end - it.start).sum();
+        self.stats.sent(bytes, out.segments().len());
     }
 
     /// The first thing that happens: core 0 loads the file.
@@ -259,6 +268,7 @@ impl Core {
         !self.runnable.is_empty()
             || self.walker.has_work()
             || self.roads.has_unsent()
+            || self.roads.has_landing()
             || self.collects
     }
 
@@ -320,6 +330,9 @@ impl Core {
     pub(super) fn finish(&mut self, out: &mut Outbox) {
         self.run_kept_requests();
         self.proceed(out);
+        self.land_all(out);
+        self.proceed(out); // What an EXEC that went on has asked for.
+        self.deliver_heard(out);
         self.seal(out);
         self.close_killed(out);
         self.send_notes(out);

@@ -21,6 +21,15 @@ pub type NodeFn = fn(&mut NodeCx<'_>, Args<'_>) -> Result<(), ErrorKind>;
 /// One core's part of a node command: writes its part of the reply.
 pub type PartFn = fn(&mut Core, &PartHead, Args<'_>, &mut Reply<'_>);
 
+/// When the reply of a node command leaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Answer {
+    Now,
+    /// Now, even where CLIENT REPLY says that there shall be none.
+    Always,
+    Later,
+}
+
 /// What a part knows of the request.
 #[derive(Clone, Copy, Debug)]
 pub struct PartHead {
@@ -36,6 +45,8 @@ pub struct NodeCx<'c> {
     pub reply: Reply<'c>,
     /// The reply comes later; what was written to `reply` is dropped.
     pub later: bool,
+    /// The reply is a message, which CLIENT REPLY does not hold back.
+    always: bool,
 }
 
 impl NodeCx<'_> {
@@ -53,22 +64,45 @@ impl NodeCx<'_> {
         self.core.sessions.get(self.conn).map_or(0, |it| usize::from(it.db))
     }
 
+    /// The reply is sent even where CLIENT REPLY says that there shall be none.
+    pub fn answer_always(&mut self) {
+        self.always = true;
+    }
+
     /// Runs part `part` with `args` on every core and makes one reply of the answers.
     pub fn ask_all(&mut self, part: &str, args: Args<'_>, summary: Summary) {
+        let cores: Vec<usize> = (0..self.core.cores).collect();
+        self.ask_cores(&cores, part, args, summary, true);
+    }
+
+    /// As `ask_all`, on these cores. What does not write may be under way beside the likes of it.
+    pub fn ask_cores(
+        &mut self,
+        cores: &[usize],
+        part: &str,
+        args: Args<'_>,
+        summary: Summary,
+        writes: bool,
+    ) {
         let number = self.core.shared.table.part(part);
-        let cores = self.core.cores;
         let muted = self.session().is_muted();
-        let gathering = Gathering { combine: summary, parts: vec![None; cores], muted };
-        let slot = self.flight(|flight| flight.depart_split(gathering, true));
+        let gathering = Gathering { combine: summary, parts: vec![None; cores.len()], muted };
+        let slot = self.flight(|flight| flight.depart_split(gathering, writes));
         let mut head = self.head(slot, number);
-        for core in (0..cores).filter(|&core| core != self.core.id) {
-            head.part = u32::try_from(core).unwrap_or(u32::MAX);
-            message::push_request(self.core.roads.to(core), &head, args.iter());
+        let mut here = None;
+        for (index, &core) in cores.iter().enumerate() {
+            head.part = u32::try_from(index).unwrap_or(u32::MAX);
+            if core == self.core.id {
+                here = Some(head.part);
+            } else {
+                message::push_request(self.core.roads.to(core), &head, args.iter());
+            }
         }
-        head.part = u32::try_from(self.core.id).unwrap_or(u32::MAX);
-        let mut reply = Vec::new();
-        self.core.execute_part(&head, args, &mut reply);
-        self.core.arrived(self.conn, head.generation, slot, head.part, &reply, self.out);
+        if let Some(part) = here {
+            let mut reply = Vec::new();
+            self.core.execute_part(&head, args, &mut reply);
+            self.core.arrived(self.conn, head.generation, slot, part, &reply, self.out);
+        }
     }
 
     /// Runs part `part` with `args` on one core; its reply is the command's.
@@ -128,13 +162,15 @@ impl Core {
     ) {
         let mut buffer = std::mem::take(&mut self.scratch);
         buffer.clear();
-        if self.run_node_into(conn, number, run, args, &mut buffer, out) {
-            self.reply(conn, out, |place| place.extend_from_slice(&buffer));
+        match self.run_node_into(conn, number, run, args, &mut buffer, out) {
+            Answer::Now => self.reply(conn, out, |place| place.extend_from_slice(&buffer)),
+            Answer::Always => self.push(conn, out, |place| place.extend_from_slice(&buffer)),
+            Answer::Later => {}
         }
         self.scratch = buffer;
     }
 
-    /// Runs a node command and appends its reply to `buffer`; false: it is answered later.
+    /// Runs a node command and appends to `buffer` what it answers now.
     pub(super) fn run_node_into(
         &mut self,
         conn: Conn,
@@ -143,20 +179,24 @@ impl Core {
         args: Args<'_>,
         buffer: &mut Vec<u8>,
         out: &mut Outbox,
-    ) -> bool {
+    ) -> Answer {
         let proto = self.sessions.get(conn).map_or(Proto::Resp2, |session| session.proto);
         let start = buffer.len();
         let reply = Reply { out: buffer, proto };
-        let mut cx = NodeCx { core: self, out, conn, reply, later: false };
+        let mut cx = NodeCx { core: self, out, conn, reply, later: false, always: false };
         let result = run(&mut cx, args);
-        let later = cx.later;
+        let (later, always) = (cx.later, cx.always && result.is_ok());
         self.stats.called(number, result.is_err());
         if let Err(error) = &result {
             buffer.truncate(start);
             self.stats.failed(error);
             error.write_to(buffer);
         }
-        !later || result.is_err()
+        match later && result.is_ok() {
+            _ if always => Answer::Always,
+            true => Answer::Later,
+            false => Answer::Now,
+        }
     }
 
     /// Runs this core's part of a node command.

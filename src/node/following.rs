@@ -16,7 +16,7 @@ use crate::base::limits::APPLY_UNDER_WAY_MAX;
 use crate::base::time::Now;
 use crate::command::args::Args;
 use crate::node::control::{Control, ControlCx, Op};
-use crate::node::message::{Message, Return};
+use crate::node::message::{Loaded, Message, Return};
 use crate::node::outbox::{Action, Conn, Level};
 use crate::node::section::Step;
 use crate::node::session::{Ends, Kind, Session};
@@ -26,11 +26,15 @@ use crate::replication::master::{Source, Stream};
 use crate::replication::psync::History;
 use crate::replication::replica::{self, Input, Output, Replica};
 use crate::replication::ring::Ring;
+use crate::snapshot::build::Making;
 use crate::snapshot::decode::{Decoder, Event, Limits, Unsupported, Value};
 use std::collections::VecDeque;
 
 /// The connection that applied commands come by on the roads between cores: none.
 pub const LINK: Conn = Conn(u32::MAX);
+
+/// Nobody: what is asked so is answered to no one.
+pub const NOBODY: Conn = Conn(u32::MAX - 1);
 
 /// See the file's header.
 #[derive(Debug)]
@@ -458,13 +462,15 @@ impl Control {
             cx.out.mail[core].push(Message::Empty);
         }
         let settings = &self.view.settings;
-        let decoder = Box::new(Decoder::new(Limits {
+        let limits = Limits {
             databases: settings.databases as usize,
             string_bytes_max: settings.proto_max_bulk_len,
             input_bytes: None,
             unsupported: Unsupported::Refuse,
             verify_checksum: settings.rdbchecksum,
-        }));
+        };
+        let (hasher, packing) = (cx.core.keyspace.hasher(), cx.core.keyspace.packing());
+        let decoder = Box::new(Decoder::holding(limits, Making { hasher, packing }));
         (self.following.loaded_keys, self.following.loaded_db) = (0, 0);
         self.following.load =
             Some(Load { decoder, from_master, ended: false, failed: false, file_bytes: 0 });
@@ -484,14 +490,26 @@ impl Control {
         while !load.failed {
             match load.decoder.next(&mut bytes) {
                 Ok(None) => break,
-                Ok(Some(Event::Entry {
-                    db, key, value: Value::String(value), expiry_ms, ..
-                })) => {
+                Ok(Some(Event::Entry { db, key, value, expiry_ms, .. })) => {
                     let expired = expiry_ms.is_some_and(|at| at <= cx.now().wall.ms());
                     if expired && !load.from_master && !self.view.is_replica() {
                         continue; // As Redis; on a replica only its master's DEL ends a key.
                     }
                     self.following.loaded_keys += 1;
+                    let value = match value {
+                        Value::String(value) => value,
+                        Value::Collection(body) => {
+                            let loaded = Loaded { db, key: key.to_vec(), body, expiry_ms };
+                            match cx.core.owner(key) {
+                                0 => load.failed |= !cx.core.take_loaded(loaded),
+                                core => {
+                                    self.following.under_way += 1;
+                                    cx.out.mail[core].push(Message::Load(Box::new(loaded)));
+                                }
+                            }
+                            continue;
+                        }
+                    };
                     let expiry = expiry_ms.map_or([0; 8], u64::to_le_bytes);
                     let words: [&[u8]; 3] = [key, value, &expiry];
                     let args = Args::new(&words);

@@ -373,7 +373,7 @@ impl Core {
             if let Some(flight) = session.flight.as_mut()
                 && flight.is_waiting()
             {
-                flight.set_barrier();
+                flight.set_piecewise();
                 return;
             }
             let multi = session.multi_mut();

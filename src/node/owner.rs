@@ -14,7 +14,7 @@
 
 use crate::command::args::Args;
 use crate::command::keys;
-use crate::engine::parcel::Parcel;
+use crate::engine::collections::Carried;
 use crate::engine::watch::Seen;
 use crate::node::core::Core;
 use crate::node::following::LINK;
@@ -134,8 +134,7 @@ impl Core {
             return self.blocks_exec(command, args);
         }
         let blocks = |hash, mode| self.tx.intents.blocks(hash, mode, self.tx.woken);
-        let mut keys = keys::keys_of(row.spec, args).ok()?;
-        keys.find_map(|key| {
+        keys::keys_found(row.spec, args).find_map(|key| {
             let (hash, mode) = (self.keyspace.hash(args.get(key.at)?), mode_of(key.flags));
             blocks(hash, mode).then_some((hash, mode))
         })
@@ -201,7 +200,7 @@ impl Core {
         let Some(mut asked) = self.tx.asked.remove(&number) else { return };
         asked.pinned = true;
         let (now, mut unchanged) = (self.now.wall, true);
-        let mut values: Vec<Option<Parcel>> = Vec::new();
+        let mut values: Vec<Option<Carried>> = Vec::new();
         for it in &asked.keys {
             if let Some(seen) = it.seen {
                 unchanged &= self.keyspace.is_as_seen(it.db, it.key(), seen, now);
@@ -233,7 +232,7 @@ impl Core {
     }
 
     /// A transaction lets go of this core's keys; those in `changed` are now so.
-    pub(super) fn released(&mut self, number: Number, changed: Vec<(usize, Option<Parcel>)>) {
+    pub(super) fn released(&mut self, number: Number, changed: Vec<(usize, Option<Carried>)>) {
         let Some(asked) = self.tx.asked.remove(&number) else { return };
         for (at, value) in changed {
             let it = &asked.keys[at];

@@ -90,6 +90,7 @@ impl Node {
             clients: Arc::default(),
             client_ids: Arc::default(),
             transactions: Arc::default(),
+            listeners: Arc::default(),
             table: Arc::new(families::table()),
             host: Arc::default(),
         };

@@ -27,9 +27,9 @@ use crate::base::map::HashMap;
 use crate::command::args::Args;
 use crate::command::keys;
 use crate::command::spec::{Gather, Hop, KeyFlags};
+use crate::engine::collections::Carried;
 use crate::engine::generic::moves;
 use crate::engine::keyspace::Key;
-use crate::engine::parcel::Parcel;
 use crate::engine::watch::Seen;
 use crate::node::client::Call;
 use crate::node::core::Core;
@@ -99,11 +99,11 @@ impl Wanted {
 #[derive(Debug)]
 pub enum Note {
     /// All that was asked for is granted: the values of the keys that are looked at, in their order.
-    Granted { number: Number, values: Vec<Option<Parcel>>, unchanged: bool },
+    Granted { number: Number, values: Vec<Option<Carried>>, unchanged: bool },
     /// An older transaction waits.
     Yield { number: Number },
     /// Done, or given up: what changed, by the key's place among those asked for.
-    Release { number: Number, changed: Vec<(usize, Option<Parcel>)> },
+    Release { number: Number, changed: Vec<(usize, Option<Carried>)> },
 }
 
 /// This core's transactions, and its part in those of other cores.
@@ -134,7 +134,7 @@ struct Running {
     work: Work,
     /// Cores that have not granted.
     left: usize,
-    values: Vec<Option<Parcel>>,
+    values: Vec<Option<Carried>>,
     unchanged: bool,
 }
 
@@ -180,7 +180,7 @@ impl Core {
         }
         match self.only_owner(row, args) {
             Some(core) if core == self.id => self.run_here(conn, number, run, args, out),
-            Some(core) => self.depart(conn, number, row, core, 0, args),
+            Some(core) => self.depart(conn, number, row, (core, 0), args, out),
             None => {
                 let Some(session) = self.sessions.get(conn) else { return };
                 let head = RequestHead {
@@ -318,7 +318,7 @@ impl Core {
         &mut self,
         from: usize,
         number: Number,
-        values: Vec<Option<Parcel>>,
+        values: Vec<Option<Carried>>,
         unchanged: bool,
         out: &mut Outbox,
     ) {
@@ -353,7 +353,7 @@ impl Core {
         self.unwatch_wanted(&work.wanted);
         match work.asker {
             Asker::Client { conn, generation, slot: Some(slot) } => {
-                self.answer(conn, generation, slot, &reply, out);
+                self.answer(conn, generation, slot, &reply);
             }
             Asker::Client { .. } => {}
             Asker::Link => self.transaction_applied(&reply, out),
@@ -394,8 +394,8 @@ impl Core {
         }
     }
 
-    fn let_go(&mut self, number: Number, work: &Work, changed: Vec<(usize, Option<Parcel>)>) {
-        let mut changed: Vec<(usize, usize, Option<Parcel>)> =
+    fn let_go(&mut self, number: Number, work: &Work, changed: Vec<(usize, Option<Carried>)>) {
+        let mut changed: Vec<(usize, usize, Option<Carried>)> =
             changed.into_iter().map(|(at, value)| (work.wanted[at].core, at, value)).collect();
         for core in 0..self.cores {
             if work.wanted.iter().any(|it| it.core == core) {
@@ -419,11 +419,11 @@ impl Core {
     fn run_work(
         &mut self,
         work: &Work,
-        values: &[Option<Parcel>],
+        values: &[Option<Carried>],
         unchanged: bool,
         reply: &mut Vec<u8>,
         out: &mut Outbox,
-    ) -> Vec<(usize, Option<Parcel>)> {
+    ) -> Vec<(usize, Option<Carried>)> {
         let session = match work.asker {
             Asker::Client { conn, generation, .. } => self.sessions.same(conn, generation),
             Asker::Link => None,
@@ -456,7 +456,7 @@ impl Core {
     }
 
     /// Puts the guests into the keyspace; their versions, by which changes are known.
-    fn invite(&mut self, work: &Work, values: &[Option<Parcel>]) -> Vec<u64> {
+    fn invite(&mut self, work: &Work, values: &[Option<Carried>]) -> Vec<u64> {
         let now = self.now.wall;
         let mut versions = Vec::with_capacity(values.len());
         for (wanted, value) in work.wanted.iter().zip(values) {
@@ -475,7 +475,7 @@ impl Core {
     }
 
     /// Takes the guests out again; those that changed, with what they are now.
-    fn send_home(&mut self, work: &Work, versions: &[u64]) -> Vec<(usize, Option<Parcel>)> {
+    fn send_home(&mut self, work: &Work, versions: &[u64]) -> Vec<(usize, Option<Carried>)> {
         let now = self.now.wall;
         let mut changed = Vec::new();
         for (at, (wanted, version)) in work.wanted.iter().zip(versions).enumerate() {
@@ -555,10 +555,9 @@ impl Core {
     pub(super) fn want(&self, row: &Row, db: usize, args: Args<'_>, wanted: &mut Vec<Wanted>) {
         // It sets its keys whatever they were.
         let look = row.spec.hop != Hop::Split(Gather::AllOk);
-        let Ok(found) = keys::keys_of(row.spec, args) else { return };
         let databases = self.keyspace.databases();
         let second = moves::other_database(args, db, databases);
-        for key in found {
+        for key in keys::keys_found(row.spec, args) {
             let Some(name) = args.get(key.at) else { continue };
             let mode = mode_of(key.flags);
             self.want_key(db, name, mode, look, wanted);

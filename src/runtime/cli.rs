@@ -4,12 +4,13 @@
 //! follows the file are lines of configuration: `--name` begins one, the words up to the next
 //! `--name` are its values. The word right behind a name is always its value, whatever it looks
 //! like, save that `--save` alone means no rules. So no setting is an option of clap's: clap has
-//! the sub-command, `--help` and `--version`, which are only read where a line could begin first.
+//! the sub-commands, `--help` and `--version`, which are only read where a line could begin first.
 //!
 //! Files are opened here and nowhere else on the way to the settings.
 
 use crate::base::limits::CONFIG_FILE_BYTES_MAX;
 use crate::base::settings::grammar::quote;
+use crate::doctor::command::{DOCTOR_HELP, Doctor, TUNE_HELP, Tune};
 use crate::node::settings::load::{Source, load};
 use crate::node::settings::{Settings, Warning};
 use clap::error::ErrorKind;
@@ -23,6 +24,8 @@ use std::path::{Path, PathBuf};
 #[derive(Debug)]
 pub enum Invocation {
     Server { settings: Box<Settings>, warnings: Vec<Warning>, config_file: Option<PathBuf> },
+    Doctor(Doctor),
+    Tune(Tune),
     Help(String),
     Version(String),
     Error { text: String, code: u8 },
@@ -32,6 +35,8 @@ pub enum Invocation {
 pub fn parse(argv: impl IntoIterator<Item = OsString>) -> Invocation {
     let words = match Line::try_parse_from(argv) {
         Ok(Line { command: Some(Sub::Server(server)), .. }) => server.words,
+        Ok(Line { command: Some(Sub::Doctor(asked)), .. }) => return Invocation::Doctor(asked),
+        Ok(Line { command: Some(Sub::Tune(asked)), .. }) => return Invocation::Tune(asked),
         Ok(Line { command: None, server }) => server.words,
         Err(error) => {
             let text = error.render().to_string();
@@ -61,6 +66,12 @@ enum Sub {
     /// Serve clients (this is the default and may be left out)
     #[command(disable_version_flag = true, after_help = AFTER_HELP)]
     Server(Server),
+    /// Say what this host can bear, and what to change for more
+    #[command(disable_version_flag = true, after_help = DOCTOR_HELP)]
+    Doctor(Doctor),
+    /// Change what `doctor` would change, or take it back
+    #[command(disable_version_flag = true, after_help = TUNE_HELP)]
+    Tune(Tune),
 }
 
 #[derive(Args)]
@@ -294,6 +305,20 @@ mod tests {
     }
 
     #[test]
+    fn other_commands_have_options_of_their_own() {
+        assert!(matches!(run(&["doctor", "--clients", "5", "--json"]), Invocation::Doctor(_)));
+        assert!(matches!(run(&["tune", "--apply", "--permanent"]), Invocation::Tune(_)));
+        for wrong in [
+            vec!["doctor", "--clients", "0"],
+            vec!["doctor", "--data", "lots"],
+            vec!["tune", "--permanent"],
+            vec!["tune", "--apply", "--revert"],
+        ] {
+            assert!(matches!(run(&wrong), Invocation::Error { code: 1, .. }), "{wrong:?}");
+        }
+    }
+
+    #[test]
     fn files_that_use_everything_start() {
         let every = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/every-directive.conf");
         let (all, warnings) = settings(&[every, "--port", "7000"]);
@@ -301,6 +326,11 @@ mod tests {
         assert!(warnings.len() > 100, "{}", warnings.len());
         let example = concat!(env!("CARGO_MANIFEST_DIR"), "/tuning/ringfold.conf");
         assert_eq!(settings(&[example]).1, []);
+        for ready in ["master.conf", "replica.conf"] {
+            let file = format!("{}/tuning/{ready}", env!("CARGO_MANIFEST_DIR"));
+            let (ready, warnings) = settings(&[&file, "--dir", "/"]);
+            assert_eq!((ready.maxclients, warnings), (50_000, Vec::new()), "{file}");
+        }
         // Debian's own file, where its package is installed and it may be read.
         let stock = "/etc/redis/redis.conf";
         if std::fs::File::open(stock).is_ok() && Path::new("/var/lib/redis").is_dir() {

@@ -4,7 +4,7 @@
 //! configuration that cannot be used, 2 for a host that is not fit.
 
 use crate::base::huge::give_back_what_is_large;
-use crate::base::limits::CORES_MAX;
+use crate::base::limits::{CORES_MAX, DESCRIPTORS_PER_CORE, DESCRIPTORS_RESERVED};
 use crate::base::settings::value::Cores;
 use crate::node::core::{Core, Shared};
 use crate::node::families;
@@ -16,7 +16,7 @@ use crate::runtime::looping::{self, Seat};
 use crate::runtime::mesh::mesh;
 use crate::runtime::{host, logs, notify};
 use crate::uring::{fit, sys};
-use glommio::{LocalExecutorBuilder, Placement, PoolPlacement};
+use glommio::{ExecutorJoinHandle, LocalExecutorBuilder, Placement, PoolPlacement};
 use std::ffi::OsStr;
 use std::fs;
 use std::io;
@@ -31,10 +31,6 @@ use std::time::Duration;
 
 const BAD_CONFIGURATION: u8 = 1;
 const UNFIT_HOST: u8 = 2;
-
-/// Descriptors that are not clients': listeners, rings, files, replicas' links.
-const DESCRIPTORS_RESERVED: u64 = 64;
-const DESCRIPTORS_PER_CORE: u64 = 8;
 
 /// How often, and after how long, a port that is taken is asked for again: a second in all.
 const LISTEN_TRIES: u32 = 50;
@@ -92,20 +88,32 @@ fn start(
             .name(&format!("ringfold-{}", seat.id))
             .ring_depth(256)
             .io_memory(1 << 20)
-            .preempt_timer(Duration::from_millis(2))
+            .preempt_timer(Duration::from_micros(250)) // how soon a file goes on
             .blocking_thread_pool_placement(PoolPlacement::Unbound(1));
         let thread = builder
             .spawn(move || looping::serve(seat))
             .map_err(|error| refuse(UNFIT_HOST, "cannot start a core", &error))?;
         threads.push(thread);
     }
-    for thread in threads {
-        if let Err(error) = thread.join() {
-            tracing::error!("a core ended badly: {error}");
-        }
-    }
+    let result = wait_for(threads);
     clean_up(&settings);
-    Ok(exit.load(std::sync::atomic::Ordering::Acquire))
+    result.map(|()| exit.load(std::sync::atomic::Ordering::Acquire))
+}
+
+/// Waits for the cores' threads together: one that cannot start must end the others, which wait for
+/// it, whichever it is.
+fn wait_for(threads: Vec<ExecutorJoinHandle<()>>) -> Result<(), Refusal> {
+    let count = threads.len();
+    let (ended, ends) = std::sync::mpsc::channel();
+    for thread in threads {
+        let ended = ended.clone();
+        std::thread::spawn(move || drop(ended.send(thread.join())));
+    }
+    drop(ended);
+    for end in ends.into_iter().take(count) {
+        end.map_err(|error| refuse(UNFIT_HOST, "a core ended badly", &error))?;
+    }
+    Ok(())
 }
 
 /// What each core's thread is given.
@@ -123,6 +131,7 @@ fn seats(
         clients: Arc::new(AtomicUsize::new(0)),
         client_ids: Arc::new(AtomicU64::new(0)),
         transactions: Arc::default(),
+        listeners: Arc::default(),
         table: Arc::new(families::table()),
         host,
     };

@@ -1,27 +1,52 @@
-//! One thread's socket ring: accept, receive, send, close, doorbells.
+//! One thread's socket ring: accept, connect, receive, send, close, doorbells.
 //!
 //! ```text
 //!   enter(sends, wait)  one io_uring_enter: submits everything, runs deferred work, reaps
 //!   take_events         what happened, in order
-//!   bytes / give_back   the received bytes lie in provided buffers until they are given back
+//!   bytes / give_back   the received bytes lie in lent buffers until they are given back
 //! ```
 //!
-//! **Sends never outlive `enter`.** Every send carries MSG_DONTWAIT, so the kernel decides it
-//! inside the system call: it is done, done in part (MSG_WAITALL makes the part count come back), or
-//! refused. So replies are sent straight from a buffer that the caller lends for the call, and only
-//! what a slow reader left over is copied and waits for POLLOUT. One socket has at most one send
-//! per call in flight; a second goes behind the copy, so that bytes never overtake bytes.
+//! **Sends never outlive `enter`** (`sending.rs`): replies are sent straight from a buffer that the
+//! caller lends for the call, and only what a slow reader left over is copied.
 //!
-//! **Closing.** An armed receive keeps the kernel's file alive, so `close` shuts the socket down and
-//! the row is freed by the receive's last completion. Whoever is told `Closed` calls `close` too.
+//! **An idle socket has no buffer**, and waits by a poll; a busy one is promoted to a multishot receive
+//! into provided buffers, and demoted again (`hearing.rs`). The caller does not see which.
+//!
+//! **More sockets than descriptors.** `Sizes::descriptors` says how many descriptors the driver's
+//! sockets may have. Beyond that the idle ones are parked in tables of further rings (`parking.rs`),
+//! and get one back when something is to be done. So a process with RLIMIT_NOFILE 20,000 holds a
+//! million. The caller sees of that only that `fd` has no answer for a parked socket.
+//!
+//! **Dialling very many.** `dial(Some(127.a.b.c:0), to)` begins a connect from one of many source
+//! addresses, each of which has its own ~28,000 ports for a target; `Connected` follows, and the
+//! socket is tuned (TCP_NODELAY), received from and parked like any other. While all descriptors are
+//! with connects and busy sockets it says `WouldBlock`: dial on after the next `enter`. So:
+//!
+//! ```text
+//!   let sizes = Sizes { descriptors: 18_000, ..Sizes::default() };    // of this thread
+//!   let mut driver = Driver::new(sizes)?;
+//!   loop {
+//!       while driver.can_dial() && more { driver.dial(Some(source(n)), target)?; }
+//!       driver.enter(&lent, &segments, wait)?;
+//!       driver.take_events(&mut events);   // Connected { socket, result }, Received { .. }, ..
+//!   }
+//! ```
+//!
+//! **Closing.** What waits for input keeps the kernel's file alive, so `close` shuts the socket down
+//! and the row is freed by that wait's last completion. Whoever is told `Closed` calls `close` too.
 //!
 //! The trap: a completion may name a socket that is gone and whose number is in use again; so
 //! every completion carries the row's generation.
 #![expect(unsafe_code, reason = "submitting entries whose memory must outlive the call")]
 
 use super::buffers::Buffers;
+use super::parking::{Home, Parking};
+use super::rows::{Hearing, NO_FD, Row, State, at};
+use super::scratch::Scratch;
 use super::sys;
-use io_uring::types::{CancelBuilder, Fd, SubmitArgs, Timespec};
+use super::warmth::{Tick, Warmth};
+use crate::base::chunks::Chunks;
+use io_uring::types::{Fd, SubmitArgs, Timespec};
 use io_uring::{IoUring, cqueue, opcode, squeue};
 use std::io;
 use std::net::SocketAddr;
@@ -35,8 +60,22 @@ pub struct Socket(pub u32);
 /// Received bytes: which buffer, and how many.
 #[derive(Clone, Copy, Debug)]
 pub struct Buffer {
-    id: u16,
+    /// Of a provided buffer its number; `SCRATCH` for what lies in the scratch.
+    id: u32,
+    start: u32,
     len: u32,
+}
+
+const SCRATCH: u32 = u32::MAX;
+
+impl Buffer {
+    pub(super) fn provided(id: u16, len: u32) -> Self {
+        Self { id: id.into(), start: 0, len }
+    }
+
+    pub(super) fn scratch(start: u32, len: u32) -> Self {
+        Self { id: SCRATCH, start, len }
+    }
 }
 
 /// What happened, in the order in which the kernel said so.
@@ -82,11 +121,20 @@ pub struct Sizes {
     /// Receive buffers (a power of two) and the bytes of each.
     pub buffers: u16,
     pub buffer_bytes: usize,
+    /// Descriptors that its sockets may have; beyond them idle sockets are parked. `usize::MAX`:
+    /// none is ever parked.
+    pub descriptors: usize,
 }
 
 impl Default for Sizes {
     fn default() -> Self {
-        Self { entries: 4_096, completions: 32_768, buffers: 1_024, buffer_bytes: 8 * 1024 }
+        Self {
+            entries: 4_096,
+            completions: 32_768,
+            buffers: 1_024,
+            buffer_bytes: 8 * 1024,
+            descriptors: usize::MAX,
+        }
     }
 }
 
@@ -101,63 +149,49 @@ pub enum Wait {
 
 /// See the file's header.
 pub struct Driver {
-    ring: IoUring, // first: dropped before the memory that it may write to
-    buffers: Buffers,
-    rows: Vec<Row>,
+    pub(super) ring: IoUring, // first: dropped before the memory that it may write to
+    pub(super) parking: Option<Parking>,
+    pub(super) buffers: Buffers,
+    pub(super) scratch: Scratch,
+    pub(super) rows: Chunks<Row>,
+    /// Rows that were used before and are free; all from `rows_used` on were never used.
     free: Vec<u32>,
+    rows_used: u32,
     listeners: Vec<RawFd>,
-    events: Vec<Event>,
-    starved: Vec<Socket>,
-    /// Sockets whose second send of a call waits behind the first.
-    behind: Vec<Socket>,
-    call: u32,
+    pub(super) events: Vec<Event>,
+    pub(super) starved: Vec<Socket>,
+    /// Sockets whose output waits for the end of this call, or for a descriptor.
+    pub(super) behind: Vec<Socket>,
+    /// Sockets whose input waits for room in the scratch, or for a descriptor.
+    pub(super) ready: Vec<Socket>,
+    /// Sockets that may have to step back, and where the hand stands (`hearing.rs`).
+    pub(super) clock: Vec<u32>,
+    pub(super) hand: usize,
+    pub(super) tick: Tick,
+    /// The tick in which no socket was found that could be parked.
+    pub(super) barren: Option<Tick>,
+    /// Descriptors that sockets have, and may have.
+    pub(super) seated: usize,
+    pub(super) descriptors: usize,
+    pub(super) call: u16,
 }
 
-#[derive(Debug)]
-struct Row {
-    fd: RawFd,
-    generation: u32,
-    /// The `enter` call that last sent to it.
-    sent_in: u32,
-    state: State,
-    /// A receive or poll is in the kernel and will complete.
-    armed: bool,
-    /// POLLOUT is awaited.
-    polling_out: bool,
-    paused: bool,
-    close_when_drained: bool,
-    #[expect(clippy::box_collection, reason = "few have one, so the others pay 8 bytes, not 24")]
-    backlog: Option<Box<Vec<u8>>>,
-}
+pub(super) const GROUP: u16 = 1;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
-    Free,
-    Connecting,
-    Open,
-    /// The peer is gone; the owner has been told.
-    Ended,
-    /// Closed by the owner; waits for the kernel to let go.
-    Closing,
-    Detaching,
-}
-
-const GROUP: u16 = 1;
-const FREE: RawFd = -1;
-const BACKLOG_KEPT_BYTES: usize = 64 * 1024;
-
-mod kind {
-    pub(super) const ACCEPT: u64 = 1;
-    pub(super) const RECEIVE: u64 = 2;
-    pub(super) const SEND: u64 = 3;
-    pub(super) const POLL_OUT: u64 = 4;
-    pub(super) const WATCH: u64 = 5;
-    pub(super) const BELL: u64 = 6;
-    pub(super) const IGNORED: u64 = 7;
+pub(super) mod kind {
+    pub const ACCEPT: u64 = 1;
+    pub const RECEIVE: u64 = 2;
+    pub const SEND: u64 = 3;
+    pub const POLL_OUT: u64 = 4;
+    pub const WATCH: u64 = 5;
+    pub const BELL: u64 = 6;
+    pub const IGNORED: u64 = 7;
+    pub const POLL_IN: u64 = 8;
+    pub const LOTS: u64 = 9;
 }
 
 /// kind (8 bits) | detail (24 bits: a row's generation, or a segment's index) | index (32 bits)
-fn user_data(kind: u64, detail: u32, index: u32) -> u64 {
+pub(super) fn user_data(kind: u64, detail: u32, index: u32) -> u64 {
     kind << 56 | u64::from(detail & 0x00ff_ffff) << 32 | u64::from(index)
 }
 
@@ -174,17 +208,31 @@ impl Driver {
             .setup_cqsize(sizes.completions)
             .build(sizes.entries)?;
         let buffers = Buffers::register(&ring, GROUP, sizes.buffers, sizes.buffer_bytes)?;
-        Ok(Self {
+        let parking = (sizes.descriptors < usize::MAX).then(Parking::new).transpose()?;
+        let mut driver = Self {
             ring,
+            parking,
             buffers,
-            rows: Vec::new(),
+            scratch: Scratch::default(),
+            rows: Chunks::default(),
             free: Vec::new(),
+            rows_used: 0,
             listeners: Vec::new(),
             events: Vec::new(),
             starved: Vec::new(),
             behind: Vec::new(),
+            ready: Vec::new(),
+            clock: Vec::new(),
+            hand: 0,
+            tick: 0,
+            barren: None,
+            seated: 0,
+            descriptors: sizes.descriptors,
             call: 0,
-        })
+        };
+        driver.turn_clock();
+        driver.hear_lots();
+        Ok(driver)
     }
 
     /// The ring's descriptor: what another thread's `ring_bell` names.
@@ -213,20 +261,32 @@ impl Driver {
 
     /// Takes a connected socket in and receives from it.
     pub fn adopt(&mut self, fd: OwnedFd) -> Socket {
-        let socket = self.new_row(fd.into_raw_fd(), State::Open);
-        self.arm(socket);
+        let socket = self.new_row(fd, State::Open);
+        self.hear(socket);
         socket
     }
 
-    /// Starts a TCP connect; `Connected` follows.
+    /// Starts a TCP connect, from the address `from` where one is given (its port may be 0: the kernel
+    /// chooses one that is free for this target); `Connected` follows. The socket has TCP_NODELAY.
     ///
     /// # Errors
-    /// The kernel's, where it refuses at once.
-    pub fn connect(&mut self, address: SocketAddr) -> io::Result<Socket> {
-        let fd = sys::start_connect(address)?;
-        let socket = self.new_row(fd.into_raw_fd(), State::Connecting);
+    /// `WouldBlock` while no descriptor is free for it (see `can_dial`); else the kernel's, where it
+    /// refuses at once.
+    pub fn dial(&mut self, from: Option<SocketAddr>, to: SocketAddr) -> io::Result<Socket> {
+        if !self.can_dial() {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        let fd = sys::start_connect(from, to)?;
+        sys::set_nodelay(&fd, true);
+        let socket = self.new_row(fd, State::Connecting);
         self.poll_out(socket);
         Ok(socket)
+    }
+
+    /// Is there a descriptor for one more socket? Idle ones are parked only by `enter`.
+    #[must_use]
+    pub fn can_dial(&self) -> bool {
+        self.seated < self.descriptors
     }
 
     /// Watches a descriptor that stays the caller's; each time it turns readable, `Readable` says
@@ -250,75 +310,56 @@ impl Driver {
         self.push(&entry);
     }
 
-    /// The descriptor of an open socket, for socket options and addresses.
+    /// The descriptor of an open socket, for socket options and addresses; -1 where it is parked,
+    /// which none is that has just connected or sent something.
     #[must_use]
     pub fn fd(&self, socket: Socket) -> RawFd {
-        self.rows.get(socket.0 as usize).map_or(FREE, |row| row.fd)
+        self.rows.get(at(socket)).map_or(NO_FD, |row| row.fd)
     }
 
-    /// Sends at once by a system call of its own, before anything that a later `enter` sends; what
-    /// does not fit is *not* kept. Where output waits already, nothing is sent.
-    ///
-    /// # Errors
-    /// The reason why the peer is gone.
-    pub fn send_now(&mut self, socket: Socket, bytes: &[u8]) -> io::Result<usize> {
-        let row = &self.rows[socket.0 as usize];
-        if row.state != State::Open || row.backlog.is_some() {
-            return Ok(0);
-        }
-        match sys::send(row.fd, bytes) {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(0),
-            other => other,
-        }
-    }
-
-    /// Asks for one `Drained` when the socket can be written to again.
-    pub fn await_writable(&mut self, socket: Socket) {
-        if self.rows[socket.0 as usize].state == State::Open {
-            self.poll_out(socket);
-        }
-    }
-
-    /// Bytes of output that wait for a slow reader.
+    /// Sockets that are parked, and the tables that there are for them.
     #[must_use]
-    pub fn backlog_bytes(&self, socket: Socket) -> usize {
-        let row = self.rows.get(socket.0 as usize);
-        row.and_then(|row| row.backlog.as_ref()).map_or(0, |it| it.len())
+    pub fn parked(&self) -> (usize, usize) {
+        let rows = self.rows_used as usize - self.free.len();
+        (rows - self.seated, self.parking.as_ref().map_or(0, Parking::lots))
+    }
+
+    /// Sockets that wait by a multishot receive.
+    #[must_use]
+    pub fn hot(&self) -> usize {
+        self.rows.iter().filter(|row| row.hearing == Hearing::Receives).count()
     }
 
     /// Stops receiving (bytes already received still arrive as events).
     pub fn pause(&mut self, socket: Socket) {
-        let row = &mut self.rows[socket.0 as usize];
-        if row.state == State::Open && !row.paused {
+        if let Some(row) = self.rows.get_mut(at(socket))
+            && row.state == State::Open
+            && !row.paused
+        {
             row.paused = true;
-            if row.armed {
-                self.cancel_receive(socket);
-            }
+            self.stop_hearing(socket);
         }
     }
 
     /// Receives again after `pause`.
     pub fn resume(&mut self, socket: Socket) {
-        let row = &mut self.rows[socket.0 as usize];
-        if row.state == State::Open && row.paused {
+        if let Some(row) = self.rows.get_mut(at(socket))
+            && row.state == State::Open
+            && row.paused
+        {
             row.paused = false;
-            if !row.armed {
-                self.arm(socket);
-            }
+            self.hear(socket);
         }
     }
 
     /// Gives the connection up without closing it; `Detached` brings the descriptor. Output that
     /// waits is lost. One whose peer has closed can be given up too: its next owner sees the end.
     pub fn detach(&mut self, socket: Socket) {
-        let row = &mut self.rows[socket.0 as usize];
-        if !matches!(row.state, State::Open | State::Ended) {
-            return;
-        }
-        row.state = State::Detaching;
-        if row.armed {
-            self.cancel_receive(socket);
-        } else {
+        if let Some(row) = self.rows.get_mut(at(socket))
+            && matches!(row.state, State::Open | State::Ended)
+        {
+            row.state = State::Detaching;
+            self.stop_hearing(socket);
             self.finish(socket);
         }
     }
@@ -326,7 +367,7 @@ impl Driver {
     /// Closes a socket after its waiting output is sent. Every socket is closed once by its owner,
     /// after `Closed` too.
     pub fn close(&mut self, socket: Socket) {
-        let row = &mut self.rows[socket.0 as usize];
+        let Some(row) = self.rows.get_mut(at(socket)) else { return };
         if row.backlog.is_some() && row.state == State::Open {
             row.close_when_drained = true;
             return;
@@ -336,30 +377,37 @@ impl Driver {
 
     /// Closes a socket and drops its waiting output.
     pub fn close_now(&mut self, socket: Socket) {
-        let row = &mut self.rows[socket.0 as usize];
+        let Some(row) = self.rows.get_mut(at(socket)) else { return };
         if matches!(row.state, State::Free | State::Closing) {
             return;
         }
         row.state = State::Closing;
         row.backlog = None;
-        if row.armed || row.polling_out {
-            sys::shutdown(row.fd);
-        } else {
-            self.finish(socket);
+        if row.fd == NO_FD {
+            self.stop_hearing(socket);
+        } else if row.hearing != Hearing::Deaf || row.polling_out {
+            sys::shutdown(row.fd); // So what waits in the kernel completes.
         }
+        self.finish(socket);
     }
 
     /// The received bytes.
     #[inline]
     #[must_use]
     pub fn bytes(&self, buffer: Buffer) -> &[u8] {
-        self.buffers.bytes(buffer.id, buffer.len)
+        match u16::try_from(buffer.id) {
+            Ok(id) => self.buffers.bytes(id, buffer.len),
+            Err(_) => self.scratch.bytes(buffer.start, buffer.len),
+        }
     }
 
     /// Lends the buffer to the kernel again.
     #[inline]
     pub fn give_back(&mut self, buffer: Buffer) {
-        self.buffers.give_back(buffer.id);
+        match u16::try_from(buffer.id) {
+            Ok(id) => self.buffers.give_back(id),
+            Err(_) => self.scratch.give_back(),
+        }
     }
 
     /// Exchanges the list of events with an empty one of the caller's, so that both are reused.
@@ -375,14 +423,22 @@ impl Driver {
     pub fn enter(&mut self, lent: &[u8], segments: &[Segment], wait: Wait) -> io::Result<()> {
         self.call = self.call.wrapping_add(1);
         self.buffers.publish();
+        self.turn_clock();
         for socket in std::mem::take(&mut self.starved) {
-            self.arm(socket);
+            self.receive(socket);
+        }
+        if !self.ready.is_empty() {
+            self.serve_ready();
         }
         for (index, segment) in segments.iter().enumerate() {
             self.push_send(lent, *segment, index)?;
         }
-        let wait = if self.events.is_empty() { wait } else { Wait::No };
-        self.submit(wait)?;
+        if let Some(parking) = &mut self.parking {
+            parking.submit();
+            self.lots_happened();
+        }
+        let idle = self.events.is_empty() && self.ready.is_empty() && self.behind.is_empty();
+        self.submit(if idle { wait } else { Wait::No })?;
         self.reap(lent, segments);
         // The kernel keeps what did not fit into the queue until it is asked again; a failed send
         // among it must be seen while its bytes are still lent.
@@ -391,60 +447,28 @@ impl Driver {
             self.reap(lent, segments);
         }
         for socket in std::mem::take(&mut self.behind) {
-            self.flush_backlog(socket);
+            self.late(socket);
         }
         Ok(())
     }
 
-    fn push_send(&mut self, lent: &[u8], segment: Segment, index: usize) -> io::Result<()> {
-        let Segment { socket, start, end } = segment;
-        let bytes = &lent[start..end];
-        let call = self.call;
-        let row = &mut self.rows[socket.0 as usize];
-        // A peer that has nothing more to say may still listen.
-        if !matches!(row.state, State::Open | State::Ended) || bytes.is_empty() {
-            return Ok(());
+    /// A socket whose output had to wait for the end of the call, or for a descriptor.
+    fn late(&mut self, socket: Socket) {
+        let Some(row) = self.rows.get(at(socket)) else { return };
+        match row.state {
+            State::Detaching => self.finish(socket),
+            State::Open | State::Ended if row.backlog.is_some() => self.flush_backlog(socket),
+            State::Open => self.await_writable(socket),
+            _ => {}
         }
-        if let Some(backlog) = &mut row.backlog {
-            backlog.extend_from_slice(bytes);
-            let bytes = backlog.len();
-            self.events.push(Event::Backlog { socket, bytes });
-            return Ok(());
-        }
-        if row.sent_in == call {
-            row.backlog = Some(Box::new(bytes.to_vec()));
-            self.behind.push(socket);
-            return Ok(());
-        }
-        row.sent_in = call;
-        let len = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
-        let entry = opcode::Send::new(Fd(row.fd), bytes.as_ptr(), len)
-            .flags(libc::MSG_DONTWAIT | libc::MSG_WAITALL | libc::MSG_NOSIGNAL)
-            .build()
-            .flags(squeue::Flags::SKIP_SUCCESS)
-            .user_data(user_data(kind::SEND, index_of(index), socket.0));
-        // SAFETY: the entry points into `lent`, which outlives this `enter`, and MSG_DONTWAIT makes
-        // the kernel finish with it inside the system call that submits it.
-        while unsafe { self.ring.submission().push(&entry) }.is_err() {
-            self.submit(Wait::No)?;
-        }
-        Ok(())
     }
 
     /// One `io_uring_enter` that also runs deferred work.
-    fn submit(&mut self, wait: Wait) -> io::Result<()> {
+    pub(super) fn submit(&mut self, wait: Wait) -> io::Result<()> {
         let result = match wait {
             Wait::No => {
-                let submitted = index_of(self.ring.submission().len());
-                // SAFETY: no signal mask; every entry's memory lives as said where it was pushed.
-                unsafe {
-                    self.ring.submitter().enter::<libc::sigset_t>(
-                        submitted,
-                        0,
-                        io_uring_enter_getevents(),
-                        None,
-                    )
-                }
+                let submitted = self.ring.submission().len();
+                sys::enter_now(&self.ring, submitted)
             }
             Wait::AtMost(time) => {
                 let time = Timespec::from(time);
@@ -489,136 +513,29 @@ impl Driver {
             kind::SEND => self.send_failed(Socket(index), detail, result, lent, segments),
             kind::POLL_OUT => self.writable(Socket(index), detail),
             kind::ACCEPT => self.accepted(index, result, flags),
+            kind::POLL_IN => self.readable(Socket(index), detail, result),
+            kind::LOTS => {
+                if let Some(parking) = &mut self.parking {
+                    parking.look();
+                }
+                self.hear_lots();
+                self.lots_happened();
+            }
             kind::WATCH => self.events.push(Event::Readable { tag: index }),
             kind::BELL => self.events.push(Event::Bell),
             _ => {}
         }
     }
 
-    #[inline]
-    fn received(&mut self, socket: Socket, generation: u32, result: i32, flags: u32) {
-        let buffer = cqueue::buffer_select(flags);
-        let more = cqueue::more(flags);
-        let row = &mut self.rows[socket.0 as usize];
-        debug_assert_eq!(row.generation, generation);
-        let open = row.state == State::Open || row.state == State::Detaching;
-        if let Some(id) = buffer {
-            match u32::try_from(result) {
-                Ok(len) if open && len > 0 => {
-                    self.events.push(Event::Received { socket, buffer: Buffer { id, len } });
-                }
-                _ => self.buffers.give_back(id),
-            }
-        }
-        if more {
-            return;
-        }
-        row.armed = false;
-        match row.state {
-            State::Closing | State::Detaching => self.finish(socket),
-            State::Open if result > 0 && !row.paused => self.arm(socket),
-            State::Open if result == -libc::ENOBUFS => self.starved.push(socket),
-            State::Open if row.paused && (result > 0 || result == -libc::ECANCELED) => {}
-            State::Open => {
-                row.state = State::Ended;
-                row.backlog = None;
-                self.events.push(Event::Closed { socket });
-            }
-            State::Free | State::Connecting | State::Ended => {}
-        }
-    }
-
-    /// A send completes only where not all of it went out.
-    fn send_failed(
-        &mut self,
-        socket: Socket,
-        index: u32,
-        result: i32,
-        lent: &[u8],
-        segments: &[Segment],
-    ) {
-        let Some(segment) = segments.get(index as usize) else { return };
-        let row = &mut self.rows[socket.0 as usize];
-        if segment.socket != socket || row.state != State::Open {
-            return;
-        }
-        let sent = match result {
-            _ if result == -libc::EAGAIN => 0,
-            0.. => usize::try_from(result).unwrap_or(0),
-            _ => return, // The peer is gone; the receive says so.
-        };
-        let rest = &lent[segment.start + sent..segment.end];
-        if rest.is_empty() {
-            return;
-        }
-        match &mut row.backlog {
-            // A later send of this call is waiting already: the rest goes before it.
-            Some(backlog) => drop(backlog.splice(0..0, rest.iter().copied())),
-            None => row.backlog = Some(Box::new(rest.to_vec())),
-        }
-        let bytes = row.backlog.as_ref().map_or(0, |it| it.len());
-        self.events.push(Event::Backlog { socket, bytes });
-        self.poll_out(socket);
-    }
-
-    fn writable(&mut self, socket: Socket, generation: u32) {
-        let row = &mut self.rows[socket.0 as usize];
-        if row.generation != generation {
-            return;
-        }
-        row.polling_out = false;
-        match row.state {
-            State::Connecting => {
-                let result = sys::connect_result(row.fd);
-                if result.is_ok() {
-                    row.state = State::Open;
-                    self.arm(socket);
-                } else {
-                    row.state = State::Ended;
-                }
-                self.events.push(Event::Connected { socket, result });
-            }
-            State::Open if row.backlog.is_some() => self.flush_backlog(socket),
-            State::Open => self.events.push(Event::Drained { socket }),
-            State::Closing if !row.armed => self.finish(socket),
-            State::Closing | State::Detaching | State::Ended | State::Free => {}
-        }
-    }
-
-    fn flush_backlog(&mut self, socket: Socket) {
-        let row = &mut self.rows[socket.0 as usize];
-        let Some(backlog) = &mut row.backlog else { return };
-        if row.polling_out {
-            return;
-        }
-        let mut sent = 0;
-        while sent < backlog.len() {
-            match sys::send(row.fd, &backlog[sent..]) {
-                Ok(bytes) => sent += bytes,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                Err(_) => {
-                    row.backlog = None; // The peer is gone; the receive says so.
-                    if row.close_when_drained {
-                        self.close_now(socket);
-                    }
-                    return;
-                }
-            }
-        }
-        if sent < backlog.len() {
-            backlog.drain(..sent);
-            if backlog.capacity() > BACKLOG_KEPT_BYTES && backlog.len() < backlog.capacity() / 4 {
-                backlog.shrink_to_fit();
-            }
-            self.poll_out(socket);
-            return;
-        }
-        row.backlog = None;
-        if row.close_when_drained {
-            self.close_now(socket);
-        } else {
-            self.events.push(Event::Drained { socket });
-        }
+    /// A connect was decided.
+    pub(super) fn connected(&mut self, socket: Socket) {
+        let tick = self.tick;
+        let Some(row) = self.rows.get_mut(at(socket)) else { return };
+        let result = sys::connect_result(row.fd);
+        row.state = if result.is_ok() { State::Open } else { State::Ended };
+        row.warmth = Warmth::fresh(tick);
+        self.hear(socket);
+        self.events.push(Event::Connected { socket, result });
     }
 
     fn accepted(&mut self, listener: u32, result: i32, flags: u32) {
@@ -639,70 +556,63 @@ impl Driver {
         }
     }
 
-    fn arm(&mut self, socket: Socket) {
-        let row = &mut self.rows[socket.0 as usize];
-        if row.state != State::Open || row.armed || row.paused {
-            return;
-        }
-        row.armed = true;
-        let entry = opcode::RecvMulti::new(Fd(row.fd), GROUP).build().user_data(user_data(
-            kind::RECEIVE,
-            row.generation,
-            socket.0,
-        ));
-        self.push(&entry);
-    }
-
-    fn poll_out(&mut self, socket: Socket) {
-        let row = &mut self.rows[socket.0 as usize];
-        if row.polling_out {
-            return;
-        }
-        row.polling_out = true;
-        let poll = u32::try_from(libc::POLLOUT).unwrap_or(4);
-        let entry = opcode::PollAdd::new(Fd(row.fd), poll).build().user_data(user_data(
-            kind::POLL_OUT,
-            row.generation,
-            socket.0,
-        ));
-        self.push(&entry);
-    }
-
-    fn cancel_receive(&mut self, socket: Socket) {
-        let generation = self.rows[socket.0 as usize].generation;
-        let target = CancelBuilder::user_data(user_data(kind::RECEIVE, generation, socket.0));
+    /// Has the main ring say when something happens in a lot.
+    fn hear_lots(&mut self) {
+        let Some(bell) = self.parking.as_ref().map(Parking::bell) else { return };
+        let events = u32::try_from(libc::POLLIN).unwrap_or(1);
         let entry =
-            opcode::AsyncCancel2::new(target).build().user_data(user_data(kind::IGNORED, 0, 0));
+            opcode::PollAdd::new(Fd(bell), events).build().user_data(user_data(kind::LOTS, 0, 0));
         self.push(&entry);
     }
 
     /// Frees a row that the kernel has let go of, and closes or hands out its descriptor.
-    fn finish(&mut self, socket: Socket) {
-        let row = &mut self.rows[socket.0 as usize];
-        if row.armed || (row.polling_out && row.state == State::Closing) {
+    pub(super) fn finish(&mut self, socket: Socket) {
+        let Some(row) = self.rows.get(at(socket)) else { return };
+        let detaching = row.state == State::Detaching;
+        if row.hearing != Hearing::Deaf || (row.polling_out && !detaching) {
             return;
         }
-        let fd = sys::own(row.fd);
-        if row.state == State::Detaching {
-            self.events.push(Event::Detached { socket, fd });
-        } else {
-            drop(fd);
+        if detaching && !self.seat(socket) {
+            self.behind.push(socket);
+            return;
         }
-        *row = Row { generation: next_generation(row.generation), ..FREE_ROW };
+        let Some(row) = self.rows.get_mut(at(socket)) else { return };
+        if row.home != Home::NONE
+            && let Some(parking) = &mut self.parking
+        {
+            parking.leave(row.home);
+        }
+        if row.fd != NO_FD {
+            self.seated -= 1;
+            let fd = sys::own(row.fd);
+            if detaching {
+                self.events.push(Event::Detached { socket, fd });
+            }
+        }
+        row.free();
         self.free.push(socket.0);
     }
 
-    fn new_row(&mut self, fd: RawFd, state: State) -> Socket {
+    fn new_row(&mut self, fd: OwnedFd, state: State) -> Socket {
         let index = self.free.pop().unwrap_or_else(|| {
-            self.rows.push(FREE_ROW);
-            index_of(self.rows.len() - 1)
+            self.rows_used += 1;
+            self.rows_used - 1
         });
-        let row = &mut self.rows[index as usize];
-        *row = Row { fd, state, generation: row.generation, ..FREE_ROW };
-        Socket(index)
+        self.rows.reach(index as usize);
+        if let Some(row) = self.rows.get_mut(index as usize) {
+            row.fd = fd.into_raw_fd();
+            row.state = state;
+            row.warmth = Warmth::fresh(self.tick);
+        }
+        self.seated += 1;
+        let socket = Socket(index);
+        if self.parking.is_some() {
+            self.list(socket);
+        }
+        socket
     }
 
-    fn push(&mut self, entry: &squeue::Entry) {
+    pub(super) fn push(&mut self, entry: &squeue::Entry) {
         // SAFETY: entries pushed here point to no memory of ours.
         while unsafe { self.ring.submission().push(entry) }.is_err() {
             if self.submit(Wait::No).is_err() {
@@ -717,33 +627,12 @@ impl Drop for Driver {
         for fd in self.listeners.drain(..) {
             drop(sys::own(fd));
         }
-        for row in self.rows.iter().filter(|row| row.fd != FREE) {
+        for row in self.rows.iter().filter(|row| row.fd != NO_FD) {
             drop(sys::own(row.fd));
         }
     }
 }
 
-const FREE_ROW: Row = Row {
-    fd: FREE,
-    generation: 0,
-    sent_in: 0,
-    state: State::Free,
-    armed: false,
-    polling_out: false,
-    paused: false,
-    close_when_drained: false,
-    backlog: None,
-};
-
-fn next_generation(generation: u32) -> u32 {
-    (generation + 1) & 0x00ff_ffff
-}
-
 fn index_of(index: usize) -> u32 {
     u32::try_from(index).unwrap_or(u32::MAX)
-}
-
-/// `IORING_ENTER_GETEVENTS`, which the crate keeps to itself.
-fn io_uring_enter_getevents() -> u32 {
-    1
 }

@@ -3,6 +3,7 @@
 //! Asked once before anything else starts, because glommio panics where io_uring is blocked.
 
 use super::buffers::Buffers;
+use crate::base::limits::EXECUTOR_MEMLOCK_BYTES;
 use io_uring::{IoUring, Probe, opcode};
 use std::fmt;
 use std::io;
@@ -43,17 +44,14 @@ impl fmt::Display for Unfit {
     }
 }
 
-/// Memory that one executor registers, with room to spare (the executor refuses less than 512 KiB).
-const MEMLOCK_BYTES_MIN: u64 = 512 * 1024;
-
 /// Sets up a small ring, asks it for every operation that the driver uses, and drops it.
 ///
 /// # Errors
 /// What is missing and how to mend it.
 pub fn check() -> Result<(), Unfit> {
     let soft_bytes = super::sys::soft_limit(libc::RLIMIT_MEMLOCK);
-    if soft_bytes < MEMLOCK_BYTES_MIN {
-        return Err(Unfit::Memlock { soft_bytes, needed_bytes: MEMLOCK_BYTES_MIN });
+    if soft_bytes < EXECUTOR_MEMLOCK_BYTES {
+        return Err(Unfit::Memlock { soft_bytes, needed_bytes: EXECUTOR_MEMLOCK_BYTES });
     }
     let ring = IoUring::builder()
         .setup_single_issuer()
@@ -82,6 +80,16 @@ pub fn check() -> Result<(), Unfit> {
         .map_err(|error| explain(error, "provided-buffer rings", "5.19"))
 }
 
+/// Can sockets be parked in tables (Linux 6.8)? Else there are no more of them than descriptors.
+#[must_use]
+pub fn can_park() -> bool {
+    let mut probe = Probe::new();
+    IoUring::new(8).is_ok_and(|ring| {
+        ring.submitter().register_probe(&mut probe).is_ok()
+            && probe.is_supported(opcode::FixedFdInstall::CODE)
+    })
+}
+
 fn explain(error: io::Error, missing: &'static str, since: &'static str) -> Unfit {
     match error.raw_os_error() {
         Some(libc::EPERM | libc::ENOSYS | libc::EACCES) => Unfit::Blocked,
@@ -107,5 +115,6 @@ mod tests {
     #[test]
     fn a_host_that_builds_this_can_run_it() {
         check().expect("io_uring works where the tests run");
+        assert!(can_park());
     }
 }

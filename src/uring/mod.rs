@@ -4,5 +4,12 @@
 //! of what the bytes mean.
 pub mod buffers;
 pub mod driver;
+mod driver_tests;
 pub mod fit;
+mod hearing;
+mod parking;
+mod rows;
+mod scratch;
+mod sending;
 pub mod sys;
+mod warmth;

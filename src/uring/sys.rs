@@ -1,6 +1,7 @@
 //! The few socket calls that std lacks, each a thin wrapper that returns `io::Result`.
 #![expect(unsafe_code, reason = "system calls")]
 
+use io_uring::IoUring;
 use std::io;
 use std::mem;
 use std::net::{SocketAddr, TcpStream};
@@ -23,7 +24,7 @@ pub enum Address {
 /// The kernel's.
 pub fn listen_tcp(address: SocketAddr, backlog: i32) -> io::Result<OwnedFd> {
     let family = if address.is_ipv4() { libc::AF_INET } else { libc::AF_INET6 };
-    let fd = socket(family)?;
+    let fd = socket(family, 0)?;
     set_option(&fd, libc::SOL_SOCKET, libc::SO_REUSEADDR, 1)?;
     if address.is_ipv6() {
         set_option(&fd, libc::IPPROTO_IPV6, libc::IPV6_V6ONLY, 1)?;
@@ -78,14 +79,23 @@ pub fn connect(address: &Address) -> io::Result<OwnedFd> {
     })
 }
 
-/// Starts a TCP connect without waiting; the socket turns writable when it is decided.
+/// Starts a TCP connect without waiting; the socket turns writable when it is decided. `from` is the
+/// address to come from, whose port the kernel chooses where it is 0: so late that one address has
+/// its ports for each target anew.
 ///
 /// # Errors
 /// The kernel's, where it refuses at once.
-pub fn start_connect(address: SocketAddr) -> io::Result<OwnedFd> {
+pub(super) fn start_connect(from: Option<SocketAddr>, address: SocketAddr) -> io::Result<OwnedFd> {
     let family = if address.is_ipv4() { libc::AF_INET } else { libc::AF_INET6 };
-    let fd = socket(family)?;
-    set_nonblocking(&fd)?;
+    let fd = socket(family, libc::SOCK_NONBLOCK)?;
+    if let Some(from) = from {
+        if from.port() == 0 {
+            set_option(&fd, libc::IPPROTO_IP, libc::IP_BIND_ADDRESS_NO_PORT, 1)?;
+        }
+        let (storage, len) = raw_address(from);
+        // SAFETY: `storage` holds an address of `len` bytes and outlives the call.
+        check(unsafe { libc::bind(fd.as_raw_fd(), (&raw const storage).cast(), len) })?;
+    }
     let (storage, len) = raw_address(address);
     // SAFETY: `storage` holds an address of `len` bytes and outlives the call.
     let result = unsafe { libc::connect(fd.as_raw_fd(), (&raw const storage).cast(), len) };
@@ -129,6 +139,17 @@ pub fn tune_client(fd: &OwnedFd, keepalive_seconds: u32) {
 /// Switches Nagle's algorithm of a TCP socket off or on.
 pub fn set_nodelay(fd: &OwnedFd, on: bool) {
     let _ = set_option(fd, libc::IPPROTO_TCP, libc::TCP_NODELAY, i32::from(on));
+}
+
+/// Receives what is there, without waiting.
+///
+/// # Errors
+/// `WouldBlock` where nothing is there, or the reason why the peer is gone.
+pub(super) fn receive(fd: RawFd, room: &mut [u8]) -> io::Result<usize> {
+    // SAFETY: the pointer and length are those of `room`.
+    let received =
+        unsafe { libc::recv(fd, room.as_mut_ptr().cast(), room.len(), libc::MSG_DONTWAIT) };
+    usize::try_from(received).map_err(|_| io::Error::last_os_error())
 }
 
 /// Sends what fits without waiting.
@@ -226,6 +247,43 @@ pub fn daemonize() -> io::Result<()> {
     Ok(())
 }
 
+/// A counter that turns readable when the kernel or another thread adds to it.
+///
+/// # Errors
+/// The kernel's.
+pub(super) fn event_descriptor() -> io::Result<OwnedFd> {
+    // SAFETY: no pointers.
+    check(unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) }).map(own)
+}
+
+/// Sets such a counter to zero.
+pub(super) fn silence(event: &OwnedFd) {
+    let mut count = [0u8; 8];
+    // SAFETY: the pointer and length are those of the buffer; an error (it is zero) changes nothing.
+    unsafe { libc::read(event.as_raw_fd(), count.as_mut_ptr().cast(), count.len()) };
+}
+
+/// One `io_uring_enter` that submits so many entries, runs deferred work, and does not wait.
+///
+/// # Errors
+/// The kernel's.
+pub(super) fn enter_now(ring: &IoUring, entries: usize) -> io::Result<usize> {
+    /// `IORING_ENTER_GETEVENTS`, which the crate keeps to itself.
+    const GET_EVENTS: u32 = 1;
+    let entries = u32::try_from(entries).unwrap_or(u32::MAX);
+    // SAFETY: no signal mask; whoever pushed an entry said why its memory lives long enough.
+    unsafe { ring.submitter().enter::<libc::sigset_t>(entries, 0, GET_EVENTS, None) }
+}
+
+/// Milliseconds of a clock that only goes forward, a few of them late: cheap.
+pub(super) fn coarse_ms() -> u64 {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the pointer is to a local.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC_COARSE, &raw mut time) };
+    let (seconds, ns) = (u64::try_from(time.tv_sec), u64::try_from(time.tv_nsec));
+    seconds.unwrap_or(0) * 1_000 + ns.unwrap_or(0) / 1_000_000
+}
+
 /// CPU time of this process so far, in microseconds: user and system.
 #[must_use]
 pub fn cpu_micros() -> (u64, u64) {
@@ -246,18 +304,10 @@ pub(super) fn own(fd: RawFd) -> OwnedFd {
     unsafe { OwnedFd::from_raw_fd(fd) }
 }
 
-fn socket(family: i32) -> io::Result<OwnedFd> {
+fn socket(family: i32, flags: i32) -> io::Result<OwnedFd> {
+    let kind = libc::SOCK_STREAM | libc::SOCK_CLOEXEC | flags;
     // SAFETY: no pointers.
-    let fd = check(unsafe { libc::socket(family, libc::SOCK_STREAM | libc::SOCK_CLOEXEC, 0) })?;
-    Ok(own(fd))
-}
-
-fn set_nonblocking(fd: &OwnedFd) -> io::Result<()> {
-    // SAFETY: no pointers.
-    let flags = check(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_GETFL) })?;
-    // SAFETY: no pointers.
-    check(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETFL, flags | libc::O_NONBLOCK) })?;
-    Ok(())
+    check(unsafe { libc::socket(family, kind, 0) }).map(own)
 }
 
 fn set_option(fd: &OwnedFd, level: i32, name: i32, value: i32) -> io::Result<()> {

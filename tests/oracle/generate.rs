@@ -10,7 +10,8 @@
 //!   KEY+      one to four times                           word  itself, sometimes in odd case
 //! ```
 
-use crate::compare::Compare::{self, Exact, Fields, Kind, MapKeys, Near, Unordered};
+use crate::compare::Compare::{self, Encoding, Exact, Fields, Kind, MapKeys, Near, Unordered};
+use crate::families::{self, FAMILIES, Row};
 use ringfold::base::prng::Prng;
 
 /// One command, and how its reply is judged; `silent` where CLIENT REPLY holds the reply back.
@@ -32,7 +33,7 @@ pub enum Unit {
 
 /// Weight, how to compare, template.
 #[rustfmt::skip] // One row, one line: a table should look like one.
-const COMMANDS: &[(u32, Compare, &str)] = &[
+const COMMANDS: &[Row] = &[
     // string
     (30, Exact, "SET KEY VAL ?EX_TTLS|PX_TTLMS|EXAT_ATS|PXAT_ATMS|KEEPTTL ?NX|XX ?GET"),
     (5,  Exact, "SET KEY VAL ?NX|XX|GET ?GET|KEEPTTL|NX|FOO ?EX_INT|PX_TTLMS|KEEPTTL"),
@@ -77,7 +78,7 @@ const COMMANDS: &[(u32, Compare, &str)] = &[
     (4,  Exact, "PERSIST KEY"),
     (4,  Unordered, "KEYS PATTERN"),
     (5,  Exact, "MOVE KEY DB"),
-    (4,  Exact, "OBJECT ENCODING KEY"),
+    (4,  Encoding, "OBJECT ENCODING KEY"),
     (2,  Kind,  "OBJECT REFCOUNT KEY"),
     (2,  Near(60), "OBJECT IDLETIME KEY"),
     (1,  Exact, "OBJECT FREQ KEY"),
@@ -148,7 +149,18 @@ const COMMANDS: &[(u32, Compare, &str)] = &[
 ];
 
 /// Whose arguments are left as they are: a wrong number there would wait, or cost a gigabyte.
-const NEVER_BENT: &[&str] = &["WAIT", "CLIENT", "CONFIG", "SCAN", "DEBUG", "FLUSHDB", "COMMAND"];
+const NEVER_BENT: &[&str] = &[
+    "WAIT",
+    "CLIENT",
+    "CONFIG",
+    "SCAN",
+    "DEBUG",
+    "FLUSHDB",
+    "COMMAND",
+    "SETBIT",
+    "BITFIELD",
+    "XAUTOCLAIM",
+];
 
 /// Parameters whose value both servers know and start with.
 const CONFIGS: &[&str] = &[
@@ -252,7 +264,7 @@ pub struct Generator {
 
 impl Generator {
     pub fn new(seed: u64, base: u64) -> Self {
-        let weight = COMMANDS.iter().map(|it| u64::from(it.0)).sum();
+        let weight = rows().map(|it| u64::from(it.0)).sum();
         Self { prng: Prng::new(seed), base, ttls: 0, weight }
     }
 
@@ -279,7 +291,7 @@ impl Generator {
 
     fn step(&mut self) -> Step {
         let mut at = self.prng.below(self.weight);
-        let row = COMMANDS.iter().find(|row| {
+        let row = rows().find(|row| {
             let here = at < u64::from(row.0);
             at = at.saturating_sub(u64::from(row.0));
             here
@@ -340,6 +352,9 @@ impl Generator {
     }
 
     fn token(&mut self, token: &str) -> Vec<u8> {
+        if let Some(word) = families::token(token, &mut |bound| self.below(bound)) {
+            return word;
+        }
         match token {
             "KEY" => self.key(),
             "VAL" => self.value(),
@@ -468,6 +483,11 @@ impl Generator {
     fn pick<'a>(&mut self, choices: &[&'a str]) -> &'a str {
         choices[self.below(choices.len())]
     }
+}
+
+/// The rows of this file and of all families.
+fn rows() -> impl Iterator<Item = &'static Row> {
+    COMMANDS.iter().chain(FAMILIES.iter().copied().flatten())
 }
 
 pub fn plain(args: &[&str]) -> Step {

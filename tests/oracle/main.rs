@@ -8,6 +8,7 @@
 
 mod compare;
 mod directed;
+mod families;
 mod generate;
 mod large;
 mod malformed;

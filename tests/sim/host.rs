@@ -133,6 +133,7 @@ impl Host {
             clients: Arc::default(),
             client_ids: Arc::default(),
             transactions: Arc::default(),
+            listeners: Arc::default(),
             table: Arc::clone(table),
             host: Arc::default(),
         };

@@ -10,8 +10,10 @@ mod faults;
 mod files;
 mod hosts;
 mod process;
+mod pubsub;
 mod replication;
 mod settings;
+mod tuning;
 #[expect(dead_code, reason = "the tests in oracle/ use the other helpers")]
 #[path = "../support/mod.rs"]
 mod support;

@@ -41,7 +41,7 @@ pub fn renamenx(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), ErrorKind> {
 pub fn copy(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), ErrorKind> {
     let Copy { to_db, replace } = Copy::parse(args, cx.db, cx.keyspace.databases())?;
     let (from, to) = (cx.key(args.key()), cx.key(&args[2]));
-    let copied = cx.keyspace.get(cx.db, from, cx.now).is_some()
+    let copied = cx.keyspace.get_any(cx.db, from, cx.now).is_some()
         && (!cx.keyspace.exists(to_db, to, cx.now) || replace);
     if copied {
         cx.keyspace.copy(cx.db, from, to_db, to, cx.now)?;
