@@ -22,7 +22,7 @@ use crate::node::outbox::{Action, Level, Outbox};
 use crate::node::owner::Plain;
 use crate::node::publish;
 use crate::node::table::Run;
-use crate::node::transactions::{Asker, Form, NOBODY, Wanted, Work};
+use crate::node::transactions::{Asker, Form, NOBODY, Wanted, Wants, Work};
 use crate::replication::replica::Input;
 use crate::replication::units::Unit;
 use crate::resp::reply::Proto;
@@ -192,11 +192,11 @@ impl Control {
             }
             Some(core) => self.send_apply(cx, core, number, db, args),
             None => {
-                let mut wanted = Vec::new();
-                cx.core.want(row, db, args, &mut wanted);
+                let mut wants = Wants::default();
+                cx.core.want(row, db, args, &mut wants);
                 let mut frames = Vec::new();
                 message::push_request(&mut frames, &head(number, db), args.iter());
-                self.begin_transaction(cx, frames, wanted);
+                self.begin_transaction(cx, frames, wants.into_keys());
             }
         }
         true
@@ -231,7 +231,7 @@ impl Control {
     fn apply_transaction(&mut self, cx: &mut ControlCx<'_>, unit: &[u8]) -> Option<usize> {
         let table = std::sync::Arc::clone(&cx.core.shared.table);
         let (mut rest, mut words, mut db) = (unit, Vec::new(), self.following.db);
-        let (mut frames, mut wanted, mut commands) = (Vec::new(), Vec::new(), 0);
+        let (mut frames, mut wants, mut commands) = (Vec::new(), Wants::default(), 0);
         while !rest.is_empty() {
             words.clear();
             let used = request::next(rest, &RequestLimits::DEFAULT, &mut words)?;
@@ -252,9 +252,10 @@ impl Control {
                 return None;
             }
             message::push_request(&mut frames, &head(number, db), args.iter());
-            cx.core.want(row, db, args, &mut wanted);
+            cx.core.want(row, db, args, &mut wants);
             commands += 1;
         }
+        let wanted = wants.into_keys();
         let one = wanted.first().map_or(0, |it| it.core);
         if wanted.iter().any(|it| it.core != one) {
             self.begin_transaction(cx, frames, wanted);

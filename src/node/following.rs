@@ -21,6 +21,7 @@ use crate::node::outbox::{Action, Conn, Level};
 use crate::node::section::Step;
 use crate::node::session::{Ends, Kind, Session};
 use crate::node::settings::Settings;
+use crate::node::settings::kind::Master as NamedMaster;
 use crate::node::view::Role;
 use crate::replication::master::{Source, Stream};
 use crate::replication::psync::History;
@@ -29,6 +30,7 @@ use crate::replication::ring::Ring;
 use crate::snapshot::build::Making;
 use crate::snapshot::decode::{Decoder, Event, Limits, Unsupported, Value};
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 /// The connection that applied commands come by on the roads between cores: none.
 pub const LINK: Conn = Conn(u32::MAX);
@@ -243,6 +245,9 @@ impl Control {
         self.following.changing = false;
         let was_master = self.following.master.is_none();
         self.following.master.clone_from(&master);
+        // What CONFIG GET and REWRITE tell is whom it follows now.
+        let named = master.clone().map(|(host, port)| NamedMaster { host, port });
+        Arc::make_mut(&mut self.view.settings).replicaof = named;
         match master {
             None => {
                 self.view.role = Role::Master;

@@ -81,6 +81,8 @@ enum Waiter<P> {
 struct Asked {
     keys: Vec<(At, Mode)>,
     granted: bool,
+    /// Which of `keys` it was last found waiting for: many keys are not looked at again and again.
+    waits_for: usize,
     told_to_yield: bool,
 }
 
@@ -127,7 +129,7 @@ impl<P: Copy + PartialEq> Intents<P> {
             queue.waiting.insert(place, (Waiter::Transaction(number), mode));
             self.stirred.push_back(at);
         }
-        let asked = Asked { keys, granted: false, told_to_yield: false };
+        let asked = Asked { keys, granted: false, waits_for: 0, told_to_yield: false };
         let before = self.asked.insert(number, asked);
         assert!(before.is_none(), "transaction {number} asked twice");
     }
@@ -212,17 +214,21 @@ impl<P: Copy + PartialEq> Intents<P> {
         None
     }
 
-    fn may_have_all(&self, number: Number) -> bool {
-        let Some(asked) = self.asked.get(&number) else { return false };
-        asked.keys.iter().all(|(at, mode)| {
-            self.keys.get(at).is_some_and(|queue| {
-                let first = queue
-                    .waiting
-                    .front()
-                    .is_some_and(|(waiter, _)| *waiter == Waiter::Transaction(number));
-                first && !queue.held.iter().any(|it| conflict(it.1, *mode))
+    fn may_have_all(&mut self, number: Number) -> bool {
+        let Some(asked) = self.asked.get_mut(&number) else { return false };
+        let waits = |(at, mode): &(At, Mode)| {
+            self.keys.get(at).is_none_or(|queue| {
+                let front = queue.waiting.front().map(|it| it.0);
+                front != Some(Waiter::Transaction(number))
+                    || queue.held.iter().any(|it| conflict(it.1, *mode))
             })
-        })
+        };
+        if asked.keys.get(asked.waits_for).is_some_and(waits) {
+            return false;
+        }
+        let first = asked.keys.iter().position(waits);
+        asked.waits_for = first.unwrap_or(0);
+        first.is_none()
     }
 
     fn grant(&mut self, number: Number) {

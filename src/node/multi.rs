@@ -32,7 +32,7 @@ use crate::node::message::{self, RequestHead, Return};
 use crate::node::outbox::{Action, Conn, Level, Outbox};
 use crate::node::owner;
 use crate::node::table::{Row, Run};
-use crate::node::transactions::{Asker, Form, NOBODY, Wanted};
+use crate::node::transactions::{Asker, Form, NOBODY, Wanted, Wants};
 use crate::resp::error::ErrorKind;
 use crate::resp::reply::Reply;
 use std::collections::VecDeque;
@@ -76,7 +76,7 @@ struct Watched {
 
 #[derive(Debug)]
 enum Piece {
-    Unit { form: Form, frames: Vec<u8>, writes: bool, wanted: Vec<Wanted> },
+    Unit { form: Form, frames: Vec<u8>, writes: bool, wants: Wants },
     Node { frame: Vec<u8> },
 }
 
@@ -347,18 +347,18 @@ impl Core {
         let Some(session) = self.sessions.get_mut(conn) else { return };
         let watched = std::mem::take(&mut session.multi_mut().watched);
         if !matches!(pieces.front(), Some(Piece::Unit { .. })) {
-            let (form, frames, wanted) = (Form::Part, Vec::new(), Vec::new());
-            pieces.push_front(Piece::Unit { form, frames, writes: false, wanted });
+            let (form, frames, wants) = (Form::Part, Vec::new(), Wants::default());
+            pieces.push_front(Piece::Unit { form, frames, writes: false, wants });
         }
-        if let Some(Piece::Unit { form, wanted, .. }) = pieces.front_mut() {
+        if let Some(Piece::Unit { form, wants, .. }) = pieces.front_mut() {
             *form = Form::Exec { replies: queued };
-            self.want_watched(watched, wanted);
+            self.want_watched(watched, wants);
         }
         if pieces.len() == 1
-            && let Some(Piece::Unit { frames, wanted, writes, .. }) = pieces.front()
-            && let Some(core) = self.one_hop(frames, wanted)
+            && let Some(Piece::Unit { frames, wants, writes, .. }) = pieces.front()
+            && let Some(core) = self.one_hop(frames, wants.keys())
         {
-            return self.depart_exec(conn, core, queued, *writes, frames, wanted);
+            return self.depart_exec(conn, core, queued, *writes, frames, wants.keys());
         }
         if let Some(session) = self.sessions.get_mut(conn) {
             session.multi_mut().pieces = pieces;
@@ -382,7 +382,8 @@ impl Core {
             }
             let piece = multi.pieces.pop_front();
             match piece {
-                Some(Piece::Unit { form, frames, writes, wanted }) => {
+                Some(Piece::Unit { form, frames, writes, wants }) => {
+                    let wanted = wants.into_keys();
                     self.begin_for(conn, frames, form, writes, wanted, out);
                 }
                 Some(Piece::Node { frame }) => self.run_piece(conn, &frame, out),
@@ -416,15 +417,10 @@ impl Core {
         }
     }
 
-    fn want_watched(&self, watched: Vec<Watched>, wanted: &mut Vec<Wanted>) {
+    fn want_watched(&self, watched: Vec<Watched>, wants: &mut Wants) {
         for Watched { core, db, key, seen, .. } in watched {
-            match wanted.iter_mut().find(|it| it.db == db && it.key == key) {
-                Some(it) => it.seen = seen,
-                None => {
-                    let (hash, mode, look) = (self.keyspace.hash(&key), Mode::Shared, false);
-                    wanted.push(Wanted { core, db, key, hash, mode, look, seen });
-                }
-            }
+            let (hash, mode, look) = (self.keyspace.hash(&key), Mode::Shared, false);
+            wants.add(Wanted { core, db, key, hash, mode, look, seen });
         }
     }
 
@@ -446,14 +442,14 @@ impl Core {
                 continue;
             }
             if !matches!(pieces.back(), Some(Piece::Unit { .. })) {
-                let (form, frames, wanted) = (Form::Part, Vec::new(), Vec::new());
-                pieces.push_back(Piece::Unit { form, frames, writes: false, wanted });
+                let (form, frames, wants) = (Form::Part, Vec::new(), Wants::default());
+                pieces.push_back(Piece::Unit { form, frames, writes: false, wants });
             }
-            if let Some(Piece::Unit { frames, writes, wanted, .. }) = pieces.back_mut() {
+            if let Some(Piece::Unit { frames, writes, wants, .. }) = pieces.back_mut() {
                 message::push_request(frames, &head, args.iter());
                 *writes |= row.spec.is_write();
                 if matches!(row.run, Run::Shard(_)) {
-                    self.want(row, usize::from(db), args, wanted);
+                    self.want(row, usize::from(db), args, wants);
                 }
             }
             if row.spec.name == "SELECT" {

@@ -93,12 +93,11 @@ impl Core {
     /// A transaction asks for keys of this core.
     pub(super) fn intended(&mut self, number: Number, asked: Asked) {
         let mut keys: Vec<(u64, Mode)> = Vec::with_capacity(asked.keys.len());
-        for it in &asked.keys {
-            match keys.iter_mut().find(|(hash, _)| *hash == it.hash) {
-                Some((_, mode)) => *mode = it.mode.max(*mode),
-                None => keys.push((it.hash, it.mode)),
-            }
-        }
+        keys.extend(asked.keys.iter().map(|it| (it.hash, it.mode)));
+        keys.sort_unstable();
+        // Of one hash the last has the stronger mode.
+        keys.reverse();
+        keys.dedup_by_key(|it| it.0);
         self.tx.intents.ask(number, keys);
         self.tx.asked.insert(number, asked);
     }

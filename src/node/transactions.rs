@@ -192,10 +192,10 @@ impl Core {
                 };
                 let mut frames = Vec::new();
                 message::push_request(&mut frames, &head, args.iter());
-                let mut wanted = Vec::new();
-                self.want(row, usize::from(head.db), args, &mut wanted);
+                let mut wants = Wants::default();
+                self.want(row, usize::from(head.db), args, &mut wants);
                 let writes = row.spec.is_write();
-                self.begin_for(conn, frames, Form::Single, writes, wanted, out);
+                self.begin_for(conn, frames, Form::Single, writes, wants.into_keys(), out);
             }
         }
     }
@@ -395,21 +395,20 @@ impl Core {
     }
 
     fn let_go(&mut self, number: Number, work: &Work, changed: Vec<(usize, Option<Carried>)>) {
-        let mut changed: Vec<(usize, usize, Option<Carried>)> =
-            changed.into_iter().map(|(at, value)| (work.wanted[at].core, at, value)).collect();
-        for core in 0..self.cores {
-            if work.wanted.iter().any(|it| it.core == core) {
-                // A core knows its keys by their place among those asked of it.
-                let place =
-                    |at: usize| work.wanted[..at].iter().filter(|it| it.core == core).count();
-                let of_core = changed.extract_if(.., |it| it.0 == core);
-                let of_core: Vec<_> = of_core.map(|(_, at, value)| (place(at), value)).collect();
-                if core == self.id {
-                    self.released(number, of_core);
-                } else {
-                    let note = Note::Release { number, changed: of_core };
-                    self.tx.notes[core].push(note);
-                }
+        // A core knows its keys by their place among those asked of it.
+        let mut of_cores: Vec<Vec<(usize, Option<Carried>)>> = vec![Vec::new(); self.cores];
+        let (mut asked, mut changed) = (vec![0; self.cores], changed.into_iter().peekable());
+        for (at, it) in work.wanted.iter().enumerate() {
+            if let Some((_, value)) = changed.next_if(|it| it.0 == at) {
+                of_cores[it.core].push((asked[it.core], value));
+            }
+            asked[it.core] += 1;
+        }
+        for (core, changed) in of_cores.into_iter().enumerate().filter(|it| asked[it.0] > 0) {
+            if core == self.id {
+                self.released(number, changed);
+            } else {
+                self.tx.notes[core].push(Note::Release { number, changed });
             }
         }
     }
@@ -551,32 +550,71 @@ impl Core {
         heads.any(|head| self.shared.table.row(head.command).spec.is_write())
     }
 
-    /// Adds the keys of a request to those wanted; one that is wanted already is wanted once.
-    pub(super) fn want(&self, row: &Row, db: usize, args: Args<'_>, wanted: &mut Vec<Wanted>) {
+    /// Adds the keys of a request to those wanted.
+    pub(super) fn want(&self, row: &Row, db: usize, args: Args<'_>, wants: &mut Wants) {
         // It sets its keys whatever they were.
         let look = row.spec.hop != Hop::Split(Gather::AllOk);
-        let databases = self.keyspace.databases();
-        let second = moves::other_database(args, db, databases);
+        let second = moves::other_database(args, db, self.keyspace.databases());
         for key in keys::keys_found(row.spec, args) {
             let Some(name) = args.get(key.at) else { continue };
-            let mode = mode_of(key.flags);
-            self.want_key(db, name, mode, look, wanted);
+            let (core, hash) = (self.owner(name), self.keyspace.hash(name));
+            let mut add = |db: usize, mode: Mode| {
+                wants.add(Wanted { core, db, key: name.into(), hash, mode, look, seen: None });
+            };
+            add(db, mode_of(key.flags));
             if let Some(other) = second {
-                self.want_key(other, name, Mode::Exclusive, look, wanted);
+                add(other, Mode::Exclusive);
+            }
+        }
+    }
+}
+
+/// The keys that a work wants, each named once.
+#[derive(Debug, Default)]
+pub(super) struct Wants {
+    keys: Vec<Wanted>,
+    /// Where each stands, as soon as they are many.
+    places: HashMap<(usize, u64), usize>,
+}
+
+/// So many are searched one by one.
+const FEW: usize = 16;
+
+impl Wants {
+    pub fn add(&mut self, wanted: Wanted) {
+        if let Some(at) = self.find(&wanted) {
+            let it = &mut self.keys[at];
+            it.mode = it.mode.max(wanted.mode);
+            it.look |= wanted.look;
+            it.seen = it.seen.or(wanted.seen);
+            return;
+        }
+        self.keys.push(wanted);
+        if self.keys.len() > FEW {
+            for (at, it) in self.keys.iter().enumerate().skip(self.places.len()) {
+                self.places.entry((it.db, it.hash)).or_insert(at);
             }
         }
     }
 
-    fn want_key(&self, db: usize, name: &[u8], mode: Mode, look: bool, wanted: &mut Vec<Wanted>) {
-        let hash = self.keyspace.hash(name);
-        let same = |it: &&mut Wanted| it.hash == hash && it.db == db && *it.key == *name;
-        if let Some(it) = wanted.iter_mut().find(same) {
-            it.mode = it.mode.max(mode);
-            it.look |= look;
-            return;
+    pub fn into_keys(self) -> Vec<Wanted> {
+        self.keys
+    }
+
+    pub fn keys(&self) -> &[Wanted] {
+        &self.keys
+    }
+
+    fn find(&self, wanted: &Wanted) -> Option<usize> {
+        let same =
+            |it: &Wanted| it.hash == wanted.hash && it.db == wanted.db && it.key == wanted.key;
+        if self.keys.len() > FEW {
+            let at = *self.places.get(&(wanted.db, wanted.hash))?;
+            if same(&self.keys[at]) {
+                return Some(at);
+            }
         }
-        let core = self.owner(name);
-        wanted.push(Wanted { core, db, key: name.into(), hash, mode, look, seen: None });
+        self.keys.iter().position(same)
     }
 }
 
