@@ -7,6 +7,7 @@ use crate::node::cx::NodeFn;
 use crate::node::part::PARTS;
 use crate::node::table::Table;
 use crate::node::{clients, connection, debug, info, keys, multi, publish, replicate, server};
+use std::sync::LazyLock;
 
 /// The families that run on the shard of their keys.
 const SHARD: &[&[Command<ShardFn>]] = &[
@@ -35,6 +36,8 @@ const NODE: &[&[Command<NodeFn>]] = &[
 
 /// The table of every command that this server has.
 #[must_use]
-pub fn table() -> Table {
-    Table::new(SHARD, NODE, PARTS)
+pub fn table() -> &'static Table {
+    // Shared by reference: a count of its users would be a cache line that all cores write.
+    static TABLE: LazyLock<Table> = LazyLock::new(|| Table::new(SHARD, NODE, PARTS));
+    &TABLE
 }

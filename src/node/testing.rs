@@ -91,7 +91,7 @@ impl Node {
             client_ids: Arc::default(),
             transactions: Arc::default(),
             listeners: Arc::default(),
-            table: Arc::new(families::table()),
+            table: families::table(),
             host: Arc::default(),
         };
         let now = Now { mono: Mono(0), wall: Wall(1_700_000_000_000_000) };

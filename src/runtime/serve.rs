@@ -132,7 +132,7 @@ fn seats(
         client_ids: Arc::new(AtomicU64::new(0)),
         transactions: Arc::default(),
         listeners: Arc::default(),
-        table: Arc::new(families::table()),
+        table: families::table(),
         host,
     };
     let view = View::new(Arc::new(settings));

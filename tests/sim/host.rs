@@ -8,13 +8,13 @@ use std::sync::Arc;
 use ringfold::base::time::{Mono, Now, Wall};
 use ringfold::engine::keyspace::Keyspace;
 use ringfold::node::core::{Core, FileEvent, Input, Shared};
+use ringfold::node::families;
 use ringfold::node::message::Message;
 use ringfold::node::observe::Observation;
 use ringfold::node::outbox::{Conn, Outbox, SaveStep};
 use ringfold::node::session::Session;
 use ringfold::node::settings::Settings;
 use ringfold::node::settings::kind::Master;
-use ringfold::node::table::Table;
 use ringfold::node::view::View;
 
 use crate::model::State;
@@ -108,14 +108,7 @@ impl Host {
     }
 
     /// The process starts, following `master` if there is one.
-    pub fn start(
-        &mut self,
-        host: usize,
-        at: u64,
-        plan: &Plan,
-        table: &Arc<Table>,
-        master: Option<usize>,
-    ) {
+    pub fn start(&mut self, host: usize, at: u64, plan: &Plan, master: Option<usize>) {
         let cores = plan.cores[host];
         self.incarnation += 1;
         let seed = plan.seed.wrapping_mul(31) ^ (host as u64) << 40 ^ self.incarnation << 48;
@@ -134,7 +127,7 @@ impl Host {
             client_ids: Arc::default(),
             transactions: Arc::default(),
             listeners: Arc::default(),
-            table: Arc::clone(table),
+            table: families::table(),
             host: Arc::default(),
         };
         let now = self.now(at);
