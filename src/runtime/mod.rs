@@ -9,4 +9,7 @@ pub mod disk;
 pub mod links;
 pub mod looping;
 pub mod serve;
+pub mod keep;
+pub mod sentinel;
+pub mod sentinel_start;
 pub mod cli;
