@@ -121,7 +121,11 @@ pub fn run(
 }
 
 /// One file after another, each on disk before it is said to be.
-fn start_saver(file: PathBuf, tell: Sender<Done>, mut ringer: UnixStream) -> Sender<(u64, Vec<u8>)> {
+fn start_saver(
+    file: PathBuf,
+    tell: Sender<Done>,
+    mut ringer: UnixStream,
+) -> Sender<(u64, Vec<u8>)> {
     let (to_saver, jobs) = channel::<(u64, Vec<u8>)>();
     std::thread::spawn(move || {
         for (number, text) in jobs {
@@ -215,7 +219,10 @@ impl Host {
                 let mut rings = [0; 64];
                 while matches!(self.bell.read(&mut rings), Ok(1..)) {}
             }
-            Event::Backlog { .. } | Event::Drained { .. } | Event::Detached { .. } | Event::Bell => {}
+            Event::Backlog { .. }
+            | Event::Drained { .. }
+            | Event::Detached { .. }
+            | Event::Bell => {}
         }
     }
 

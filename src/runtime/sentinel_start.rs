@@ -31,7 +31,10 @@ pub struct Told {
 /// What a Sentinel's settings are before its file is read.
 #[must_use]
 pub fn defaults() -> Source {
-    Source { name: "a Sentinel's defaults".into(), text: b"port 26379\nprotected-mode no\n".to_vec() }
+    Source {
+        name: "a Sentinel's defaults".into(),
+        text: b"port 26379\nprotected-mode no\n".to_vec(),
+    }
 }
 
 /// The text with and without its `sentinel` lines; the numbers of lines stay.

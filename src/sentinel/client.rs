@@ -228,7 +228,11 @@ impl Sentinel {
     fn answer(&mut self, number: u32, bytes: Vec<u8>, then: Then) {
         let (saved, wanted) = (self.saving.saved, self.saving.wanted);
         #[cfg(test)]
-        let saved = if self.plant == Some(super::sim::Plant::NothingWaitsForTheDisk) { wanted } else { saved };
+        let saved = if self.plant == Some(super::sim::Plant::NothingWaitsForTheDisk) {
+            wanted
+        } else {
+            saved
+        };
         let Some(client) = self.clients.get_mut(&number) else { return };
         let is_last = then == Then::Close;
         client.closing |= is_last;
@@ -242,7 +246,9 @@ impl Sentinel {
             }
         } else {
             client.held.push_back(Held { needs, bytes, otherwise });
-            if client.held.iter().map(|it| it.bytes.len()).sum::<usize>() > SENTINEL_CLIENT_BYTES_MAX {
+            if client.held.iter().map(|it| it.bytes.len()).sum::<usize>()
+                > SENTINEL_CLIENT_BYTES_MAX
+            {
                 return self.close_client(number);
             }
         }
@@ -280,9 +286,10 @@ impl Sentinel {
 
     /// A name is resolved, or is not: those who waited for it are served.
     pub(super) fn clients_go_on(&mut self, name: &str) {
-        let waiting = self.clients.iter().filter(|(_, it)| {
-            it.waits.as_ref().is_some_and(|wait| wait.name == name)
-        });
+        let waiting = self
+            .clients
+            .iter()
+            .filter(|(_, it)| it.waits.as_ref().is_some_and(|wait| wait.name == name));
         let waiting: Vec<u32> = waiting.map(|(number, _)| *number).collect();
         for number in waiting {
             let Some(client) = self.clients.get_mut(&number) else { continue };
@@ -311,9 +318,7 @@ impl Sentinel {
 
     /// Those who have not said who they are in time go.
     pub(super) fn tick_clients(&mut self) {
-        let late = |it: &Client| {
-            !it.authenticated && self.now - it.since > Ms::from(HANDSHAKE_MS)
-        };
+        let late = |it: &Client| !it.authenticated && self.now - it.since > Ms::from(HANDSHAKE_MS);
         let late: Vec<u32> =
             self.clients.iter().filter(|(_, it)| late(it)).map(|(number, _)| *number).collect();
         for number in late {

@@ -62,7 +62,9 @@ impl Sentinel {
                 text: String::from_utf8_lossy(line.text).into_owned(),
                 why,
             };
-            let Some(words) = &line.words else { return Err(bad("Unbalanced quotes in configuration line")) };
+            let Some(words) = &line.words else {
+                return Err(bad("Unbalanced quotes in configuration line"));
+            };
             let is_ours = words.first().is_some_and(|it| it.eq_ignore_ascii_case(b"sentinel"));
             if !is_ours {
                 continue;
@@ -95,7 +97,9 @@ impl Sentinel {
         let words: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
         let name = words.first().map(|it| String::from_utf8_lossy(it).to_lowercase());
         match (name.as_deref().unwrap_or_default(), words.get(1..).unwrap_or_default()) {
-            ("monitor", [name, host, port, quorum]) => self.configure_monitor(name, host, port, quorum),
+            ("monitor", [name, host, port, quorum]) => {
+                self.configure_monitor(name, host, port, quorum)
+            }
             (option, values) if FIRST.contains(&option) => self.configure_global(option, values),
             (option, [name, values @ ..]) => match self.masters.get(utf8(name)) {
                 Some(&id) => self.configure_master(id, option, values),
@@ -120,12 +124,12 @@ impl Sentinel {
         if !is_fit_name(name) {
             return Err("A master's name is made of letters, digits and . - _ only.");
         }
-        self.add_master(utf8(name), utf8(host), number(port), quorum).map(drop).map_err(
-            |refused| match refused {
+        self.add_master(utf8(name), utf8(host), number(port), quorum).map(drop).map_err(|refused| {
+            match refused {
                 Refused::Duplicate => "Duplicate master name.",
                 refused => instance_error(refused),
-            },
-        )
+            }
+        })
     }
 
     fn configure_global(&mut self, option: &str, values: &[&[u8]]) -> Result<(), &'static str> {
@@ -249,7 +253,8 @@ impl Sentinel {
             self.write_master(*id, &mut to);
         }
         #[cfg(test)]
-        let epoch = if self.plant == Some(super::sim::Plant::EpochIsNotSaved) { 0 } else { self.epoch };
+        let epoch =
+            if self.plant == Some(super::sim::Plant::EpochIsNotSaved) { 0 } else { self.epoch };
         #[cfg(not(test))]
         let epoch = self.epoch;
         to.line("current-epoch", &format!("sentinel current-epoch {epoch}"));
@@ -379,7 +384,8 @@ fn utf8(word: &[u8]) -> &str {
 
 /// As C's `atoi`: what is no number is 0.
 fn number(word: &[u8]) -> i64 {
-    let end = word.iter().skip(1).position(|it| !it.is_ascii_digit()).map_or(word.len(), |it| it + 1);
+    let end =
+        word.iter().skip(1).position(|it| !it.is_ascii_digit()).map_or(word.len(), |it| it + 1);
     utf8(word.get(..end).unwrap_or_default()).parse().unwrap_or(0)
 }
 

@@ -142,8 +142,8 @@ impl Sentinel {
         let (last_pong, last_ping) = (link.last_pong, link.last_ping);
         let instance = &self.instances[id];
         let unanswered = instance.info_asked.is_some_and(|at| self.now - at < INFO_AGAIN_MS);
-        let due = instance.info_refresh == 0
-            || self.now - instance.info_refresh >= self.info_period(id);
+        let due =
+            instance.info_refresh == 0 || self.now - instance.info_refresh >= self.info_period(id);
         let ping_period = instance.down_after.min(self.periods.ping);
         let published = instance.last_published;
         if !instance.is_sentinel() && due && !unanswered {
@@ -227,15 +227,16 @@ impl Sentinel {
     }
 
     fn lost(&mut self, link: LinkId, side: Side) {
+        let now = self.now;
         let it = self.link_mut(link);
         *it.side(side) = None;
         it.disconnected = true;
         if side == Side::Hello {
             return;
         }
-        // Silence began with the last good answer, not with the next attempt.
+        // Silence begins here, not with the next attempt.
         if it.ping_pending_since == 0 {
-            it.ping_pending_since = it.last_available;
+            it.ping_pending_since = now;
         }
         self.instances.values_mut().filter(|it| it.link == link).for_each(|it| {
             it.info_asked = None;
@@ -250,7 +251,7 @@ impl Sentinel {
         // An answer may end the connection, or the instance.
         while self.wires.get(&number) == Some(&(link, side)) {
             let Some(wire) = self.link_mut(link).side(side) else { return };
-            match wire.next() {
+            match wire.next_answer() {
                 Ok(Some(value)) => self.answered(link, side, &value),
                 Ok(None) => return,
                 Err(_) => return self.drop_connection(link, side),
@@ -303,7 +304,8 @@ impl Sentinel {
     fn ponged(&mut self, link: LinkId, id: Id, value: &Value) {
         let now = self.now;
         let (Value::Simple(text) | Value::Error(text)) = value else { return };
-        let is_alive = [&b"PONG"[..], b"LOADING", b"MASTERDOWN"].iter().any(|it| text.starts_with(it));
+        let is_alive =
+            [&b"PONG"[..], b"LOADING", b"MASTERDOWN"].iter().any(|it| text.starts_with(it));
         let it = self.link_mut(link);
         it.last_pong = now;
         if is_alive {

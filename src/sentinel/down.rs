@@ -21,6 +21,7 @@ impl Sentinel {
             self.attend(master);
             if self.tilt_since.is_none() {
                 self.act(master);
+                self.examine_claim(master);
             }
             let group = self.instances.master(master);
             let all: Vec<Id> =
@@ -71,8 +72,7 @@ impl Sentinel {
         let stuck = is_settled(&link.command)
             && silent > down_after / 2
             && now - link.last_pong > down_after / 2;
-        let deaf =
-            is_settled(&link.hello) && now - link.hello_activity > self.periods.publish * 3;
+        let deaf = is_settled(&link.hello) && now - link.hello_activity > self.periods.publish * 3;
         if stuck {
             self.drop_connection(link_id, Side::Command);
         }
@@ -86,7 +86,8 @@ impl Sentinel {
                 let patience = down_after + self.periods.info * 2;
                 let abdicated =
                     instance.role_reported == Role::Replica && now - reported_at > patience;
-                abdicated || master.rebooted_at.is_some_and(|at| now - at > master.reboot_down_after)
+                abdicated
+                    || master.rebooted_at.is_some_and(|at| now - at > master.reboot_down_after)
             }
             Kind::Replica(_) | Kind::Sentinel(_) => false,
         };

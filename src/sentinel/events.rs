@@ -76,7 +76,8 @@ impl Sentinel {
         let announce = self.globals.announce_hostnames;
         let instance = &self.instances[id];
         let shown = instance.address.shown(announce);
-        let own = format!("{} {} {shown} {}", instance.word(), instance.name, instance.address.port);
+        let own =
+            format!("{} {} {shown} {}", instance.word(), instance.name, instance.address.port);
         if instance.is_master() {
             return own;
         }

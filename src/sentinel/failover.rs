@@ -153,21 +153,16 @@ impl Sentinel {
         let port = address.port.to_string();
         let patience = HANDOVER_MS.min(self.instances.master(id).failover_timeout);
         let patience = (patience * 4 / 5).to_string();
-        let words: [&[u8]; 6] = [
-            b"FAILOVER",
-            b"TO",
-            host.as_bytes(),
-            port.as_bytes(),
-            b"TIMEOUT",
-            patience.as_bytes(),
-        ];
+        let words: [&[u8]; 6] =
+            [b"FAILOVER", b"TO", host.as_bytes(), port.as_bytes(), b"TIMEOUT", patience.as_bytes()];
         self.ask(id, Question::Handover, &words);
     }
 
     /// The master accepts to hand over, or does not.
     pub(super) fn handover_answered(&mut self, id: Id, value: &Value) {
         let Value::Error(why) = value else { return };
-        let Failover::WaitPromotion { promoted, forced } = self.instances.master(id).failover else {
+        let Failover::WaitPromotion { promoted, forced } = self.instances.master(id).failover
+        else {
             return;
         };
         let why = String::from_utf8_lossy(why).into_owned();

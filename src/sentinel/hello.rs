@@ -35,7 +35,8 @@ impl Hello {
             return None;
         }
         let mut words = str::from_utf8(text).ok()?.split(',');
-        let mut word = || words.next().filter(|it| !it.is_empty() && it.len() <= SENTINEL_NAME_BYTES_MAX);
+        let mut word =
+            || words.next().filter(|it| !it.is_empty() && it.len() <= SENTINEL_NAME_BYTES_MAX);
         let hello = Self {
             ip: host(word()?)?,
             port: port(word()?)?,

@@ -100,7 +100,8 @@ impl Report {
 
 /// `slave0`, `slave17`.
 fn is_replica_line(name: &str) -> bool {
-    name.strip_prefix("slave").is_some_and(|it| it.starts_with(|first: char| first.is_ascii_digit()))
+    name.strip_prefix("slave")
+        .is_some_and(|it| it.starts_with(|first: char| first.is_ascii_digit()))
 }
 
 fn number(text: &str) -> Option<i64> {

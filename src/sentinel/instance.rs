@@ -209,7 +209,10 @@ pub struct Claim {
     pub from: Id,
     /// Sentinels that confirmed it when they were asked directly.
     pub confirmed: Vec<Id>,
-    pub asked: Ms,
+    /// When it was last heard of, when somebody is to be asked again, and how long until after that.
+    pub heard: Ms,
+    pub ask_at: Ms,
+    pub ask_again: Ms,
 }
 
 /// A replica.

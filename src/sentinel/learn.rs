@@ -29,8 +29,11 @@ pub enum How {
     Overheard,
 }
 
-/// How often those who may know are asked about one claim.
-const CLAIM_ASK_MS: Ms = 1_000;
+/// How soon those who may know are asked about a claim again, at first and at last; and how long after it
+/// was last heard a claim is forgotten.
+const CLAIM_ASK_MS: Ms = 100;
+const CLAIM_ASK_MAX_MS: Ms = 5_000;
+const CLAIM_FORGOTTEN_MS: Ms = 30_000;
 
 impl Sentinel {
     /// An INFO of a data node.
@@ -169,9 +172,10 @@ impl Sentinel {
             let replica = this.instances[id].replica();
             replica.is_some_and(|it| {
                 it.master_port == this.instances[whom].address.port
-                    && it.master_host.as_ref().is_some_and(|host| {
-                        this.is_named(&this.instances[whom].address, host)
-                    })
+                    && it
+                        .master_host
+                        .as_ref()
+                        .is_some_and(|host| this.is_named(&this.instances[whom].address, host))
             })
         };
         let changed = self.instances[id].replica().map_or(0, |it| it.conf_changed);
@@ -300,6 +304,7 @@ impl Sentinel {
             self.touch();
             return;
         }
+        let now = self.now;
         let known = self.instances.master(master).claim.as_ref();
         if known.is_none_or(|it| it.epoch < hello.config_epoch) {
             self.instances.master_mut(master).claim = Some(Claim {
@@ -308,14 +313,26 @@ impl Sentinel {
                 port: hello.master_port,
                 from,
                 confirmed: Vec::new(),
-                asked: 0,
+                heard: self.now,
+                ask_at: 0,
+                ask_again: CLAIM_ASK_MS,
             });
+        } else if let Some(claim) = &mut self.instances.master_mut(master).claim
+            && claim.epoch == hello.config_epoch
+        {
+            claim.heard = now;
         }
         self.examine_claim(master);
     }
 
-    fn examine_claim(&mut self, master: Id) {
+    /// Asks those who may know, less and less often.
+    pub(super) fn examine_claim(&mut self, master: Id) {
         let Some(claim) = self.instances.master(master).claim.clone() else { return };
+        let is_old = claim.epoch <= self.instances.master(master).config_epoch;
+        if is_old || self.now - claim.heard > CLAIM_FORGOTTEN_MS {
+            self.instances.master_mut(master).claim = None;
+            return;
+        }
         let Some(address) = self.claimed_address(&claim) else {
             return self.ask_for_name(&claim.host);
         };
@@ -323,17 +340,20 @@ impl Sentinel {
         if self.plant == Some(super::sim::Plant::EveryHelloIsBelieved) {
             return self.adopt_claim(master);
         }
-        if self.now - claim.asked < CLAIM_ASK_MS {
+        if self.now < claim.ask_at {
             return;
         }
+        let now = self.now;
         if let Some(claim) = &mut self.instances.master_mut(master).claim {
-            claim.asked = self.now;
+            claim.ask_at = now + claim.ask_again;
+            claim.ask_again = (claim.ask_again * 2).min(CLAIM_ASK_MAX_MS);
         }
         if let Some(replica) = self.replica_at(master, &address) {
             self.ask_info(replica);
         }
         let name = self.instances[master].name.clone();
-        let sentinels: Vec<Id> = self.instances.master(master).sentinels.values().copied().collect();
+        let sentinels: Vec<Id> =
+            self.instances.master(master).sentinels.values().copied().collect();
         for id in sentinels {
             self.ask(id, Question::Master, &[b"SENTINEL", b"MASTER", name.as_bytes()]);
         }

@@ -127,7 +127,7 @@ impl Wire {
     ///
     /// # Errors
     /// `Nonsense`: it is no answer, or a longer one than anybody would send.
-    pub fn next(&mut self) -> Result<Option<Value>, Nonsense> {
+    pub fn next_answer(&mut self) -> Result<Option<Value>, Nonsense> {
         match self.scan.resume(&self.input) {
             Ok(Some(_)) => {
                 let (value, used) = decode(&self.input).ok().flatten().ok_or(Nonsense)?;

@@ -45,17 +45,43 @@ pub enum Input<'a> {
     /// Some time passed: see [`Sentinel::tick_ms`].
     Tick,
     /// A connection that was dialled is up; our address on it.
-    Connected { wire: u32, local: String },
-    Accepted { client: u32, peer: String, local: String, is_loopback: bool },
-    Received { conn: Conn, bytes: &'a [u8] },
+    Connected {
+        wire: u32,
+        local: String,
+    },
+    Accepted {
+        client: u32,
+        peer: String,
+        local: String,
+        is_loopback: bool,
+    },
+    Received {
+        conn: Conn,
+        bytes: &'a [u8],
+    },
     /// It ended, or never came to be.
-    Closed { conn: Conn },
+    Closed {
+        conn: Conn,
+    },
     /// The file with this number is on disk, or is not.
-    Saved { number: u64, result: Result<(), String> },
-    Resolved { name: String, ip: Option<String> },
-    ScriptStarted { job: u64, result: Result<u32, String> },
+    Saved {
+        number: u64,
+        result: Result<(), String>,
+    },
+    Resolved {
+        name: String,
+        ip: Option<String>,
+    },
+    ScriptStarted {
+        job: u64,
+        result: Result<u32, String>,
+    },
     /// `signal` is 0 where it ended by itself.
-    ScriptEnded { job: u64, code: i32, signal: i32 },
+    ScriptEnded {
+        job: u64,
+        code: i32,
+        signal: i32,
+    },
     /// The process is asked to end.
     Terminate,
 }
@@ -64,17 +90,41 @@ pub enum Input<'a> {
 #[derive(Debug, PartialEq, Eq)]
 pub enum Output {
     /// What is sent before it is up is kept for it.
-    Dial { wire: u32, ip: String, port: u16 },
-    Send { conn: Conn, bytes: Vec<u8> },
+    Dial {
+        wire: u32,
+        ip: String,
+        port: u16,
+    },
+    Send {
+        conn: Conn,
+        bytes: Vec<u8>,
+    },
     /// After what was sent.
-    Close { conn: Conn },
-    Resolve { name: String },
+    Close {
+        conn: Conn,
+    },
+    Resolve {
+        name: String,
+    },
     /// Replace the file by this text, whole or not at all, and say `Saved`.
-    Save { number: u64, text: Vec<u8> },
-    Log { level: Level, text: String },
-    Run { job: u64, argv: Vec<String> },
-    Kill { job: u64 },
-    Exit { code: u8 },
+    Save {
+        number: u64,
+        text: Vec<u8>,
+    },
+    Log {
+        level: Level,
+        text: String,
+    },
+    Run {
+        job: u64,
+        argv: Vec<String>,
+    },
+    Kill {
+        job: u64,
+    },
+    Exit {
+        code: u8,
+    },
 }
 
 /// What is on disk of the state.
@@ -259,7 +309,8 @@ impl Sentinel {
                 }
             }
             Err(why) => {
-                let text = "WARNING: Sentinel was not able to save the new configuration on disk!!!";
+                let text =
+                    "WARNING: Sentinel was not able to save the new configuration on disk!!!";
                 self.log(Level::Warning, format!("{text}: {why}"));
                 self.saving.failed_at = Some(self.now);
                 self.release(number, false);

@@ -104,7 +104,8 @@ mod tests {
 
     #[test]
     fn what_is_not_ours_stays() {
-        let text = b"port 26379\n# mine\nsentinel monitor a 1.2.3.4 1 2\n\nsentinel known-slave a x 1\n\
+        let text =
+            b"port 26379\n# mine\nsentinel monitor a 1.2.3.4 1 2\n\nsentinel known-slave a x 1\n\
             SENTINEL known-replica a y 2\ndir /tmp\n";
         let mut to = Rewriting::new(text);
         to.line("myid", "sentinel myid x");

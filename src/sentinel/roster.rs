@@ -86,12 +86,7 @@ impl Sentinel {
         Ok(id)
     }
 
-    pub(super) fn add_replica(
-        &mut self,
-        master: Id,
-        host: &str,
-        port: i64,
-    ) -> Result<Id, Refused> {
+    pub(super) fn add_replica(&mut self, master: Id, host: &str, port: i64) -> Result<Id, Refused> {
         let address = self.address(host, port)?;
         let name = address.name(self.globals.announce_hostnames);
         let replicas = &self.instances.master(master).replicas;
@@ -147,9 +142,8 @@ impl Sentinel {
     /// The same Sentinel may watch several masters with us: one link will do.
     fn share_link(&mut self, id: Id) {
         let run_id = self.instances[id].run_id.clone();
-        let twin = |(other, it): &(Id, &Instance)| {
-            *other != id && it.is_sentinel() && it.run_id == run_id
-        };
+        let twin =
+            |(other, it): &(Id, &Instance)| *other != id && it.is_sentinel() && it.run_id == run_id;
         let Some(link) = self.instances.iter().find(twin).map(|(_, it)| it.link) else { return };
         self.leave_link(self.instances[id].link);
         self.instances[id].link = link;

@@ -46,7 +46,12 @@ pub enum Ended {
 impl Scripts {
     /// The oldest one that waits gives way where too many do.
     pub fn schedule(&mut self, argv: Vec<String>) {
-        self.jobs.push(Job { number: self.next, argv, tries: 0, state: State::Scheduled { at: 0 } });
+        self.jobs.push(Job {
+            number: self.next,
+            argv,
+            tries: 0,
+            state: State::Scheduled { at: 0 },
+        });
         self.next += 1;
         let waits = |job: &Job| matches!(job.state, State::Scheduled { .. });
         if self.jobs.len() > SENTINEL_SCRIPTS_MAX

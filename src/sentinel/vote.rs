@@ -66,7 +66,8 @@ impl Sentinel {
         }
         let needed = quorum.max(voters / 2 + 1);
         #[cfg(test)]
-        let needed = if self.plant == Some(super::sim::Plant::OneVoteIsEnough) { 1 } else { needed };
+        let needed =
+            if self.plant == Some(super::sim::Plant::OneVoteIsEnough) { 1 } else { needed };
         // Our own vote, too, counts only when it cannot be forgotten.
         most(&votes).filter(|(_, count)| *count >= needed && self.is_saved()).map(|(who, _)| who)
     }

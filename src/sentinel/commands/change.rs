@@ -152,12 +152,11 @@ fn set_one(
     values: &[&[u8]],
 ) -> Result<(usize, bool), ErrorKind> {
     let unknown = || ErrorKind::SentinelSetUnknown { option: option.into() };
-    let invalid = |value: &[u8]| ErrorKind::SentinelSetInvalid {
-        value: value.into(),
-        option: option.into(),
-    };
+    let invalid =
+        |value: &[u8]| ErrorKind::SentinelSetInvalid { value: value.into(), option: option.into() };
     let Some((&value, more)) = values.split_first() else { return Err(unknown()) };
-    let at_least = |least: i64| parse_i64(value).filter(|it| *it >= least).ok_or_else(|| invalid(value));
+    let at_least =
+        |least: i64| parse_i64(value).filter(|it| *it >= least).ok_or_else(|| invalid(value));
     let name = lossy(option).to_lowercase();
     // What has no place in a line of a file is no value.
     if values.iter().take(2).any(|it| it.iter().any(|byte| matches!(byte, b'\r' | b'\n' | 0))) {
@@ -255,8 +254,7 @@ fn config_get(this: &Sentinel, pattern: &[u8], reply: &mut Reply<'_>) -> Answer 
 }
 
 fn config_set(this: &mut Sentinel, name: &[u8], value: &[u8], reply: &mut Reply<'_>) -> Answer {
-    let invalid =
-        || ErrorKind::SentinelConfigInvalid { value: value.into(), option: name.into() };
+    let invalid = || ErrorKind::SentinelConfigInvalid { value: value.into(), option: name.into() };
     if value.iter().any(|byte| matches!(byte, b'\r' | b'\n' | 0)) {
         return Err(invalid());
     }

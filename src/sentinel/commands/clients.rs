@@ -11,6 +11,9 @@ use std::fmt::Write;
 
 type Answer = Result<Then, ErrorKind>;
 
+/// Whether a client is meant.
+type Test = Box<dyn Fn(&Client) -> bool>;
+
 /// `CLIENT ID | GETNAME | SETNAME | INFO | LIST | KILL | ...`.
 pub(super) fn client(
     this: &mut Sentinel,
@@ -52,7 +55,8 @@ pub(super) fn client(
             let mut all: Vec<&Client> = this.clients.values().filter(|it| shown(it)).collect();
             all.sort_by_key(|it| it.id);
             for it in all {
-                let name = if it.last_command == "CLIENT" { "client|list" } else { it.last_command };
+                let name =
+                    if it.last_command == "CLIENT" { "client|list" } else { it.last_command };
                 text.push_str(&describe(it, now, &name.to_lowercase()));
             }
             reply.verbatim(*b"txt", text.as_bytes());
@@ -84,7 +88,7 @@ fn wrong(subcommand: &'static str) -> ErrorKind {
 }
 
 /// Who is meant by `TYPE name` or `ID number ..`.
-fn shown(options: &[&[u8]]) -> Result<Box<dyn Fn(&Client) -> bool>, ErrorKind> {
+fn shown(options: &[&[u8]]) -> Result<Test, ErrorKind> {
     match options {
         [] => Ok(Box::new(|_| true)),
         [word, name] if is(word, "type") => kind(name),
@@ -97,7 +101,7 @@ fn shown(options: &[&[u8]]) -> Result<Box<dyn Fn(&Client) -> bool>, ErrorKind> {
     }
 }
 
-fn kind(name: &[u8]) -> Result<Box<dyn Fn(&Client) -> bool>, ErrorKind> {
+fn kind(name: &[u8]) -> Result<Test, ErrorKind> {
     match lossy(name).to_lowercase().as_str() {
         "normal" => Ok(Box::new(|it| it.subscriptions() == 0)),
         "pubsub" => Ok(Box::new(|it| it.subscriptions() > 0)),
@@ -116,7 +120,7 @@ fn kill(this: &mut Sentinel, own: u32, args: &[&[u8]], reply: &mut Reply<'_>) ->
         reply.ok();
         return end(this, own, &[number]);
     }
-    let mut tests: Vec<Box<dyn Fn(&Client) -> bool>> = Vec::new();
+    let mut tests: Vec<Test> = Vec::new();
     let mut skip_me = true;
     for pair in args.chunks(2) {
         let [option, value] = pair else { return Err(ErrorKind::Syntax) };

@@ -88,11 +88,10 @@ impl Sentinel {
             return Err(ErrorKind::unknown_command(args));
         };
         let sub = match (row.name, args.get(1)) {
-            ("SENTINEL", Some(name)) => {
-                Some(find(SENTINEL, Some(name)).ok_or_else(|| {
-                    ErrorKind::unknown_subcommand("SENTINEL", name)
-                })?)
-            }
+            ("SENTINEL", Some(name)) => Some(
+                find(SENTINEL, Some(name))
+                    .ok_or_else(|| ErrorKind::unknown_subcommand("SENTINEL", name))?,
+            ),
             _ => None,
         };
         if !fits(row.arity, args.len()) {

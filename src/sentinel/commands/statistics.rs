@@ -18,8 +18,7 @@ pub(super) fn info(
 ) -> Result<Then, ErrorKind> {
     let asked = args.get(1..).unwrap_or_default();
     let all = ["default", "all", "everything"];
-    let everything =
-        asked.is_empty() || asked.iter().any(|it| all.iter().any(|word| is(it, word)));
+    let everything = asked.is_empty() || asked.iter().any(|it| all.iter().any(|word| is(it, word)));
     let mut text = String::new();
     for section in SECTIONS {
         if everything || asked.iter().any(|it| is(it, section)) {
