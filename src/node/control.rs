@@ -19,6 +19,7 @@ use crate::node::outbox::{Action, Conn, Level, Outbox};
 use crate::node::sections::Sections;
 use crate::node::settings::{Settings, report};
 use crate::node::snapshots::Snapshots;
+use crate::node::texts::{Purpose, Texts};
 use crate::node::view::{Role, View};
 use crate::replication::acks::{self, Waiters};
 use crate::replication::log::Batch;
@@ -27,14 +28,13 @@ use crate::replication::merge::Merger;
 use crate::replication::psync::{History, replid_from};
 use crate::replication::ring::Ring;
 use crate::resp::error::ErrorKind;
-use crate::resp::reply::Proto;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 /// What a core asks core 0 for, on behalf of a client.
 #[derive(Debug)]
 pub enum Ask {
-    /// FLUSHALL, FLUSHDB, SWAPDB, and commands over keys of several cores.
+    /// FLUSHALL, FLUSHDB, SWAPDB.
     Section(Op),
     /// `WAIT`: after everything that was written before it.
     Wait {
@@ -52,6 +52,8 @@ pub enum Ask {
     },
     /// `DEBUG RELOAD`.
     Reload,
+    /// A small file is to be read or replaced.
+    Text(Purpose),
     ReplicaOf(Option<(Vec<u8>, u16)>),
     /// `CONFIG SET`: names and values; `local`: the client sits on this host.
     Configure {
@@ -82,14 +84,6 @@ pub enum Op {
         in_db: usize,
         words: Vec<Vec<u8>>,
     },
-    /// A command whose keys live on several cores.
-    Keys {
-        command: u16,
-        db: usize,
-        proto: Proto,
-        words: Vec<Vec<u8>>,
-        keys: Vec<(usize, Vec<u8>)>,
-    },
     /// Begin a snapshot's walk on all cores.
     Cut,
     /// Log writes from here on, or no longer.
@@ -116,6 +110,7 @@ pub struct Control {
     pub(super) sections: Sections,
     pub(super) snapshots: Snapshots,
     pub(super) following: Following,
+    pub(super) texts: Texts,
     pub(super) view: View,
     pub(super) run_id: String,
     pub(super) started: Mono,
@@ -227,6 +222,7 @@ impl Control {
             sections: Sections::default(),
             snapshots: Snapshots::new(now),
             following: Following::new(&view.settings, now),
+            texts: Texts::default(),
             view: view.clone(),
             run_id,
             started: now.mono,
@@ -335,6 +331,7 @@ impl Control {
             Ask::Save => self.save(cx, Some(from), true),
             Ask::BgSave { schedule } => self.background_save(cx, from, schedule),
             Ask::Reload => self.reload(cx, from),
+            Ask::Text(purpose) => self.text_asked(cx, from, purpose),
             Ask::ReplicaOf(master) => self.replica_of(cx, from, master),
             Ask::Configure { words, local } => self.configure(cx, from, &words, local),
             Ask::Pause(pause) => {
