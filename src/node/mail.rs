@@ -13,6 +13,7 @@ use crate::node::outbox::{Conn, Outbox};
 use crate::node::pauses::Scope;
 use crate::node::view::View;
 use crate::snapshot::cut::Cut;
+use std::sync::Arc;
 
 impl Core {
     pub(super) fn message(&mut self, from: usize, message: Message, out: &mut Outbox) {
@@ -86,7 +87,11 @@ impl Core {
         self.keyspace.set_expiry_mode(mode);
         view.tune(&mut self.keyspace);
         self.pauses.ending = view.ending;
+        let same_users = Arc::ptr_eq(&self.view.users, &view.users);
         *self.view = view;
+        if !same_users {
+            self.review_sessions();
+        }
     }
 
     /// `CLIENT PAUSE` and `UNPAUSE` on this core.

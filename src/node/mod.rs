@@ -27,6 +27,8 @@ pub mod control;
 pub mod sections;
 pub mod snapshots;
 pub mod texts;
+pub mod rights;
+pub mod access;
 pub mod following;
 pub mod exit;
 pub mod observe;

@@ -138,6 +138,12 @@ impl Control {
             Op::Stream { on } => Step::Stream { on: *on },
             Op::Cut => Step::Cut { stream: self.cut_streams() },
             Op::Keys { .. } => return self.take_keys(cx),
+            Op::Users(change) => {
+                let change = change.clone();
+                let reply = self.change_users(cx, &change);
+                self.reply_section(&reply);
+                return self.end_section(cx);
+            }
             Op::Role => match self.change_role(cx) {
                 Some(on) => Step::Stream { on },
                 None => return self.end_section(cx),
@@ -169,7 +175,7 @@ impl Control {
             Op::Cut => self.cut_done(cx),
             Op::Stream { on } => self.stream_switched(cx, on),
             Op::Role => self.role_changed(cx),
-            Op::Keys { .. } => {}
+            Op::Keys { .. } | Op::Users(_) => {}
         }
         self.end_section(cx);
     }
@@ -401,7 +407,7 @@ fn writes(op: &Op, table: &Table) -> bool {
     match op {
         Op::Flush { .. } | Op::Swap { .. } => true,
         Op::Keys { command, .. } => table.row(*command).spec.is_write(),
-        Op::Cut | Op::Stream { .. } | Op::Role => false,
+        Op::Cut | Op::Stream { .. } | Op::Role | Op::Users(_) => false,
     }
 }
 

@@ -118,6 +118,10 @@ pub struct Session {
     pub reply_mode: ReplyMode,
     pub kind: Kind,
     pub authenticated: bool,
+    /// Its user may not do everything: each request is looked at (`rights.rs`).
+    pub ruled: bool,
+    /// The number of its user.
+    pub user: u32,
     pub closing: bool,
     /// It is closed when what it runs is answered: it killed itself.
     pub doomed: bool,
