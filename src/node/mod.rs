@@ -46,6 +46,8 @@ pub mod host;
 pub mod info;
 pub mod families;
 #[cfg(test)]
+mod rights_tests;
+#[cfg(test)]
 mod across_tests;
 #[cfg(test)]
 pub mod testing;
