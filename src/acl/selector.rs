@@ -14,7 +14,7 @@ use super::rule::{Denied, RuleError, has_spaces};
 use crate::base::glob::matches;
 use crate::base::map::HashMap;
 use crate::command::args::Args;
-use crate::command::keys::refs_found;
+use crate::command::keys::keys_found;
 use crate::command::spec::{Categories, KeyFlags};
 
 /// See the file's header.
@@ -244,7 +244,7 @@ impl Selector {
             return Err(Denied::Command);
         }
         if let Some(patterns) = &self.keys {
-            for key in refs_found(entry.spec, args) {
+            for key in keys_found(entry.spec, args) {
                 let word = args.get(key.at).unwrap_or_default();
                 if !key.flags.has(KeyFlags::NOT_KEY) && !may_touch(patterns, word, key.flags) {
                     return Err(Denied::Key(key.at));

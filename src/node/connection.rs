@@ -72,6 +72,7 @@ fn quit(cx: &mut NodeCx<'_>, _: Args<'_>) -> Result<(), ErrorKind> {
 /// As if it had just connected, but for its number. Redis 7.0 lets NO-EVICT stand, so it stands.
 fn reset(cx: &mut NodeCx<'_>, _: Args<'_>) -> Result<(), ErrorKind> {
     let conn = cx.conn;
+    cx.core.discard(conn);
     cx.core.forget_listener(conn);
     cx.core.becomes_nobody(conn);
     let session = cx.session();

@@ -41,7 +41,7 @@ impl Core {
         self.view.users.get(session.user)
     }
 
-    /// May this session, which is ruled, run the request?
+    /// May a session that is ruled run the request?
     pub(super) fn may_run_request(
         &self,
         session: &Session,
@@ -50,6 +50,25 @@ impl Core {
     ) -> Result<(), ErrorKind> {
         let Some(user) = self.user_of(session) else { return Err(ErrorKind::NoAuth) };
         self.may_user_run(user, number, args)
+    }
+
+    /// Why a request that was queued may not run now, if its user's rules have changed so.
+    pub(super) fn no_longer_allowed(
+        &self,
+        conn: Conn,
+        number: u16,
+        args: Args<'_>,
+    ) -> Option<ErrorKind> {
+        let session = self.sessions.get(conn).filter(|session| session.ruled)?;
+        let why = match self.may_run_request(session, number, args).err()? {
+            ErrorKind::NoPermCommand { .. } => "no permission to execute the command or subcommand",
+            ErrorKind::NoPermKey => "no permission to touch the specified keys",
+            ErrorKind::NoPermChannel => {
+                "no permission to access one of the channels used as argument to the command"
+            }
+            _ => "no permission",
+        };
+        Some(ErrorKind::NoPermNow { why })
     }
 
     /// May this user run the request?

@@ -51,7 +51,6 @@ impl Table {
     ///
     /// # Errors
     /// A name that no command has, or two that one shall have.
-    #[must_use]
     pub fn new(
         shard: &[&'static [Command<ShardFn>]],
         node: &[&'static [Command<NodeFn>]],

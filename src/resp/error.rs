@@ -288,6 +288,7 @@ error_kinds! {
         AclCategory { name: Text } => ["ERR Unknown category '", name, "'"],
         ConfigUnknown { name: Text } => ["ERR Unknown option or number of arguments for CONFIG SET - '", name, "'"],
         ConfigRefused { name: Text, why: Text } => ["ERR CONFIG SET failed (possibly related to argument '", name, "') - ", why],
+        NoPermNow { why: &'static str } => ["NOPERM ACLs rules changed between the moment the transaction was accumulated and the EXEC call. This command is no longer allowed for the following reason: ", why],
         SortDenied { option: &'static str } => ["ERR ", option, " option of SORT denied due to insufficient ACL permissions."],
         AclRefused { why: Text } => ["ERR ", why],
         AclUser { name: Text } => ["ERR User '", name, "' not found"],
@@ -352,6 +353,16 @@ impl ErrorKind {
     pub fn code(&self) -> &str {
         let head = self.head();
         head.split_once(' ').map_or(head, |(code, _)| code)
+    }
+
+    /// Why EXEC does not run what was queued.
+    #[must_use]
+    pub fn exec_abort(why: &Self) -> Self {
+        let mut text = Vec::new();
+        why.write_to(&mut text);
+        let text = text.strip_prefix(b"-").unwrap_or(&text);
+        let text = text.strip_suffix(b"\r\n").unwrap_or(text);
+        Self::ExecAbortBecause { why: text.into() }
     }
 
     /// For a request whose command does not exist: repeats the beginning of it.
