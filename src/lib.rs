@@ -8,6 +8,7 @@ pub mod acl;
 pub mod engine;
 pub mod snapshot;
 pub mod replication;
+pub mod sentinel;
 pub mod node;
 pub mod doctor;
 pub mod runtime;
