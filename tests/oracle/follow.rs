@@ -7,7 +7,7 @@ use crate::support::client::{Client, request};
 use crate::support::server::{Kind, Plan, Server};
 use crate::support::{comes_true, number_from_env, seed};
 
-const COMMANDS: usize = 20_000;
+const COMMANDS: u64 = 20_000;
 /// So many commands, then all must be equal.
 const EPOCH: usize = 1_000;
 
@@ -36,14 +36,13 @@ fn play(client: &mut Client, steps: &[Step]) {
 
 fn followers_stay_equal(cores: u16) {
     let seed = seed().wrapping_add(u64::from(cores));
-    let commands =
-        number_from_env("RINGFOLD_ORACLE_COMMANDS").map_or(COMMANDS, |it| it as usize / 5);
+    let commands = number_from_env("RINGFOLD_ORACLE_COMMANDS").map_or(COMMANDS, |it| it / 5);
     eprintln!("seed {seed}: {commands} commands, {cores} cores");
     let Pair { ours, .. } = Pair::start(Kind::Ours(cores));
     let followers = [replica(&ours, Kind::Redis), replica(&ours, Kind::Ours(2))];
     let mut generator = Generator::new(seed, now_seconds());
     let mut client = ours.client();
-    for _ in 0..commands.div_ceil(EPOCH) {
+    for _ in 0..commands.div_ceil(EPOCH as u64) {
         let mut sent = Vec::new();
         while sent.len() < EPOCH {
             let Unit::Steps(steps) = generator.unit() else { continue };
