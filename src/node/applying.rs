@@ -223,7 +223,7 @@ impl Control {
         self.following.under_way += 1;
         self.following.transactions += 1;
         let (asker, form) = (Asker::Link, Form::Part);
-        cx.core.begin_work(Work { asker, frames, form, writes: true, wanted });
+        cx.core.begin_work(Work { asker, frames, form, writes: true, waits: false, wanted });
     }
 
     /// A whole MULTI..EXEC, applied as one: by one core, or as a transaction over several. How much of
@@ -265,6 +265,7 @@ impl Control {
                 return Some(0);
             }
             cx.core.run_shard_frames(&frames, None, &mut Vec::new());
+            cx.core.serve_ready();
         } else {
             let words: [&[u8]; 2] = [b"", &frames];
             self.send_apply(cx, one, table.part("exec"), db, Args::new(&words));

@@ -91,6 +91,9 @@ impl Core {
 
     /// The node's roles and settings changed.
     pub(super) fn see(&mut self, view: View) {
+        if view.is_replica() && !self.view.is_replica() {
+            self.end_all_waits();
+        }
         let mode = if view.is_replica() { ExpiryMode::Hide } else { ExpiryMode::Delete };
         self.keyspace.set_expiry_mode(mode);
         view.tune(&mut self.keyspace);

@@ -20,6 +20,8 @@ pub mod lifecycle;
 pub mod route;
 pub mod owner;
 pub mod transactions;
+pub mod waiting;
+pub mod blocked;
 pub mod multi;
 pub mod mail;
 pub mod part;
@@ -50,6 +52,8 @@ pub mod info;
 pub mod families;
 #[cfg(test)]
 mod across_tests;
+#[cfg(test)]
+mod blocking_tests;
 #[cfg(test)]
 pub mod testing;
 #[cfg(test)]

@@ -528,6 +528,7 @@ pub(super) fn exec_part(core: &mut Core, _: &PartHead, args: Args<'_>, reply: &m
     core.begin_unit();
     core.run_shard_frames(frames, None, reply.out);
     core.end_unit();
+    core.serve_ready();
 }
 
 /// Commands of the node that are done at once, on the core that has the connection.

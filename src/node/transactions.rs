@@ -38,6 +38,7 @@ use crate::node::message::{self, Origin, RequestHead};
 use crate::node::outbox::{Conn, Outbox};
 use crate::node::owner::{Asked, Plain};
 use crate::node::table::{Row, Run};
+use crate::node::waiting::Offer;
 use crate::resp::error::ErrorKind;
 use crate::resp::reply::{Proto, Reply};
 use std::collections::VecDeque;
@@ -54,6 +55,8 @@ pub(super) struct Work {
     pub frames: Vec<u8>,
     pub form: Form,
     pub writes: bool,
+    /// Its client waits where it finds nothing.
+    pub waits: bool,
     pub wanted: Vec<Wanted>,
 }
 
@@ -103,7 +106,20 @@ pub enum Note {
     /// An older transaction waits.
     Yield { number: Number },
     /// Done, or given up: what changed, by the key's place among those asked for.
-    Release { number: Number, changed: Vec<(usize, Option<Carried>)> },
+    Release { number: Number, changed: Vec<(usize, Option<Carried>)>, wait: Option<Wait> },
+    /// A key has got something that a client waits for: it is held until its release.
+    Offer { number: Number, offer: Box<Offer> },
+    /// A client waits no more.
+    Unwait { conn: Conn, generation: u32 },
+}
+
+/// A client waits for those of these keys that it is told with.
+#[derive(Clone, Debug)]
+pub struct Wait {
+    pub conn: Conn,
+    pub generation: u32,
+    pub keys: Vec<Box<[u8]>>,
+    pub of_group: bool,
 }
 
 /// This core's transactions, and its part in those of other cores.
@@ -213,7 +229,7 @@ impl Core {
         let Some(session) = self.sessions.get(conn) else { return };
         let generation = session.generation;
         let asker = Asker::Client { conn, generation, slot: None };
-        let work = Work { asker, frames, form, writes, wanted };
+        let work = Work { asker, frames, form, writes, waits: false, wanted };
         if self.has_all(&work) {
             return self.run_at_once(conn, &work, out);
         }
@@ -245,6 +261,7 @@ impl Core {
         let mut reply = Vec::new();
         self.run_work(work, &[], unchanged, &mut reply, out);
         self.unwatch_wanted(&work.wanted);
+        self.serve_ready();
         if muted {
             reply.clear();
         }
@@ -264,12 +281,15 @@ impl Core {
         }
     }
 
+    /// A number of its own for what is done for a client.
+    pub(super) fn draw_number(&mut self) -> Number {
+        let drawn = self.shared.transactions.fetch_add(1, Ordering::Relaxed) + 1;
+        OF_CLIENTS | (drawn * ATTEMPTS)
+    }
+
     fn draw(&mut self, asker: Asker) -> Number {
         match asker {
-            Asker::Client { .. } => {
-                let drawn = self.shared.transactions.fetch_add(1, Ordering::Relaxed) + 1;
-                OF_CLIENTS | (drawn * ATTEMPTS)
-            }
+            Asker::Client { .. } => self.draw_number(),
             Asker::Link => {
                 self.tx.last_of_link += 1;
                 self.tx.last_of_link * ATTEMPTS
@@ -286,13 +306,42 @@ impl Core {
     }
 
     fn ask_owners(&mut self, number: Number, work: Work) {
+        let values = vec![None; work.wanted.len()];
+        let left = self.ask_owners_but(None, number, &work);
+        self.tx.running.insert(number, Running { work, left, values, unchanged: true });
+    }
+
+    /// Begins a work that has what one core owns of its keys already.
+    pub(super) fn begin_with_offer(
+        &mut self,
+        number: Number,
+        from: usize,
+        work: Work,
+        offered: Option<(usize, Carried)>,
+        out: &mut Outbox,
+    ) {
+        let mut values = vec![None; work.wanted.len()];
+        if let Some((at, value)) = offered {
+            values[at] = Some(value);
+        }
+        let left = self.ask_owners_but(Some(from), number, &work);
+        let running = Running { work, left, values, unchanged: true };
+        if left == 0 {
+            self.run_granted(number, running, out);
+        } else {
+            self.tx.running.insert(number, running);
+        }
+    }
+
+    /// Asks all owners of a work's keys but one; how many.
+    fn ask_owners_but(&mut self, but: Option<usize>, number: Number, work: &Work) -> usize {
         let conn = match work.asker {
             Asker::Client { .. } => NOBODY.conn,
             // In its place among what the link sends.
             Asker::Link => crate::node::following::LINK,
         };
         let mut left = 0;
-        for core in 0..self.cores {
+        for core in (0..self.cores).filter(|core| Some(*core) != but) {
             let of_core: Vec<&Wanted> = work.wanted.iter().filter(|it| it.core == core).collect();
             if of_core.is_empty() {
                 continue;
@@ -309,8 +358,7 @@ impl Core {
                 message::push_request(self.roads.to(core), &head, words.iter().copied());
             }
         }
-        let values = vec![None; work.wanted.len()];
-        self.tx.running.insert(number, Running { work, left, values, unchanged: true });
+        left
     }
 
     /// A core granted what was asked of it.
@@ -325,7 +373,8 @@ impl Core {
         let Some(running) = self.tx.running.get_mut(&number) else {
             // It has yielded, and its word of that may have gone before its asking.
             if from != self.id {
-                self.tx.notes[from].push(Note::Release { number, changed: Vec::new() });
+                let note = Note::Release { number, changed: Vec::new(), wait: None };
+                self.tx.notes[from].push(note);
             }
             return;
         };
@@ -346,10 +395,16 @@ impl Core {
 
     fn run_granted(&mut self, number: Number, running: Running, out: &mut Outbox) {
         let Running { work, values, unchanged, .. } = running;
+        if work.waits && !self.still_waits(work.asker) {
+            return self.let_go(number, &work, Vec::new(), None); // Nothing is taken for who is gone.
+        }
         self.unpin_own(number);
         let mut reply = Vec::new();
         let changed = self.run_work(&work, &values, unchanged, &mut reply, out);
-        self.let_go(number, &work, changed);
+        if work.waits {
+            return self.ran_for_waiter(number, &work, changed, reply);
+        }
+        self.let_go(number, &work, changed, None);
         self.unwatch_wanted(&work.wanted);
         match work.asker {
             Asker::Client { conn, generation, slot: Some(slot) } => {
@@ -372,7 +427,7 @@ impl Core {
     /// Lets go of everything that a work has or waits for.
     fn give_up(&mut self, number: Number) -> Option<Work> {
         let running = self.tx.running.remove(&number)?;
-        self.let_go(number, &running.work, Vec::new());
+        self.let_go(number, &running.work, Vec::new(), None);
         Some(running.work)
     }
 
@@ -394,7 +449,14 @@ impl Core {
         }
     }
 
-    fn let_go(&mut self, number: Number, work: &Work, changed: Vec<(usize, Option<Carried>)>) {
+    /// Lets go of a work's keys; with `wait` its client waits for some of them from here on.
+    pub(super) fn let_go(
+        &mut self,
+        number: Number,
+        work: &Work,
+        changed: Vec<(usize, Option<Carried>)>,
+        wait: Option<Wait>,
+    ) {
         // A core knows its keys by their place among those asked of it.
         let mut of_cores: Vec<Vec<(usize, Option<Carried>)>> = vec![Vec::new(); self.cores];
         let (mut asked, mut changed) = (vec![0; self.cores], changed.into_iter().peekable());
@@ -405,10 +467,11 @@ impl Core {
             asked[it.core] += 1;
         }
         for (core, changed) in of_cores.into_iter().enumerate().filter(|it| asked[it.0] > 0) {
+            let wait = wait.clone();
             if core == self.id {
-                self.released(number, changed);
+                self.released(number, changed, wait);
             } else {
-                self.tx.notes[core].push(Note::Release { number, changed });
+                self.tx.notes[core].push(Note::Release { number, changed, wait });
             }
         }
     }
@@ -451,6 +514,9 @@ impl Core {
         self.begin_unit();
         self.run_frames(work, reply, out);
         self.end_unit();
+        if work.waits && self.effect.waits() {
+            self.settle_waiter(work);
+        }
         self.send_home(work, &versions)
     }
 
@@ -509,6 +575,7 @@ impl Core {
         mut client: Option<(Conn, u32, &mut Outbox)>,
         reply: &mut Vec<u8>,
     ) {
+        self.effect.take_wait();
         let table = std::sync::Arc::clone(&self.shared.table);
         let (mut rest, mut words, mut muted_at) = (frames, Vec::new(), None);
         loop {
@@ -561,7 +628,7 @@ impl Core {
             let mut add = |db: usize, mode: Mode| {
                 wants.add(Wanted { core, db, key: name.into(), hash, mode, look, seen: None });
             };
-            add(db, mode_of(key.flags));
+            add(db, mode_of(row, key.flags));
             if let Some(other) = second {
                 add(other, Mode::Exclusive);
             }
@@ -618,9 +685,13 @@ impl Wants {
     }
 }
 
-/// What a command with these key flags needs of the key.
-pub(super) fn mode_of(flags: KeyFlags) -> Mode {
-    if flags.has(KeyFlags::RO) { Mode::Shared } else { Mode::Exclusive }
+/// What a command needs of a key with these flags. XREADGROUP only reads its keys, as Redis tells it,
+/// and yet it writes to what they hold.
+pub(super) fn mode_of(row: &Row, flags: KeyFlags) -> Mode {
+    let reads = flags.has(KeyFlags::RO);
+    let writes_there =
+        || row.spec.is_write() && row.spec.keys.iter().all(|keys| keys.flags.has(KeyFlags::RO));
+    if reads && !writes_there() { Mode::Shared } else { Mode::Exclusive }
 }
 
 /// The head of a request whose reply nobody waits for.
