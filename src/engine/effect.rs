@@ -95,12 +95,6 @@ impl Effect {
         std::mem::take(&mut self.waits)
     }
 
-    /// As `take_wait`, and it stays to be asked.
-    #[must_use]
-    pub fn waits(&self) -> bool {
-        self.waits
-    }
-
     /// The command changed `more` keys besides the one that its part counted.
     pub fn changed(&mut self, more: u64) {
         self.changes += more;

@@ -353,3 +353,63 @@ fn who_waits_when_the_role_changes_is_told_so_and_closed() {
         }
     }
 }
+
+/// A command that may wait leaves nothing behind in a transaction, wherever that ran.
+#[test]
+fn a_transaction_that_would_have_waited_disturbs_nobody() {
+    for key in ["a", "b", "c", "d"] {
+        check(&format!(
+            "
+            a> MULTI
+            a< +OK
+            a> BLPOP {key} 0
+            a< +QUEUED
+            a> EXEC
+            a< *1 *-1
+            b> GET a
+            b< $-1
+            c> GET b
+            c< $-1
+            a> GET c
+            a< $-1
+            b> MULTI
+            b< +OK
+            b> BLMOVE {key} other LEFT LEFT 0
+            b< +QUEUED
+            b> EXEC
+            b< *1 $-1
+            c> GET other
+            c< $-1
+            "
+        ));
+    }
+}
+
+/// What is published within a transaction is a part of it.
+#[test]
+fn a_transaction_may_publish() {
+    check(
+        "
+        s> SUBSCRIBE news
+        s< *3 $9 subscribe $4 news :1
+        t> SUBSCRIBE news
+        t< *3 $9 subscribe $4 news :1
+        a> MULTI
+        a< +OK
+        a> SET k1 v
+        a< +QUEUED
+        a> PUBLISH news first
+        a< +QUEUED
+        a> PUBLISH nobody second
+        a< +QUEUED
+        a> SET k2 v
+        a< +QUEUED
+        a> EXEC
+        a< *4 +OK :2 :0 +OK
+        s< *3 $7 message $4 news $5 first
+        t< *3 $7 message $4 news $5 first
+        a> PING
+        a< +PONG
+        ",
+    );
+}

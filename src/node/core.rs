@@ -322,6 +322,7 @@ impl Core {
         self.time_out_sessions(out);
         self.unpause(out);
         self.report_changes(out);
+        self.retry_stuck(out);
         self.with_control(out, |control, cx| control.tick(cx));
     }
 

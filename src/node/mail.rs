@@ -174,6 +174,17 @@ impl Core {
         }
     }
 
+    /// A request of the node's own is part of the unit.
+    pub(super) fn log_in_unit(&mut self, db: usize, args: Args<'_>) {
+        if self.log.is_active()
+            && !self.view.is_replica()
+            && let Some(unit) = self.unit.as_mut()
+        {
+            encode_request(args.words(), &mut unit.bytes);
+            unit.ends.push((db, unit.bytes.len()));
+        }
+    }
+
     /// The unit is complete: as one it goes into this turn's log.
     pub(super) fn end_unit(&mut self) {
         let Some(unit) = self.unit.take().filter(|unit| !unit.ends.is_empty()) else { return };

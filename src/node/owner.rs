@@ -251,11 +251,17 @@ impl Core {
         wait: Option<Wait>,
     ) {
         let Some(asked) = self.tx.asked.remove(&number) else { return };
+        let mut stuck = Vec::new();
         for (at, value) in changed {
             let it = &asked.keys[at];
-            if self.keyspace.unpack(it.db, it.key(), value, self.now.wall).is_err() {
-                self.tx.lost += 1;
+            if self.keyspace.unpack(it.db, it.key(), value.clone(), self.now.wall).is_err() {
+                stuck.push((at, value));
             }
+        }
+        if !stuck.is_empty() {
+            // The keys are still the transaction's: nobody sees what they held before it.
+            self.tx.asked.insert(number, asked);
+            return self.tx.stuck.push((number, stuck, wait));
         }
         if asked.pinned {
             asked.keys.iter().for_each(|it| self.keyspace.unpin(it.db, it.key()));
@@ -270,6 +276,23 @@ impl Core {
         }
         self.seized_is_back(number);
         self.serve_postponed();
+    }
+
+    /// Once a tick: what found no room may find some now, and so may guests of our master's stream.
+    pub(super) fn retry_stuck(&mut self, out: &mut Outbox) {
+        if !self.frozen.is_frozen() {
+            self.unpark_transactions();
+        }
+        let stuck = std::mem::take(&mut self.tx.stuck);
+        if !stuck.is_empty() {
+            let keys: usize = stuck.iter().map(|it| it.1.len()).sum();
+            let text =
+                format!("No room for {keys} keys that transactions wrote: they wait for some");
+            self.say(out, Level::Warning, text);
+        }
+        for (number, changed, wait) in stuck {
+            self.released(number, changed, wait);
+        }
     }
 
     /// What another core says of transactions; what it read may be of writes up to ticket `after`.
@@ -292,10 +315,6 @@ impl Core {
 
     /// Sends this turn's notes.
     pub(super) fn send_notes(&mut self, out: &mut Outbox) {
-        if self.tx.lost > 0 {
-            let lost = std::mem::take(&mut self.tx.lost);
-            self.say(out, Level::Warning, format!("{lost} values found no room and are lost"));
-        }
         for core in 0..self.cores {
             if !self.tx.notes[core].is_empty() {
                 let notes = std::mem::take(&mut self.tx.notes[core]);

@@ -37,6 +37,7 @@ use crate::node::intents::{Mode, Number, OF_CLIENTS};
 use crate::node::message::{self, Origin, RequestHead};
 use crate::node::outbox::{Conn, Outbox};
 use crate::node::owner::{Asked, Plain};
+use crate::node::publish;
 use crate::node::table::{Row, Run};
 use crate::node::waiting::Offer;
 use crate::resp::error::ErrorKind;
@@ -134,9 +135,13 @@ pub(super) struct Transactions {
     pub woken: Option<u64>,
     /// What the request that stalls waits for.
     pub blocked_by: Option<(u64, Mode)>,
-    /// Values that found no room.
-    pub lost: usize,
+    /// What transactions left here and found no room: until it does, nobody has their keys.
+    pub stuck: Vec<Stuck>,
     pub notes: Vec<Vec<Note>>,
+    /// What the transaction that runs has published: where the answer belongs, and the request.
+    pub published: Vec<(usize, Vec<u8>)>,
+    /// It is being answered: what it published was logged.
+    pub publishing: bool,
     /// The part by which keys are asked for.
     pub intend: u16,
     running: HashMap<Number, Running>,
@@ -144,6 +149,9 @@ pub(super) struct Transactions {
     parked: Vec<(Number, Work)>,
     last_of_link: Number,
 }
+
+/// A transaction whose values have no room: its number, those values, and whether its client waits.
+pub(super) type Stuck = (Number, Vec<(usize, Option<Carried>)>, Option<Wait>);
 
 #[derive(Debug)]
 struct Running {
@@ -162,8 +170,10 @@ impl Transactions {
             deferred: HashMap::default(),
             woken: None,
             blocked_by: None,
-            lost: 0,
+            stuck: Vec::new(),
             notes: (0..cores).map(|_| Vec::new()).collect(),
+            published: Vec::new(),
+            publishing: false,
             intend,
             running: HashMap::default(),
             parked: Vec::new(),
@@ -259,16 +269,15 @@ impl Core {
         // CLIENT REPLY within it is about what comes later.
         let muted = self.is_muted(conn);
         let mut reply = Vec::new();
-        self.run_work(work, &[], unchanged, &mut reply, out);
+        // All its keys are here: it has no guests.
+        let _ = self.run_work(work, &[], unchanged, &mut reply, out);
         self.unwatch_wanted(&work.wanted);
         self.serve_ready();
         if muted {
             reply.clear();
+            self.tx.published.iter_mut().for_each(|it| it.0 = 0);
         }
-        match self.sessions.get_mut(conn).and_then(|session| session.flight.as_mut()) {
-            Some(flight) => flight.answer_here(|buffer| buffer.extend_from_slice(&reply)),
-            None => out.to(conn).extend_from_slice(&reply),
-        }
+        self.answer_work(work, &reply, out);
     }
 
     /// Begins a work: it asks for its keys.
@@ -400,18 +409,60 @@ impl Core {
         }
         self.unpin_own(number);
         let mut reply = Vec::new();
-        let changed = self.run_work(&work, &values, unchanged, &mut reply, out);
+        let Some(changed) = self.run_work(&work, &values, unchanged, &mut reply, out) else {
+            self.let_go(number, &work, Vec::new(), None);
+            if work.asker == Asker::Link {
+                let number = self.next_attempt(number, work.asker);
+                return self.tx.parked.push((number, work)); // Until the next tick.
+            }
+            self.refuse_guests(&work, &mut reply);
+            self.unwatch_wanted(&work.wanted);
+            return self.answer_work(&work, &reply, out);
+        };
         if work.waits {
             return self.ran_for_waiter(number, &work, changed, reply);
         }
         self.let_go(number, &work, changed, None);
         self.unwatch_wanted(&work.wanted);
+        self.answer_work(&work, &reply, out);
+    }
+
+    /// Gives whoever asked the reply. What was published within it is published now, each answer in its
+    /// place.
+    fn answer_work(&mut self, work: &Work, reply: &[u8], out: &mut Outbox) {
+        let published = std::mem::take(&mut self.tx.published);
         match work.asker {
-            Asker::Client { conn, generation, slot: Some(slot) } => {
-                self.answer(conn, generation, slot, &reply);
+            Asker::Link => self.transaction_applied(reply, out),
+            Asker::Client { conn, generation, slot } => {
+                if work.waits {
+                    self.forget_blocked(conn);
+                }
+                let end = |at: usize| published.get(at).map_or(reply.len(), |it| it.0);
+                match slot {
+                    Some(slot) => self.answer(conn, generation, slot, &reply[..end(0)]),
+                    None => self.place(conn, &reply[..end(0)], out),
+                }
+                for (at, (start, frame)) in published.iter().enumerate() {
+                    self.tx.publishing = true;
+                    self.run_piece(conn, frame, out);
+                    self.tx.publishing = false;
+                    self.place(conn, &reply[*start..end(at + 1)], out);
+                }
             }
-            Asker::Client { .. } => {}
-            Asker::Link => self.transaction_applied(&reply, out),
+        }
+    }
+
+    /// Replies that are in their place whatever CLIENT REPLY says by now.
+    fn place(&mut self, conn: Conn, reply: &[u8], out: &mut Outbox) {
+        if reply.is_empty() {
+            return;
+        }
+        match self.sessions.get_mut(conn).and_then(|session| session.flight.as_mut()) {
+            Some(flight) => {
+                flight.answer_here(|buffer| buffer.extend_from_slice(reply));
+                self.roads.lands(conn);
+            }
+            None => out.to(conn).extend_from_slice(reply),
         }
     }
 
@@ -477,7 +528,7 @@ impl Core {
     }
 
     /// Runs all requests of a work with its guests here: the replies, and what became of the guests that
-    /// changed.
+    /// changed. `None`: there is no room for the guests, and nothing was done.
     fn run_work(
         &mut self,
         work: &Work,
@@ -485,7 +536,7 @@ impl Core {
         unchanged: bool,
         reply: &mut Vec<u8>,
         out: &mut Outbox,
-    ) -> Vec<(usize, Option<Carried>)> {
+    ) -> Option<Vec<(usize, Option<Carried>)>> {
         let session = match work.asker {
             Asker::Client { conn, generation, .. } => self.sessions.same(conn, generation),
             Asker::Link => None,
@@ -495,7 +546,7 @@ impl Core {
             if !unchanged {
                 self.forget_exec(work.asker);
                 Reply { out: reply, proto }.null_array();
-                return Vec::new();
+                return Some(Vec::new());
             }
             Reply { out: reply, proto }.array(replies);
         }
@@ -508,23 +559,36 @@ impl Core {
             };
             self.forget_exec(work.asker);
             error.write_to(reply);
-            return Vec::new();
+            return Some(Vec::new());
         }
-        let versions = self.invite(work, values);
+        let versions = self.invite(work, values)?;
         self.begin_unit();
-        self.run_frames(work, reply, out);
+        let waits = self.run_frames(work, reply, out);
         self.end_unit();
-        if work.waits && self.effect.waits() {
+        if work.waits && waits {
             self.settle_waiter(work);
+            self.effect.wait(); // For `ran_for_waiter`.
         }
-        self.send_home(work, &versions)
+        Some(self.send_home(work, &versions))
     }
 
-    /// Puts the guests into the keyspace; their versions, by which changes are known.
-    fn invite(&mut self, work: &Work, values: &[Option<Carried>]) -> Vec<u64> {
+    /// There is no room for what a work needs here: a client is told so, the stream of our master waits.
+    fn refuse_guests(&mut self, work: &Work, reply: &mut Vec<u8>) {
+        reply.clear();
+        let error = match work.form {
+            Form::Single => ErrorKind::Oom,
+            Form::Exec { .. } | Form::Part => ErrorKind::exec_abort(&ErrorKind::Oom),
+        };
+        self.forget_exec(work.asker);
+        error.write_to(reply);
+    }
+
+    /// Puts the guests into the keyspace; their versions, by which changes are known. `None`: they have no
+    /// room.
+    fn invite(&mut self, work: &Work, values: &[Option<Carried>]) -> Option<Vec<u64>> {
         let now = self.now.wall;
         let mut versions = Vec::with_capacity(values.len());
-        for (wanted, value) in work.wanted.iter().zip(values) {
+        for (at, (wanted, value)) in work.wanted.iter().zip(values).enumerate() {
             if wanted.core == self.id {
                 versions.push(0);
                 continue;
@@ -532,11 +596,20 @@ impl Core {
             if value.is_some()
                 && self.keyspace.unpack(wanted.db, wanted.key(), value.clone(), now).is_err()
             {
-                self.tx.lost += 1;
+                self.dismiss(&work.wanted[..at]);
+                return None;
             }
             versions.push(self.keyspace.mark(wanted.db, wanted.key()));
         }
-        versions
+        Some(versions)
+    }
+
+    /// Takes guests out again that nobody has touched.
+    fn dismiss(&mut self, guests: &[Wanted]) {
+        for it in guests.iter().filter(|it| it.core != self.id) {
+            self.keyspace.unwatch(it.db, it.key());
+            let _ = self.keyspace.unpack(it.db, it.key(), None, self.now.wall);
+        }
     }
 
     /// Takes the guests out again; those that changed, with what they are now.
@@ -557,8 +630,8 @@ impl Core {
         changed
     }
 
-    /// Runs the requests of a work, whose keys are all here.
-    fn run_frames(&mut self, work: &Work, reply: &mut Vec<u8>, out: &mut Outbox) {
+    /// Runs the requests of a work, whose keys are all here. Would one of them have waited?
+    fn run_frames(&mut self, work: &Work, reply: &mut Vec<u8>, out: &mut Outbox) -> bool {
         match work.asker {
             Asker::Link => self.run_shard_frames(&work.frames, None, reply),
             Asker::Client { conn, generation, .. } => {
@@ -568,13 +641,14 @@ impl Core {
         }
     }
 
-    /// Runs requests of this core's keys one after another, and those of the node for a client.
+    /// Runs requests of this core's keys one after another, and those of the node for a client. Would
+    /// one of them have waited?
     pub(super) fn run_shard_frames(
         &mut self,
         frames: &[u8],
         mut client: Option<(Conn, u32, &mut Outbox)>,
         reply: &mut Vec<u8>,
-    ) {
+    ) -> bool {
         self.effect.take_wait();
         let table = std::sync::Arc::clone(&self.shared.table);
         let (mut rest, mut words, mut muted_at) = (frames, Vec::new(), None);
@@ -592,6 +666,13 @@ impl Core {
                     self.keyspace.set_no_touch(head.no_touch);
                     self.execute(Call { number, run, db, proto, origin }, args, reply);
                 }
+                (Run::Node(_), None) => self.publish_of_stream(args),
+                (Run::Node(_), Some(_)) if publish::of_stream(args).is_some() => {
+                    self.log_in_unit(usize::from(head.db), args);
+                    let mut frame = Vec::new();
+                    message::push_request(&mut frame, &head, args.iter());
+                    self.tx.published.push((reply.len(), frame));
+                }
                 (Run::Node(run), Some((conn, _, out))) => {
                     let muted = self.is_muted(*conn);
                     self.run_node_into(*conn, head.command, run, args, reply, out);
@@ -600,10 +681,12 @@ impl Core {
                         muted_at = Some(reply.len());
                     }
                 }
-                (Run::Node(_) | Run::Part(_), _) => {}
+                (Run::Part(_), _) => {}
             }
         }
         reply.truncate(muted_at.unwrap_or(reply.len()));
+        self.tx.published.iter_mut().for_each(|it| it.0 = it.0.min(reply.len()));
+        self.effect.take_wait()
     }
 
     fn is_muted(&self, conn: Conn) -> bool {
