@@ -636,7 +636,7 @@ impl Core {
             Asker::Link => self.run_shard_frames(&work.frames, None, reply),
             Asker::Client { conn, generation, .. } => {
                 let client = Some((conn, generation, out));
-                self.run_shard_frames(&work.frames, client, reply);
+                self.run_shard_frames(&work.frames, client, reply)
             }
         }
     }
