@@ -323,7 +323,7 @@ impl Core {
         several.running = true;
         let (head, words) = (several.head, several.words.clone());
         let words: Vec<&[u8]> = words.iter().map(AsRef::as_ref).collect();
-        let table = std::sync::Arc::clone(&self.shared.table);
+        let table = self.shared.table;
         let work = self.work_of_waiter(&head, table.row(head.command), Args::new(&words));
         self.begin_work(work);
     }
@@ -346,7 +346,7 @@ impl Core {
         let (head, words) = (several.head, several.words.clone());
         let words: Vec<&[u8]> = words.iter().map(AsRef::as_ref).collect();
         let args = Args::new(&words);
-        let table = std::sync::Arc::clone(&self.shared.table);
+        let table = self.shared.table;
         let row = table.row(head.command);
         let Some((shape, one)) = Shape::of(args)
             .and_then(|shape| Some((shape.for_one_key(args, &key)?, shape)))

@@ -650,7 +650,7 @@ impl Core {
         reply: &mut Vec<u8>,
     ) -> bool {
         self.effect.take_wait();
-        let table = std::sync::Arc::clone(&self.shared.table);
+        let table = self.shared.table;
         let (mut rest, mut words, mut muted_at) = (frames, Vec::new(), None);
         loop {
             words.clear();

@@ -8,14 +8,15 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
+use ringfold::acl::users::Users;
 use ringfold::base::prng::Prng;
 use ringfold::base::time::{Mono, Now, Wall};
 use ringfold::node::core::{Core, FileEvent, Input, Shared};
+use ringfold::node::families;
 use ringfold::node::message::Message;
 use ringfold::node::outbox::{Action, Conn, Outbox};
 use ringfold::node::session::Ends;
 use ringfold::node::settings::Settings;
-use ringfold::node::table::Table;
 use ringfold::node::transactions::Note;
 use ringfold::node::view::View;
 use ringfold::resp::decode::{self, Value};
@@ -86,8 +87,8 @@ enum Want {
 }
 
 /// Runs one seed; what is wrong with it, if anything.
-pub fn run(seed: u64, plant: Option<Plant>, table: &Arc<Table>) -> Result<usize, String> {
-    let mut orders = Orders::new(seed, plant, table);
+pub fn run(seed: u64, plant: Option<Plant>) -> Result<usize, String> {
+    let mut orders = Orders::new(seed, plant);
     orders.start();
     while orders.clients.iter().any(|it| it.left > 0 || !it.wanted.is_empty()) {
         orders.act();
@@ -103,19 +104,20 @@ pub fn run(seed: u64, plant: Option<Plant>, table: &Arc<Table>) -> Result<usize,
 }
 
 impl Orders {
-    fn new(seed: u64, plant: Option<Plant>, table: &Arc<Table>) -> Self {
+    fn new(seed: u64, plant: Option<Plant>) -> Self {
         let mut prng = Prng::new(seed);
         let cores = 2 + usize::try_from(prng.below(3)).unwrap();
         let mut settings = Settings::new();
         settings.save = Vec::new();
-        let view = View::new(Arc::new(settings));
+        let users = Arc::new(Users::new(families::table().catalog(), false));
+        let view = View::new(Arc::new(settings), users);
         let shared = Shared {
             tickets: Arc::default(),
             clients: Arc::default(),
             client_ids: Arc::default(),
             transactions: Arc::default(),
             listeners: Arc::default(),
-            table: Arc::clone(table),
+            table: families::table(),
             host: Arc::default(),
         };
         let now = Now { mono: Mono(0), wall: Wall(EPOCH_US) };
