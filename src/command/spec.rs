@@ -235,11 +235,12 @@ pub enum Hop {
     Local,
     /// On the core that owns its one key.
     Single,
-    /// Each core gets the keys that are its own (with the words that belong to them); the answers
-    /// are put together so. With all keys on one core it is one hop.
+    /// As `Exclusive`; its parts, one for each key, would be put together so.
     Split(Gather),
-    /// As `Single` where one core owns all keys, else by the node in a section that excludes others.
+    /// As `Single` where one core owns all keys, else by the node as a transaction over their owners.
     Exclusive,
+    /// As `Exclusive`, and where it finds nothing its client waits.
+    Blocking,
     /// On every core, by the node.
     All,
 }

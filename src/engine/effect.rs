@@ -19,6 +19,7 @@ use std::ops::Range;
 pub struct Effect {
     listened: bool,
     changes: u64,
+    waits: bool,
     expired: Vec<Own>,
     parts: Vec<Own>,
     /// The commands of both lists as RESP.
@@ -80,6 +81,18 @@ impl Effect {
             let own = self.encode(db, &[b"DEL", key]);
             self.expired.push(own);
         }
+    }
+
+    /// The command found nothing, and may be run again when one of its keys has got something
+    /// (`blocking.rs`).
+    pub fn wait(&mut self) {
+        self.waits = true;
+    }
+
+    /// Did a command say so since this was last asked?
+    #[inline]
+    pub fn take_wait(&mut self) -> bool {
+        std::mem::take(&mut self.waits)
     }
 
     /// The command changed `more` keys besides the one that its part counted.

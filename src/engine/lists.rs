@@ -1,16 +1,17 @@
 //! List commands. The table is this file's contents page; each row names one function.
 //!
 //! Effects are those of redis-server 7.0 (`tests/golden/lists-7.0.15.txt`): a command goes out as it came,
-//! but `LMPOP` as the `LPOP` or `RPOP` that it was.
+//! but `LMPOP` as the `LPOP` or `RPOP` that it was, and what may wait as the command that does not.
 //!
 //! Not here: what a list consists of (`types/list.rs`), and how a short one becomes long and back
 //! (`lists/form.rs`).
 
 use crate::base::num::{Digits, parse_i64};
 use crate::command::args::Args;
-use crate::command::arguments::{Argument, KEY, KEYS};
+use crate::command::arguments::{Argument, KEY, KEYS, Kind as ArgumentKind};
 use crate::command::spec::Arity::{AtLeast, Exactly};
 use crate::command::spec::{Command, Flags, Group, Hop, KeyFlags, KeySpec, Spec};
+use crate::engine::blocking;
 use crate::engine::shard::{Cx, ShardFn, integer};
 use crate::resp::error::ErrorKind;
 use crate::types::list::{End, Fill};
@@ -38,6 +39,43 @@ const DELETE: KeyFlags = KeyFlags::DELETE;
 
 #[rustfmt::skip] // The first line of a row is what decides, the next ones document.
 pub const COMMANDS: &[Command<ShardFn>] = &[
+    Command::new(Spec::new("BLMOVE", Exactly(6), GROWS.and(Flags::NOSCRIPT).and(Flags::BLOCKING), &[KeySpec::at(1, RW.and(ACCESS).and(DELETE)), KeySpec::at(2, RW.and(INSERT))])
+        .about(Group::List, "6.2.0", "O(1)", "Moves an element between two lists; waits for one to come")
+        .takes(&[
+            Argument::key("source", 0),
+            Argument::key("destination", 1),
+            Argument::one_of("wherefrom", &[Argument::word("left", "LEFT"), Argument::word("right", "RIGHT")]),
+            Argument::one_of("whereto", &[Argument::word("left", "LEFT"), Argument::word("right", "RIGHT")]),
+            Argument::new(ArgumentKind::Double, "timeout"),
+        ])
+        .hop(Hop::Blocking), blmove),
+    Command::new(Spec::new("BLMPOP", AtLeast(5), WRITE.and(Flags::BLOCKING).and(Flags::MOVABLEKEYS), &[KeySpec::at(2, RW.and(ACCESS).and(DELETE)).counted(0, 1, 1)])
+        .about(Group::List, "7.0.0", "O(N+M)", "Takes elements off the first list that has any; waits for them to come")
+        .takes(&[
+            Argument::new(ArgumentKind::Double, "timeout"),
+            Argument::integer("numkeys"),
+            KEYS,
+            Argument::one_of("where", &[Argument::word("left", "LEFT"), Argument::word("right", "RIGHT")]),
+            Argument::integer("count").token("COUNT").optional(),
+        ])
+        .hop(Hop::Blocking), blmpop),
+    Command::new(Spec::new("BLPOP", AtLeast(3), WRITE.and(Flags::NOSCRIPT).and(Flags::BLOCKING), &[KeySpec::at(1, RW.and(ACCESS).and(DELETE)).to(-2, 1)])
+        .about(Group::List, "2.0.0", "O(N)", "Takes the first element off a list; waits for one to come")
+        .takes(&[KEYS, Argument::new(ArgumentKind::Double, "timeout")])
+        .hop(Hop::Blocking), blpop),
+    Command::new(Spec::new("BRPOP", AtLeast(3), WRITE.and(Flags::NOSCRIPT).and(Flags::BLOCKING), &[KeySpec::at(1, RW.and(ACCESS).and(DELETE)).to(-2, 1)])
+        .about(Group::List, "2.0.0", "O(N)", "Takes the last element off a list; waits for one to come")
+        .takes(&[KEYS, Argument::new(ArgumentKind::Double, "timeout")])
+        .hop(Hop::Blocking), brpop),
+    Command::new(Spec::new("BRPOPLPUSH", Exactly(4), GROWS.and(Flags::NOSCRIPT).and(Flags::BLOCKING), &[KeySpec::at(1, RW.and(ACCESS).and(DELETE)), KeySpec::at(2, RW.and(INSERT))])
+        .about(Group::List, "2.2.0", "O(1)", "Moves the last element of a list to the front of another; waits for one to come")
+        .deprecated("6.2.0", "BLMOVE with RIGHT and LEFT")
+        .takes(&[
+            Argument::key("source", 0),
+            Argument::key("destination", 1),
+            Argument::new(ArgumentKind::Double, "timeout"),
+        ])
+        .hop(Hop::Blocking), brpoplpush),
     Command::new(Spec::new("LINDEX", Exactly(3), READ, &[KeySpec::at(1, RO.and(ACCESS))])
         .about(Group::List, "1.0.0", "O(N)", "The element at an index of a list")
         .takes(&[KEY, Argument::integer("index")]), lindex),
@@ -193,6 +231,37 @@ fn pop(cx: &mut Cx<'_>, args: Args<'_>, end: End, command: &'static str) -> Resu
         None if count.is_some() => cx.reply.null_array(),
         None => cx.reply.null(),
     }
+    Ok(())
+}
+
+/// `BLPOP key [key ...] timeout`
+fn blpop(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), ErrorKind> {
+    pop_or_wait(cx, args, End::Left)
+}
+
+/// `BRPOP key [key ...] timeout`
+fn brpop(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), ErrorKind> {
+    pop_or_wait(cx, args, End::Right)
+}
+
+fn pop_or_wait(cx: &mut Cx<'_>, args: Args<'_>, end: End) -> Result<(), ErrorKind> {
+    let last = args.len() - 1;
+    blocking::seconds(&args[last])?;
+    for &word in &args.words()[1..last] {
+        let (key, fill, reply) = (cx.key(word), fill(cx), &mut cx.reply);
+        let popped = cx.keyspace.modify(cx.db, key, Kind::List, cx.now, |body| {
+            reply.array(2);
+            reply.bulk(word);
+            form::pop(body, end, 1, fill, |item| reply.bulk(&item.text()));
+        })?;
+        if popped.is_some() {
+            let command: &[u8] = if end == End::Left { b"LPOP" } else { b"RPOP" };
+            cx.effect.command(cx.db, &[command, word]);
+            return Ok(());
+        }
+    }
+    cx.effect.wait();
+    cx.reply.null_array();
     Ok(())
 }
 
@@ -409,20 +478,55 @@ impl Search {
 /// `LMOVE source destination LEFT | RIGHT LEFT | RIGHT`
 fn lmove(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), ErrorKind> {
     let (from, to) = (end_of(&args[3])?, end_of(&args[4])?);
-    move_element(cx, args, from, to)
+    if move_element(cx, args, from, to)? {
+        cx.effect.verbatim();
+        cx.effect.changed(1);
+    }
+    Ok(())
 }
 
 /// `RPOPLPUSH source destination`
 fn rpoplpush(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), ErrorKind> {
-    move_element(cx, args, End::Right, End::Left)
+    if move_element(cx, args, End::Right, End::Left)? {
+        cx.effect.verbatim();
+        cx.effect.changed(1);
+    }
+    Ok(())
 }
 
-fn move_element(cx: &mut Cx<'_>, args: Args<'_>, from: End, to: End) -> Result<(), ErrorKind> {
+/// `BLMOVE source destination LEFT | RIGHT LEFT | RIGHT timeout`
+fn blmove(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), ErrorKind> {
+    let (from, to) = (end_of(&args[3])?, end_of(&args[4])?);
+    blocking::seconds(&args[5])?;
+    if move_element(cx, args, from, to)? {
+        let name = |end| if end == End::Left { b"left".as_slice() } else { b"right" };
+        cx.effect.command(cx.db, &[b"LMOVE", &args[1], &args[2], name(from), name(to)]);
+        cx.effect.changed(1);
+    } else {
+        cx.effect.wait();
+    }
+    Ok(())
+}
+
+/// `BRPOPLPUSH source destination timeout`
+fn brpoplpush(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), ErrorKind> {
+    blocking::seconds(&args[3])?;
+    if move_element(cx, args, End::Right, End::Left)? {
+        cx.effect.command(cx.db, &[b"RPOPLPUSH", &args[1], &args[2]]);
+        cx.effect.changed(1);
+    } else {
+        cx.effect.wait();
+    }
+    Ok(())
+}
+
+/// Moves an element and answers it; false: there was none, and that was answered.
+fn move_element(cx: &mut Cx<'_>, args: Args<'_>, from: End, to: End) -> Result<bool, ErrorKind> {
     let (source, destination, fill) = (cx.key(&args[1]), cx.key(&args[2]), fill(cx));
     let (db, now) = (cx.db, cx.now);
     let Some(list) = cx.keyspace.peek(db, source, now) else {
         cx.reply.null();
-        return Ok(());
+        return Ok(false);
     };
     if list.kind() != Kind::List {
         return Err(ErrorKind::WrongType);
@@ -444,14 +548,30 @@ fn move_element(cx: &mut Cx<'_>, args: Args<'_>, from: End, to: End) -> Result<(
             form::pop(body, from, 1, fill, |_| {});
         })?;
     }
-    cx.effect.verbatim();
-    cx.effect.changed(1);
     cx.reply.bulk(&element);
-    Ok(())
+    Ok(true)
 }
 
 /// `LMPOP numkeys key [key ...] LEFT | RIGHT [COUNT count]`
 fn lmpop(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), ErrorKind> {
+    if !pop_first_of(cx, args)? {
+        cx.reply.null_array();
+    }
+    Ok(())
+}
+
+/// `BLMPOP timeout numkeys key [key ...] LEFT | RIGHT [COUNT count]`
+fn blmpop(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), ErrorKind> {
+    blocking::seconds(&args[1])?;
+    if !pop_first_of(cx, args.skip(1))? {
+        cx.effect.wait();
+        cx.reply.null_array();
+    }
+    Ok(())
+}
+
+/// LMPOP; false: there was nothing, and nothing is answered.
+fn pop_first_of(cx: &mut Cx<'_>, args: Args<'_>) -> Result<bool, ErrorKind> {
     let keys = at_least(&args[1], 1, ErrorKind::NumkeysNotPositive)?;
     let at = keys.checked_add(2).filter(|&at| at < args.len()).ok_or(ErrorKind::Syntax)?;
     let end = end_of(&args[at])?;
@@ -467,11 +587,10 @@ fn lmpop(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), ErrorKind> {
     };
     for word in args.from(2).take(keys) {
         if pop_first(cx, word, end, count)? {
-            return Ok(());
+            return Ok(true);
         }
     }
-    cx.reply.null_array();
-    Ok(())
+    Ok(false)
 }
 
 /// Pops from a list, if it is there, as LMPOP answers it.

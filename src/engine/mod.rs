@@ -10,6 +10,7 @@ pub mod parcel;
 pub mod expire;
 pub mod digest;
 pub mod effect;
+pub mod blocking;
 pub mod shard;
 pub mod draw;
 pub mod strings;

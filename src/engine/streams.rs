@@ -7,12 +7,13 @@
 //!
 //! Not here: what a stream consists of (`types/log.rs`), and waiting for entries.
 
+use crate::base::time::Wall;
 use crate::command::args::Args;
 use crate::command::arguments::{Argument, KEY, KEYS, MILLISECONDS, UNIX_MILLISECONDS};
 use crate::command::docs;
 use crate::command::spec::Arity::{AtLeast, Exactly};
 use crate::command::spec::{Categories, Command, Flags, Group, Hop, KeyFlags, KeySpec, Spec};
-use crate::engine::keyspace::ExpiryMode;
+use crate::engine::keyspace::{ExpiryMode, Keyspace};
 use crate::engine::shard::{Cx, ShardFn, integer};
 use crate::resp::error::ErrorKind;
 use crate::resp::reply::Reply;
@@ -133,7 +134,7 @@ pub const COMMANDS: &[Command<ShardFn>] = &[
             MILLISECONDS.token("BLOCK").optional(),
             Argument::block("streams", &[KEYS, Argument::string("id").multiple()]).token("STREAMS"),
         ])
-        .hop(Hop::Exclusive), read::xread),
+        .hop(Hop::Blocking), read::xread),
     Command::new(Spec::new("XREADGROUP", AtLeast(7), WRITE.and(Flags::BLOCKING).and(Flags::MOVABLEKEYS), &[KeySpec::keyword("STREAMS", 4, RO.and(ACCESS)).to(-1, 1).limit(2)])
         .about(Group::Stream, "5.0.0", "", "The next entries of streams for a consumer of a group; may wait for them")
         .takes(&[
@@ -143,7 +144,7 @@ pub const COMMANDS: &[Command<ShardFn>] = &[
             Argument::word("noack", "NOACK").optional(),
             Argument::block("streams", &[KEYS, Argument::string("id").multiple()]).token("STREAMS"),
         ])
-        .hop(Hop::Exclusive), read::xreadgroup),
+        .hop(Hop::Blocking), read::xreadgroup),
     Command::new(Spec::new("XREVRANGE", AtLeast(4), READ, &[KeySpec::at(1, RO.and(ACCESS))])
         .about(Group::Stream, "5.0.0", "O(N)", "The entries of a stream from one ID back to another")
         .takes(&[
@@ -503,6 +504,13 @@ fn write_one(stream: &Stream, id: StreamId, reply: &mut Reply<'_>) -> bool {
 
 fn write_id(id: StreamId, reply: &mut Reply<'_>) {
     reply.bulk(id.text().as_bytes());
+}
+
+/// The ID of a stream's last entry, which `$` means; that of an empty one where there is no stream.
+pub(super) fn last_id(keyspace: &mut Keyspace, db: usize, key: &[u8], now: Wall) -> Vec<u8> {
+    let key = keyspace.key(key);
+    let value = keyspace.peek(db, key, now).filter(|it| it.kind() == Kind::Stream);
+    value.map_or(StreamId::MIN, |value| stream(value).last_id).text().as_bytes().to_vec()
 }
 
 /// A value that is a stream.

@@ -17,6 +17,7 @@ use crate::base::map::HashMap;
 use crate::base::time::Wall;
 use crate::engine::keyspace::{Key, Keyspace};
 use crate::types::table::Place;
+use std::collections::VecDeque;
 
 /// See the file's header.
 #[derive(Debug, Default)]
@@ -26,6 +27,8 @@ pub struct Watch {
     versions: u64,
     /// Keys whose collections were lent to a command that has not said yet whether it changed them.
     lent: Vec<(usize, u64)>,
+    /// Keys that have changed and are waited for.
+    ready: VecDeque<(usize, u64)>,
 }
 
 #[derive(Debug)]
@@ -34,6 +37,9 @@ struct Watched {
     version: u64,
     watchers: u32,
     pins: u32,
+    /// Clients that wait for it to get something, and whether it is among the ready ones.
+    waiters: u32,
+    ready: bool,
 }
 
 /// What a watcher remembers of a key.
@@ -58,6 +64,9 @@ impl Watch {
         if let Some(watched) = self.keys.get_mut(&(db, hash)) {
             self.versions += 1;
             watched.version = self.versions;
+            if watched.waiters > 0 && !std::mem::replace(&mut watched.ready, true) {
+                self.ready.push_back((db, hash));
+            }
         }
     }
 
@@ -72,14 +81,15 @@ impl Watch {
         let versions = &mut self.versions;
         self.keys.entry((db, key.hash)).or_insert_with(|| {
             *versions += 1;
-            Watched { name: key.bytes.into(), version: *versions, watchers: 0, pins: 0 }
+            let (name, version) = (key.bytes.into(), *versions);
+            Watched { name, version, watchers: 0, pins: 0, waiters: 0, ready: false }
         })
     }
 
     fn leave(&mut self, db: usize, hash: u64, act: impl FnOnce(&mut Watched)) {
         if let Some(watched) = self.keys.get_mut(&(db, hash)) {
             act(watched);
-            if watched.watchers == 0 && watched.pins == 0 {
+            if watched.watchers == 0 && watched.pins == 0 && watched.waiters == 0 {
                 self.keys.remove(&(db, hash));
             }
         }
@@ -124,6 +134,53 @@ impl Keyspace {
 
     pub fn unpin(&mut self, db: usize, key: Key<'_>) {
         self.watch.leave(db, key.hash, |it| it.pins -= 1);
+    }
+
+    /// Somebody waits for the key to get something.
+    pub fn wait(&mut self, db: usize, key: Key<'_>) {
+        self.watch.entry(db, key).waiters += 1;
+    }
+
+    pub fn unwait(&mut self, db: usize, hash: u64) {
+        self.watch.leave(db, hash, |it| it.waiters -= 1);
+    }
+
+    /// Have keys changed that are waited for?
+    #[inline]
+    #[must_use]
+    pub fn has_ready(&self) -> bool {
+        !self.watch.ready.is_empty()
+    }
+
+    /// The next key that has changed and is waited for, by database and hash.
+    pub fn pop_ready(&mut self) -> Option<(usize, u64)> {
+        let at = self.watch.ready.pop_front()?;
+        if let Some(watched) = self.watch.keys.get_mut(&at) {
+            watched.ready = false;
+        }
+        Some(at)
+    }
+
+    /// A key is looked at again by those who wait for it.
+    pub fn make_ready(&mut self, db: usize, hash: u64) {
+        if let Some(watched) = self.watch.keys.get_mut(&(db, hash))
+            && !std::mem::replace(&mut watched.ready, true)
+        {
+            self.watch.ready.push_back((db, hash));
+        }
+    }
+
+    /// The name of a key that is watched, pinned or waited for.
+    #[must_use]
+    pub fn watched_name(&self, db: usize, hash: u64) -> Option<Box<[u8]>> {
+        self.watch.keys.get(&(db, hash)).map(|it| it.name.clone())
+    }
+
+    /// Has the last command left anything to do but its effect?
+    #[inline]
+    #[must_use]
+    pub fn has_notices(&self) -> bool {
+        (self.watch.lent.len() | self.watch.ready.len()) != 0
     }
 
     /// Keys that are watched or pinned.

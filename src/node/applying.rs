@@ -223,7 +223,7 @@ impl Control {
         self.following.under_way += 1;
         self.following.transactions += 1;
         let (asker, form) = (Asker::Link, Form::Part);
-        cx.core.begin_work(Work { asker, frames, form, writes: true, wanted });
+        cx.core.begin_work(Work { asker, frames, form, writes: true, waits: false, wanted });
     }
 
     /// A whole MULTI..EXEC, applied as one: by one core, or as a transaction over several. How much of
@@ -247,7 +247,8 @@ impl Control {
             let number = table.find(args)?;
             let row = table.row(number);
             let changes = row.spec.is_write() || row.spec.changes_keys();
-            let whole = matches!(row.run, Run::Shard(_)) && changes;
+            let publishes = publish::of_stream(args).is_some();
+            let whole = publishes || matches!(row.run, Run::Shard(_)) && changes;
             if !whole || !row.spec.arity.accepts(args.len()) {
                 return None;
             }
@@ -264,7 +265,8 @@ impl Control {
             if self.must_wait(cx, exec, Args::new(&[b"", &frames])) {
                 return Some(0);
             }
-            cx.core.run_shard_frames(&frames, None, &mut Vec::new());
+            let _ = cx.core.run_shard_frames(&frames, None, &mut Vec::new());
+            cx.core.serve_ready();
         } else {
             let words: [&[u8]; 2] = [b"", &frames];
             self.send_apply(cx, one, table.part("exec"), db, Args::new(&words));

@@ -310,6 +310,7 @@ impl Core {
                     self.depart(conn, number, row, (core, hash), args, out);
                 }
                 Hop::Split(_) | Hop::Exclusive => self.over_keys(conn, number, row, args, out),
+                Hop::Blocking => self.run_or_wait(conn, number, row, args, out),
             },
             Run::Node(run) => self.run_node(conn, number, run, args, out),
             Run::Part(_) => {}
@@ -382,8 +383,10 @@ impl Core {
             self.stats.failed(&error);
             error.write_to(buffer);
         }
-        if self.keyspace.has_lent() {
+        if self.keyspace.has_notices() {
             self.keyspace.settle_lent(self.effect.changes() != 0);
+            self.settle(db, args, origin);
+            return self.serve_ready();
         }
         self.settle(db, args, origin);
     }

@@ -210,19 +210,26 @@ fn unblock(cx: &mut NodeCx<'_>, args: Args<'_>) -> Result<(), ErrorKind> {
         _ => return Err(ErrorKind::wrong_subcommand("CLIENT", &args[1])),
     };
     num::parse_i64(&args[2]).ok_or(ErrorKind::NotAnInteger)?;
-    cx.ask_all("client-find", Args::new(&[&args[2]]), Summary::Unblock { error });
+    let reason: &[u8] = if error { b"ERROR" } else { b"TIMEOUT" };
+    cx.ask_all("client-unblock", Args::new(&[&args[2], reason]), Summary::Unblock { error });
     Ok(())
 }
 
-/// `[number of a client]`: `[core, connection, generation]` where it is here, else null.
-pub(super) fn find_part(core: &mut Core, _: &PartHead, args: Args<'_>, reply: &mut Reply<'_>) {
+/// `[number of a client, reason]`: 1 where it waited for keys and does so no more, `[core, connection,
+/// generation]` where it is here, else null.
+pub(super) fn unblock_part(core: &mut Core, _: &PartHead, args: Args<'_>, reply: &mut Reply<'_>) {
     let id = num::parse_i64(args.name()).and_then(|id| u64::try_from(id).ok());
-    match core.sessions.iter().find(|(_, session)| Some(session.id) == id) {
-        Some((conn, session)) => {
+    let found = core.sessions.iter().find(|(_, session)| Some(session.id) == id);
+    match found.map(|(conn, session)| (conn, session.generation)) {
+        Some((conn, _)) if core.is_blocked(conn) => {
+            core.end_wait(conn, args.is(1, "ERROR").then_some(ErrorKind::Unblocked));
+            reply.int(1);
+        }
+        Some((conn, generation)) => {
             reply.array(3);
             reply.int(i64::try_from(core.id).unwrap_or(i64::MAX));
             reply.int(i64::from(conn.0));
-            reply.int(i64::from(session.generation));
+            reply.int(i64::from(generation));
         }
         None => reply.null(),
     }
@@ -253,7 +260,7 @@ impl Core {
     }
 }
 
-/// What [`find_part`] found.
+/// What [`unblock_part`] found.
 fn place(part: &[u8]) -> Option<(usize, Conn, u32)> {
     let (Value::Array(items), _) = decode::decode(part).ok()?? else { return None };
     match items.as_slice() {

@@ -141,6 +141,9 @@ pub struct Core {
     pub(super) generated: u64,
     pub(super) roads: crate::node::route::Roads,
     pub(super) tx: crate::node::transactions::Transactions,
+    /// Who waits for this core's keys, and which clients of this core wait for any.
+    pub(super) waiting: crate::node::waiting::Waiting,
+    pub(super) blocked: crate::node::blocked::Blocked,
     /// What a transaction did so far, while one runs.
     pub(super) unit: Option<crate::node::mail::UnitLog>,
     /// Sessions that go on at the next turn.
@@ -210,6 +213,8 @@ impl Core {
             generated: 0,
             roads: crate::node::route::Roads::new(cores),
             tx: crate::node::transactions::Transactions::new(cores, intend),
+            waiting: crate::node::waiting::Waiting::default(),
+            blocked: crate::node::blocked::Blocked::default(),
             unit: None,
             runnable: Vec::new(),
             moving: Vec::new(),
@@ -252,6 +257,7 @@ impl Core {
             self.next_tick.mono = now.mono.plus_ms(TICK_MS);
             self.tick(out);
         }
+        self.end_late_waits();
         self.background(out);
         self.finish(out);
         let bytes = out.segments().iter().map(|it| it.end - it.start).sum();
@@ -287,7 +293,9 @@ impl Core {
     /// Milliseconds until the core wants a turn even if nothing happens.
     #[must_use]
     pub fn sleep_ms(&self) -> u64 {
-        self.next_tick.mono.ms_since(self.now.mono).clamp(1, TICK_MS)
+        let until = |at: Mono| at.ms_since(self.now.mono);
+        let deadline = self.blocked.next_deadline().map_or(TICK_MS, until);
+        until(self.next_tick.mono).min(deadline).clamp(1, TICK_MS)
     }
 
     /// The shard's keyspace, for whoever checks it from outside (the simulator, digests).
@@ -323,6 +331,7 @@ impl Core {
         self.time_out_sessions(out);
         self.unpause(out);
         self.report_changes(out);
+        self.retry_stuck(out);
         self.with_control(out, |control, cx| control.tick(cx));
     }
 

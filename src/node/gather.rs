@@ -97,7 +97,8 @@ impl Core {
                 (_, true) => reply.ok(),
                 (killed, false) => reply.int(killed),
             },
-            Summary::Unblock { .. } => reply.int(0),
+            // Where it waited for keys its own core has ended that.
+            Summary::Unblock { .. } => reply.int(sum(parts)),
             Summary::Watched => reply.ok(),
         }
     }

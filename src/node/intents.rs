@@ -157,6 +157,25 @@ impl<P: Copy + PartialEq> Intents<P> {
         })
     }
 
+    /// Is the key somebody's, so that it cannot be had in this mode?
+    #[must_use]
+    pub fn is_held(&self, at: At, mode: Mode) -> bool {
+        self.keys.get(&at).is_some_and(|queue| queue.held.iter().any(|it| conflict(it.1, mode)))
+    }
+
+    /// A key that nobody has is granted before all who wait for it.
+    pub fn seize(&mut self, number: Number, at: At) {
+        let queue = self.keys.entry(at).or_default();
+        assert!(queue.held.is_empty(), "what is seized is nobody's");
+        queue.held.push((number, Mode::Exclusive));
+        // It keeps those from waiting in vain who are older.
+        let keys = vec![(at, Mode::Exclusive)];
+        let asked = Asked { keys, granted: true, waits_for: 0, told_to_yield: false };
+        let before = self.asked.insert(number, asked);
+        assert!(before.is_none(), "transaction {number} asked twice");
+        self.granted += 1;
+    }
+
     /// A plain request waits for a key that blocks it; once it is named by `advance` it waits no more. Where
     /// transactions may wait for it elsewhere (`urgent`), those of clients must not be waited for.
     pub fn wait(&mut self, plain: P, at: At, mode: Mode, urgent: bool) {

@@ -69,13 +69,15 @@ impl Core {
     pub(super) fn ended(&mut self, conn: Conn, out: &mut Outbox) {
         let Some(session) = self.sessions.get_mut(conn) else { return };
         if !session.closing {
-            if session.flight.is_some() || session.stall != Stall::Running {
+            let waits = self.blocked.waits(conn);
+            if !waits && (session.flight.is_some() || session.stall != Stall::Running) {
                 // It may only have finished speaking: what it asked for is still answered.
                 session.ending = true;
                 return;
             }
             out.actions.push(Action::Close(conn));
         }
+        self.forget_blocked(conn);
         self.forget_listener(conn);
         let Some(session) = self.sessions.close(conn) else { return };
         self.shared.clients.fetch_sub(1, Ordering::Relaxed);

@@ -92,6 +92,9 @@ impl Core {
 
     /// The node's roles and settings changed.
     pub(super) fn see(&mut self, view: View) {
+        if view.is_replica() && !self.view.is_replica() {
+            self.end_all_waits();
+        }
         let mode = if view.is_replica() { ExpiryMode::Hide } else { ExpiryMode::Delete };
         self.keyspace.set_expiry_mode(mode);
         view.tune(&mut self.keyspace);
@@ -172,6 +175,17 @@ impl Core {
                     db
                 }
             };
+            unit.ends.push((db, unit.bytes.len()));
+        }
+    }
+
+    /// A request of the node's own is part of the unit.
+    pub(super) fn log_in_unit(&mut self, db: usize, args: Args<'_>) {
+        if self.log.is_active()
+            && !self.view.is_replica()
+            && let Some(unit) = self.unit.as_mut()
+        {
+            encode_request(args.words(), &mut unit.bytes);
             unit.ends.push((db, unit.bytes.len()));
         }
     }

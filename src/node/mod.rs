@@ -20,6 +20,8 @@ pub mod lifecycle;
 pub mod route;
 pub mod owner;
 pub mod transactions;
+pub mod waiting;
+pub mod blocked;
 pub mod multi;
 pub mod mail;
 pub mod part;
@@ -54,6 +56,8 @@ pub mod families;
 mod rights_tests;
 #[cfg(test)]
 mod across_tests;
+#[cfg(test)]
+mod blocking_tests;
 #[cfg(test)]
 pub mod testing;
 #[cfg(test)]

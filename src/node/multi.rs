@@ -415,7 +415,7 @@ impl Core {
         }
     }
 
-    fn run_piece(&mut self, conn: Conn, frame: &[u8], out: &mut Outbox) {
+    pub(super) fn run_piece(&mut self, conn: Conn, frame: &[u8], out: &mut Outbox) {
         let (mut rest, mut words) = (frame, Vec::new());
         let Some(head) = message::pop_request(&mut rest, &mut words) else { return };
         let table = self.shared.table;
@@ -547,15 +547,20 @@ pub(super) fn exec_part(core: &mut Core, _: &PartHead, args: Args<'_>, reply: &m
         reply.array(usize::try_from(replies).unwrap_or(0));
     }
     core.begin_unit();
-    core.run_shard_frames(frames, None, reply.out);
+    let _ = core.run_shard_frames(frames, None, reply.out);
     core.end_unit();
+    core.serve_ready();
 }
 
 /// Commands of the node that are done at once, on the core that has the connection.
 fn runs_here(row: &Row) -> bool {
     let name = row.spec.name;
     match row.container {
-        None => matches!(name, "AUTH" | "COMMAND" | "ECHO" | "HELLO" | "PING" | "SELECT" | "TIME"),
+        // What is published is logged with the rest, and answered when that is done.
+        None => {
+            let here = ["AUTH", "COMMAND", "ECHO", "HELLO", "PING", "SELECT", "TIME"];
+            here.contains(&name) || matches!(name, "PUBLISH" | "SPUBLISH")
+        }
         Some("CLIENT") => !matches!(name, "KILL" | "LIST" | "PAUSE" | "UNBLOCK" | "UNPAUSE"),
         Some("COMMAND") => true,
         Some("CONFIG") => name == "GET",

@@ -23,7 +23,8 @@ use crate::node::message::{self, Message, Origin, RequestHead};
 use crate::node::outbox::{Conn, Level, Outbox};
 use crate::node::session::Stall;
 use crate::node::table::Run;
-use crate::node::transactions::{Note, Wanted, mode_of};
+use crate::node::transactions::{Note, Wait, Wanted, mode_of};
+use crate::node::waiting::Id;
 
 /// A request that waits for a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -134,7 +135,7 @@ impl Core {
         }
         let blocks = |hash, mode| self.tx.intents.blocks(hash, mode, self.tx.woken);
         keys::keys_found(row.spec, args).find_map(|key| {
-            let (hash, mode) = (self.keyspace.hash(args.get(key.at)?), mode_of(key.flags));
+            let (hash, mode) = (self.keyspace.hash(args.get(key.at)?), mode_of(row, key.flags));
             blocks(hash, mode).then_some((hash, mode))
         })
     }
@@ -177,6 +178,19 @@ impl Core {
 
     /// Does everything that intents and releases have made possible.
     pub(super) fn proceed(&mut self, out: &mut Outbox) {
+        loop {
+            for (number, offer) in std::mem::take(&mut self.blocked.offers) {
+                self.offered(self.id, number, offer, out);
+            }
+            self.advance(out);
+            if self.blocked.offers.is_empty() {
+                break;
+            }
+        }
+        self.stand_still(out);
+    }
+
+    fn advance(&mut self, out: &mut Outbox) {
         while let Some(next) = self.tx.intents.advance() {
             match next {
                 Next::Run(plain, hash) => {
@@ -192,7 +206,6 @@ impl Core {
                 },
             }
         }
-        self.stand_still(out);
     }
 
     fn grant(&mut self, number: Number, out: &mut Outbox) {
@@ -231,18 +244,55 @@ impl Core {
     }
 
     /// A transaction lets go of this core's keys; those in `changed` are now so.
-    pub(super) fn released(&mut self, number: Number, changed: Vec<(usize, Option<Carried>)>) {
+    pub(super) fn released(
+        &mut self,
+        number: Number,
+        changed: Vec<(usize, Option<Carried>)>,
+        wait: Option<Wait>,
+    ) {
         let Some(asked) = self.tx.asked.remove(&number) else { return };
+        let mut stuck = Vec::new();
         for (at, value) in changed {
             let it = &asked.keys[at];
-            if self.keyspace.unpack(it.db, it.key(), value, self.now.wall).is_err() {
-                self.tx.lost += 1;
+            if self.keyspace.unpack(it.db, it.key(), value.clone(), self.now.wall).is_err() {
+                stuck.push((at, value));
             }
+        }
+        if !stuck.is_empty() {
+            // The keys are still the transaction's: nobody sees what they held before it.
+            self.tx.asked.insert(number, asked);
+            return self.tx.stuck.push((number, stuck, wait));
         }
         if asked.pinned {
             asked.keys.iter().for_each(|it| self.keyspace.unpin(it.db, it.key()));
         }
         self.tx.intents.release(number);
+        if let Some(Wait { conn, generation, keys, of_group }) = wait {
+            let id = Id { core: asked.from, conn, generation };
+            let waited = asked.keys.iter().filter(|it| keys.contains(&it.key));
+            if let Some(db) = waited.clone().next().map(|it| it.db) {
+                self.wait_for_names(id, db, waited.map(|it| &*it.key), of_group);
+            }
+        }
+        self.seized_is_back(number);
+        self.serve_postponed();
+    }
+
+    /// Once a tick: what found no room may find some now, and so may guests of our master's stream.
+    pub(super) fn retry_stuck(&mut self, out: &mut Outbox) {
+        if !self.frozen.is_frozen() {
+            self.unpark_transactions();
+        }
+        let stuck = std::mem::take(&mut self.tx.stuck);
+        if !stuck.is_empty() {
+            let keys: usize = stuck.iter().map(|it| it.1.len()).sum();
+            let text =
+                format!("No room for {keys} keys that transactions wrote: they wait for some");
+            self.say(out, Level::Warning, text);
+        }
+        for (number, changed, wait) in stuck {
+            self.released(number, changed, wait);
+        }
     }
 
     /// What another core says of transactions; what it read may be of writes up to ticket `after`.
@@ -254,17 +304,17 @@ impl Core {
                     self.granted(from, number, values, unchanged, out);
                 }
                 Note::Yield { number } => self.yield_to_older(number),
-                Note::Release { number, changed } => self.released(number, changed),
+                Note::Release { number, changed, wait } => self.released(number, changed, wait),
+                Note::Offer { number, offer } => self.offered(from, number, *offer, out),
+                Note::Unwait { conn, generation } => {
+                    self.wait_no_more(Id { core: from, conn, generation });
+                }
             }
         }
     }
 
     /// Sends this turn's notes.
     pub(super) fn send_notes(&mut self, out: &mut Outbox) {
-        if self.tx.lost > 0 {
-            let lost = std::mem::take(&mut self.tx.lost);
-            self.say(out, Level::Warning, format!("{lost} values found no room and are lost"));
-        }
         for core in 0..self.cores {
             if !self.tx.notes[core].is_empty() {
                 let notes = std::mem::take(&mut self.tx.notes[core]);

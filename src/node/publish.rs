@@ -209,7 +209,8 @@ fn spublish(cx: &mut NodeCx<'_>, args: Args<'_>) -> Result<(), ErrorKind> {
 /// To all who listen on any core; the reply is how many they are.
 fn spread(cx: &mut NodeCx<'_>, topic: Topic, args: Args<'_>) {
     let db = cx.db();
-    if !cx.core.view.is_replica() {
+    // What a transaction publishes is in the stream already, as a part of it.
+    if !cx.core.view.is_replica() && !cx.core.tx.publishing {
         cx.core.log.append_request(db, args.words());
     }
     let others = cx.core.other_listeners();
@@ -259,6 +260,13 @@ impl Core {
     pub(super) fn may_publish(&mut self, conn: Conn) -> bool {
         let others = self.other_listeners();
         others.into_iter().all(|core| self.has_room(conn, core))
+    }
+
+    /// A transaction of our master's publishes.
+    pub(super) fn publish_of_stream(&mut self, args: Args<'_>) {
+        if let Some((topic, channel, message)) = of_stream(args) {
+            self.broadcast(topic, channel, message);
+        }
     }
 
     /// A message that nobody here waits for the fate of: of a master's stream, or about a key.

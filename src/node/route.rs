@@ -112,6 +112,11 @@ impl Roads {
         &mut self.requests[core]
     }
 
+    /// Where replies to requests of `core` gather.
+    pub(super) fn replies_to(&mut self, core: usize) -> &mut Vec<u8> {
+        &mut self.replies[core]
+    }
+
     pub(super) fn new_flight(&mut self, base: u32) -> Box<Flight> {
         match self.flights.pop() {
             Some(mut flight) => {
@@ -164,6 +169,7 @@ impl Core {
             (Run::Shard(_), Hop::Single | Hop::Local | Hop::All) => {
                 flight.admits(Some(core), writes)
             }
+            (Run::Shard(_), Hop::Blocking) => flight.admits(None, true),
             (Run::Shard(_), Hop::Split(_) | Hop::Exclusive) => {
                 let one = self.only_owner(row, args);
                 flight.admits(one, writes || row.spec.hop == Hop::Exclusive)
@@ -266,10 +272,17 @@ impl Core {
     pub(super) fn answer_frame(&mut self, from: usize, head: &RequestHead, args: Args<'_>) {
         let mut replies = std::mem::take(&mut self.roads.replies[from]);
         let &RequestHead { conn, generation, slot, part, .. } = head;
+        let start = replies.len();
         message::push_reply(&mut replies, conn, generation, slot, part, |out| {
             self.execute_for(head, args, out);
         });
-        self.roads.replies[from] = replies;
+        if self.effect.take_wait() {
+            replies.truncate(start);
+            self.wait_with_request(from, head, args);
+        }
+        // Those who waited for what it did are answered as well.
+        let served = std::mem::replace(&mut self.roads.replies[from], replies);
+        self.roads.replies[from].extend_from_slice(&served);
     }
 
     fn execute_for(&mut self, head: &RequestHead, args: Args<'_>, out: &mut Vec<u8>) {
@@ -368,6 +381,7 @@ impl Core {
     /// A reply is in: what waits behind it may go on, and at the turn's end replies leave.
     fn landed(&mut self, conn: Conn) {
         self.roads.lands(conn);
+        self.unblocked_by_reply(conn);
         let flight = self.sessions.get(conn).and_then(|session| session.flight.as_ref());
         if flight.is_none_or(|flight| !flight.is_piecewise()) {
             self.wake(conn, Stall::Flight);

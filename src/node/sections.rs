@@ -289,6 +289,7 @@ impl Core {
         }
         self.tx.intents.pause(false);
         self.unpark_transactions();
+        self.serve_postponed();
         // Core 0's control is at work here, and requests may ask for it: they run after that.
         if self.id != 0 {
             self.run_kept_requests();

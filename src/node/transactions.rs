@@ -37,7 +37,9 @@ use crate::node::intents::{Mode, Number, OF_CLIENTS};
 use crate::node::message::{self, Origin, RequestHead};
 use crate::node::outbox::{Conn, Outbox};
 use crate::node::owner::{Asked, Plain};
+use crate::node::publish;
 use crate::node::table::{Row, Run};
+use crate::node::waiting::Offer;
 use crate::resp::error::ErrorKind;
 use crate::resp::reply::{Proto, Reply};
 use std::collections::VecDeque;
@@ -54,6 +56,8 @@ pub(super) struct Work {
     pub frames: Vec<u8>,
     pub form: Form,
     pub writes: bool,
+    /// Its client waits where it finds nothing.
+    pub waits: bool,
     pub wanted: Vec<Wanted>,
 }
 
@@ -103,7 +107,20 @@ pub enum Note {
     /// An older transaction waits.
     Yield { number: Number },
     /// Done, or given up: what changed, by the key's place among those asked for.
-    Release { number: Number, changed: Vec<(usize, Option<Carried>)> },
+    Release { number: Number, changed: Vec<(usize, Option<Carried>)>, wait: Option<Wait> },
+    /// A key has got something that a client waits for: it is held until its release.
+    Offer { number: Number, offer: Box<Offer> },
+    /// A client waits no more.
+    Unwait { conn: Conn, generation: u32 },
+}
+
+/// A client waits for those of these keys that it is told with.
+#[derive(Clone, Debug)]
+pub struct Wait {
+    pub conn: Conn,
+    pub generation: u32,
+    pub keys: Vec<Box<[u8]>>,
+    pub of_group: bool,
 }
 
 /// This core's transactions, and its part in those of other cores.
@@ -118,9 +135,13 @@ pub(super) struct Transactions {
     pub woken: Option<u64>,
     /// What the request that stalls waits for.
     pub blocked_by: Option<(u64, Mode)>,
-    /// Values that found no room.
-    pub lost: usize,
+    /// What transactions left here and found no room: until it does, nobody has their keys.
+    pub stuck: Vec<Stuck>,
     pub notes: Vec<Vec<Note>>,
+    /// What the transaction that runs has published: where the answer belongs, and the request.
+    pub published: Vec<(usize, Vec<u8>)>,
+    /// It is being answered: what it published was logged.
+    pub publishing: bool,
     /// The part by which keys are asked for.
     pub intend: u16,
     running: HashMap<Number, Running>,
@@ -128,6 +149,9 @@ pub(super) struct Transactions {
     parked: Vec<(Number, Work)>,
     last_of_link: Number,
 }
+
+/// A transaction whose values have no room: its number, those values, and whether its client waits.
+pub(super) type Stuck = (Number, Vec<(usize, Option<Carried>)>, Option<Wait>);
 
 #[derive(Debug)]
 struct Running {
@@ -146,8 +170,10 @@ impl Transactions {
             deferred: HashMap::default(),
             woken: None,
             blocked_by: None,
-            lost: 0,
+            stuck: Vec::new(),
             notes: (0..cores).map(|_| Vec::new()).collect(),
+            published: Vec::new(),
+            publishing: false,
             intend,
             running: HashMap::default(),
             parked: Vec::new(),
@@ -213,7 +239,7 @@ impl Core {
         let Some(session) = self.sessions.get(conn) else { return };
         let generation = session.generation;
         let asker = Asker::Client { conn, generation, slot: None };
-        let work = Work { asker, frames, form, writes, wanted };
+        let work = Work { asker, frames, form, writes, waits: false, wanted };
         if self.has_all(&work) {
             return self.run_at_once(conn, &work, out);
         }
@@ -243,15 +269,15 @@ impl Core {
         // CLIENT REPLY within it is about what comes later.
         let muted = self.is_muted(conn);
         let mut reply = Vec::new();
-        self.run_work(work, &[], unchanged, &mut reply, out);
+        // All its keys are here: it has no guests.
+        let _ = self.run_work(work, &[], unchanged, &mut reply, out);
         self.unwatch_wanted(&work.wanted);
+        self.serve_ready();
         if muted {
             reply.clear();
+            self.tx.published.iter_mut().for_each(|it| it.0 = 0);
         }
-        match self.sessions.get_mut(conn).and_then(|session| session.flight.as_mut()) {
-            Some(flight) => flight.answer_here(|buffer| buffer.extend_from_slice(&reply)),
-            None => out.to(conn).extend_from_slice(&reply),
-        }
+        self.answer_work(work, &reply, out);
     }
 
     /// Begins a work: it asks for its keys.
@@ -264,12 +290,15 @@ impl Core {
         }
     }
 
+    /// A number of its own for what is done for a client.
+    pub(super) fn draw_number(&mut self) -> Number {
+        let drawn = self.shared.transactions.fetch_add(1, Ordering::Relaxed) + 1;
+        OF_CLIENTS | (drawn * ATTEMPTS)
+    }
+
     fn draw(&mut self, asker: Asker) -> Number {
         match asker {
-            Asker::Client { .. } => {
-                let drawn = self.shared.transactions.fetch_add(1, Ordering::Relaxed) + 1;
-                OF_CLIENTS | (drawn * ATTEMPTS)
-            }
+            Asker::Client { .. } => self.draw_number(),
             Asker::Link => {
                 self.tx.last_of_link += 1;
                 self.tx.last_of_link * ATTEMPTS
@@ -286,13 +315,42 @@ impl Core {
     }
 
     fn ask_owners(&mut self, number: Number, work: Work) {
+        let values = vec![None; work.wanted.len()];
+        let left = self.ask_owners_but(None, number, &work);
+        self.tx.running.insert(number, Running { work, left, values, unchanged: true });
+    }
+
+    /// Begins a work that has what one core owns of its keys already.
+    pub(super) fn begin_with_offer(
+        &mut self,
+        number: Number,
+        from: usize,
+        work: Work,
+        offered: Option<(usize, Carried)>,
+        out: &mut Outbox,
+    ) {
+        let mut values = vec![None; work.wanted.len()];
+        if let Some((at, value)) = offered {
+            values[at] = Some(value);
+        }
+        let left = self.ask_owners_but(Some(from), number, &work);
+        let running = Running { work, left, values, unchanged: true };
+        if left == 0 {
+            self.run_granted(number, running, out);
+        } else {
+            self.tx.running.insert(number, running);
+        }
+    }
+
+    /// Asks all owners of a work's keys but one; how many.
+    fn ask_owners_but(&mut self, but: Option<usize>, number: Number, work: &Work) -> usize {
         let conn = match work.asker {
             Asker::Client { .. } => NOBODY.conn,
             // In its place among what the link sends.
             Asker::Link => crate::node::following::LINK,
         };
         let mut left = 0;
-        for core in 0..self.cores {
+        for core in (0..self.cores).filter(|core| Some(*core) != but) {
             let of_core: Vec<&Wanted> = work.wanted.iter().filter(|it| it.core == core).collect();
             if of_core.is_empty() {
                 continue;
@@ -309,8 +367,7 @@ impl Core {
                 message::push_request(self.roads.to(core), &head, words.iter().copied());
             }
         }
-        let values = vec![None; work.wanted.len()];
-        self.tx.running.insert(number, Running { work, left, values, unchanged: true });
+        left
     }
 
     /// A core granted what was asked of it.
@@ -325,7 +382,8 @@ impl Core {
         let Some(running) = self.tx.running.get_mut(&number) else {
             // It has yielded, and its word of that may have gone before its asking.
             if from != self.id {
-                self.tx.notes[from].push(Note::Release { number, changed: Vec::new() });
+                let note = Note::Release { number, changed: Vec::new(), wait: None };
+                self.tx.notes[from].push(note);
             }
             return;
         };
@@ -346,17 +404,65 @@ impl Core {
 
     fn run_granted(&mut self, number: Number, running: Running, out: &mut Outbox) {
         let Running { work, values, unchanged, .. } = running;
+        if work.waits && !self.still_waits(work.asker) {
+            return self.let_go(number, &work, Vec::new(), None); // Nothing is taken for who is gone.
+        }
         self.unpin_own(number);
         let mut reply = Vec::new();
-        let changed = self.run_work(&work, &values, unchanged, &mut reply, out);
-        self.let_go(number, &work, changed);
-        self.unwatch_wanted(&work.wanted);
-        match work.asker {
-            Asker::Client { conn, generation, slot: Some(slot) } => {
-                self.answer(conn, generation, slot, &reply);
+        let Some(changed) = self.run_work(&work, &values, unchanged, &mut reply, out) else {
+            self.let_go(number, &work, Vec::new(), None);
+            if work.asker == Asker::Link {
+                let number = self.next_attempt(number, work.asker);
+                return self.tx.parked.push((number, work)); // Until the next tick.
             }
-            Asker::Client { .. } => {}
-            Asker::Link => self.transaction_applied(&reply, out),
+            self.refuse_guests(&work, &mut reply);
+            self.unwatch_wanted(&work.wanted);
+            return self.answer_work(&work, &reply, out);
+        };
+        if work.waits {
+            return self.ran_for_waiter(number, &work, changed, reply);
+        }
+        self.let_go(number, &work, changed, None);
+        self.unwatch_wanted(&work.wanted);
+        self.answer_work(&work, &reply, out);
+    }
+
+    /// Gives whoever asked the reply. What was published within it is published now, each answer in its
+    /// place.
+    fn answer_work(&mut self, work: &Work, reply: &[u8], out: &mut Outbox) {
+        let published = std::mem::take(&mut self.tx.published);
+        match work.asker {
+            Asker::Link => self.transaction_applied(reply, out),
+            Asker::Client { conn, generation, slot } => {
+                if work.waits {
+                    self.forget_blocked(conn);
+                }
+                let end = |at: usize| published.get(at).map_or(reply.len(), |it| it.0);
+                match slot {
+                    Some(slot) => self.answer(conn, generation, slot, &reply[..end(0)]),
+                    None => self.place(conn, &reply[..end(0)], out),
+                }
+                for (at, (start, frame)) in published.iter().enumerate() {
+                    self.tx.publishing = true;
+                    self.run_piece(conn, frame, out);
+                    self.tx.publishing = false;
+                    self.place(conn, &reply[*start..end(at + 1)], out);
+                }
+            }
+        }
+    }
+
+    /// Replies that are in their place whatever CLIENT REPLY says by now.
+    fn place(&mut self, conn: Conn, reply: &[u8], out: &mut Outbox) {
+        if reply.is_empty() {
+            return;
+        }
+        match self.sessions.get_mut(conn).and_then(|session| session.flight.as_mut()) {
+            Some(flight) => {
+                flight.answer_here(|buffer| buffer.extend_from_slice(reply));
+                self.roads.lands(conn);
+            }
+            None => out.to(conn).extend_from_slice(reply),
         }
     }
 
@@ -372,7 +478,7 @@ impl Core {
     /// Lets go of everything that a work has or waits for.
     fn give_up(&mut self, number: Number) -> Option<Work> {
         let running = self.tx.running.remove(&number)?;
-        self.let_go(number, &running.work, Vec::new());
+        self.let_go(number, &running.work, Vec::new(), None);
         Some(running.work)
     }
 
@@ -394,7 +500,14 @@ impl Core {
         }
     }
 
-    fn let_go(&mut self, number: Number, work: &Work, changed: Vec<(usize, Option<Carried>)>) {
+    /// Lets go of a work's keys; with `wait` its client waits for some of them from here on.
+    pub(super) fn let_go(
+        &mut self,
+        number: Number,
+        work: &Work,
+        changed: Vec<(usize, Option<Carried>)>,
+        wait: Option<Wait>,
+    ) {
         // A core knows its keys by their place among those asked of it.
         let mut of_cores: Vec<Vec<(usize, Option<Carried>)>> = vec![Vec::new(); self.cores];
         let (mut asked, mut changed) = (vec![0; self.cores], changed.into_iter().peekable());
@@ -405,16 +518,17 @@ impl Core {
             asked[it.core] += 1;
         }
         for (core, changed) in of_cores.into_iter().enumerate().filter(|it| asked[it.0] > 0) {
+            let wait = wait.clone();
             if core == self.id {
-                self.released(number, changed);
+                self.released(number, changed, wait);
             } else {
-                self.tx.notes[core].push(Note::Release { number, changed });
+                self.tx.notes[core].push(Note::Release { number, changed, wait });
             }
         }
     }
 
     /// Runs all requests of a work with its guests here: the replies, and what became of the guests that
-    /// changed.
+    /// changed. `None`: there is no room for the guests, and nothing was done.
     fn run_work(
         &mut self,
         work: &Work,
@@ -422,7 +536,7 @@ impl Core {
         unchanged: bool,
         reply: &mut Vec<u8>,
         out: &mut Outbox,
-    ) -> Vec<(usize, Option<Carried>)> {
+    ) -> Option<Vec<(usize, Option<Carried>)>> {
         let session = match work.asker {
             Asker::Client { conn, generation, .. } => self.sessions.same(conn, generation),
             Asker::Link => None,
@@ -432,7 +546,7 @@ impl Core {
             if !unchanged {
                 self.forget_exec(work.asker);
                 Reply { out: reply, proto }.null_array();
-                return Vec::new();
+                return Some(Vec::new());
             }
             Reply { out: reply, proto }.array(replies);
         }
@@ -445,20 +559,36 @@ impl Core {
             };
             self.forget_exec(work.asker);
             error.write_to(reply);
-            return Vec::new();
+            return Some(Vec::new());
         }
-        let versions = self.invite(work, values);
+        let versions = self.invite(work, values)?;
         self.begin_unit();
-        self.run_frames(work, reply, out);
+        let waits = self.run_frames(work, reply, out);
         self.end_unit();
-        self.send_home(work, &versions)
+        if work.waits && waits {
+            self.settle_waiter(work);
+            self.effect.wait(); // For `ran_for_waiter`.
+        }
+        Some(self.send_home(work, &versions))
     }
 
-    /// Puts the guests into the keyspace; their versions, by which changes are known.
-    fn invite(&mut self, work: &Work, values: &[Option<Carried>]) -> Vec<u64> {
+    /// There is no room for what a work needs here: a client is told so, the stream of our master waits.
+    fn refuse_guests(&mut self, work: &Work, reply: &mut Vec<u8>) {
+        reply.clear();
+        let error = match work.form {
+            Form::Single => ErrorKind::Oom,
+            Form::Exec { .. } | Form::Part => ErrorKind::exec_abort(&ErrorKind::Oom),
+        };
+        self.forget_exec(work.asker);
+        error.write_to(reply);
+    }
+
+    /// Puts the guests into the keyspace; their versions, by which changes are known. `None`: they have no
+    /// room.
+    fn invite(&mut self, work: &Work, values: &[Option<Carried>]) -> Option<Vec<u64>> {
         let now = self.now.wall;
         let mut versions = Vec::with_capacity(values.len());
-        for (wanted, value) in work.wanted.iter().zip(values) {
+        for (at, (wanted, value)) in work.wanted.iter().zip(values).enumerate() {
             if wanted.core == self.id {
                 versions.push(0);
                 continue;
@@ -466,11 +596,20 @@ impl Core {
             if value.is_some()
                 && self.keyspace.unpack(wanted.db, wanted.key(), value.clone(), now).is_err()
             {
-                self.tx.lost += 1;
+                self.dismiss(&work.wanted[..at]);
+                return None;
             }
             versions.push(self.keyspace.mark(wanted.db, wanted.key()));
         }
-        versions
+        Some(versions)
+    }
+
+    /// Takes guests out again that nobody has touched.
+    fn dismiss(&mut self, guests: &[Wanted]) {
+        for it in guests.iter().filter(|it| it.core != self.id) {
+            self.keyspace.unwatch(it.db, it.key());
+            let _ = self.keyspace.unpack(it.db, it.key(), None, self.now.wall);
+        }
     }
 
     /// Takes the guests out again; those that changed, with what they are now.
@@ -491,24 +630,26 @@ impl Core {
         changed
     }
 
-    /// Runs the requests of a work, whose keys are all here.
-    fn run_frames(&mut self, work: &Work, reply: &mut Vec<u8>, out: &mut Outbox) {
+    /// Runs the requests of a work, whose keys are all here. Would one of them have waited?
+    fn run_frames(&mut self, work: &Work, reply: &mut Vec<u8>, out: &mut Outbox) -> bool {
         match work.asker {
             Asker::Link => self.run_shard_frames(&work.frames, None, reply),
             Asker::Client { conn, generation, .. } => {
                 let client = Some((conn, generation, out));
-                self.run_shard_frames(&work.frames, client, reply);
+                self.run_shard_frames(&work.frames, client, reply)
             }
         }
     }
 
-    /// Runs requests of this core's keys one after another, and those of the node for a client.
+    /// Runs requests of this core's keys one after another, and those of the node for a client. Would
+    /// one of them have waited?
     pub(super) fn run_shard_frames(
         &mut self,
         frames: &[u8],
         mut client: Option<(Conn, u32, &mut Outbox)>,
         reply: &mut Vec<u8>,
-    ) {
+    ) -> bool {
+        self.effect.take_wait();
         let table = self.shared.table;
         let (mut rest, mut words, mut muted_at) = (frames, Vec::new(), None);
         loop {
@@ -525,6 +666,13 @@ impl Core {
                     self.keyspace.set_no_touch(head.no_touch);
                     self.execute(Call { number, run, db, proto, origin }, args, reply);
                 }
+                (Run::Node(_), None) => self.publish_of_stream(args),
+                (Run::Node(_), Some(_)) if publish::of_stream(args).is_some() => {
+                    self.log_in_unit(usize::from(head.db), args);
+                    let mut frame = Vec::new();
+                    message::push_request(&mut frame, &head, args.iter());
+                    self.tx.published.push((reply.len(), frame));
+                }
                 (Run::Node(run), Some((conn, _, out))) => {
                     let muted = self.is_muted(*conn);
                     self.run_node_into(*conn, head.command, run, args, reply, out);
@@ -533,10 +681,12 @@ impl Core {
                         muted_at = Some(reply.len());
                     }
                 }
-                (Run::Node(_) | Run::Part(_), _) => {}
+                (Run::Part(_), _) => {}
             }
         }
         reply.truncate(muted_at.unwrap_or(reply.len()));
+        self.tx.published.iter_mut().for_each(|it| it.0 = it.0.min(reply.len()));
+        self.effect.take_wait()
     }
 
     fn is_muted(&self, conn: Conn) -> bool {
@@ -561,7 +711,7 @@ impl Core {
             let mut add = |db: usize, mode: Mode| {
                 wants.add(Wanted { core, db, key: name.into(), hash, mode, look, seen: None });
             };
-            add(db, mode_of(key.flags));
+            add(db, mode_of(row, key.flags));
             if let Some(other) = second {
                 add(other, Mode::Exclusive);
             }
@@ -618,9 +768,13 @@ impl Wants {
     }
 }
 
-/// What a command with these key flags needs of the key.
-pub(super) fn mode_of(flags: KeyFlags) -> Mode {
-    if flags.has(KeyFlags::RO) { Mode::Shared } else { Mode::Exclusive }
+/// What a command needs of a key with these flags. XREADGROUP only reads its keys, as Redis tells it,
+/// and yet it writes to what they hold.
+pub(super) fn mode_of(row: &Row, flags: KeyFlags) -> Mode {
+    let reads = flags.has(KeyFlags::RO);
+    let writes_there =
+        || row.spec.is_write() && row.spec.keys.iter().all(|keys| keys.flags.has(KeyFlags::RO));
+    if reads && !writes_there() { Mode::Shared } else { Mode::Exclusive }
 }
 
 /// The head of a request whose reply nobody waits for.

@@ -71,6 +71,7 @@ error_kinds! {
         TimeoutNotAFloat => "ERR timeout is not a float or out of range",
         TimeoutNotAnInteger => "ERR timeout is not an integer or out of range",
         TimeoutNegative => "ERR timeout is negative",
+        TimeoutOutOfRange => "ERR timeout is out of range",
         NoSuchKey => "ERR no such key",
         SameObject => "ERR source and destination objects are the same",
         InvalidCursor => "ERR invalid cursor",

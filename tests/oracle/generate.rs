@@ -160,7 +160,15 @@ const NEVER_BENT: &[&str] = &[
     "SETBIT",
     "BITFIELD",
     "XAUTOCLAIM",
+    "BLPOP",
+    "BRPOP",
+    "BLMOVE",
+    "BRPOPLPUSH",
+    "BLMPOP",
 ];
+
+/// What is not queued: it ends the queue, or speaks another protocol from here on.
+const NEVER_QUEUED: &[&str] = &["RESET", "HELLO", "CLIENT"];
 
 /// Parameters whose value both servers know and start with.
 const CONFIGS: &[&str] = &[
@@ -285,7 +293,47 @@ impl Generator {
             21 => Unit::Steps(vec![plain(&["FLUSHALL"])]),
             // Rare: a stock server may look at its clock only ten times a second.
             22 => Unit::Steps(vec![plain(&["WAIT", "1", "1"])]),
+            23..=62 => Unit::Steps(self.transaction()),
             _ => Unit::Steps(vec![self.step()]),
+        }
+    }
+
+    /// MULTI to EXEC, of commands whose replies are compared to the byte; some of it guarded by WATCH, and
+    /// now and then something in between that changes what is watched, or that is refused.
+    fn transaction(&mut self) -> Vec<Step> {
+        let mut steps = Vec::new();
+        if self.chance(1, 2) {
+            let mut args = Vec::new();
+            "WATCH KEY+".split(' ').for_each(|word| self.word(word, &mut args));
+            steps.push(Step { args, compare: Exact, silent: false });
+            if self.chance(1, 2) {
+                steps.push(self.exact_step());
+            }
+        }
+        if self.chance(1, 8) {
+            steps.push(plain(&["UNWATCH"]));
+        }
+        steps.push(plain(&["MULTI"]));
+        for _ in 0..self.below(6) {
+            steps.push(self.exact_step());
+        }
+        if self.chance(1, 10) {
+            steps.push(plain(&["MULTI"]));
+        }
+        steps.push(plain(&[if self.chance(1, 8) { "DISCARD" } else { "EXEC" }]));
+        if self.chance(1, 10) {
+            steps.push(plain(&[if self.chance(1, 2) { "DISCARD" } else { "EXEC" }]));
+        }
+        steps
+    }
+
+    fn exact_step(&mut self) -> Step {
+        loop {
+            let step = self.step();
+            let queued = |it: &&str| step.args[0].eq_ignore_ascii_case(it.as_bytes());
+            if step.compare == Exact && !NEVER_QUEUED.iter().any(|it| queued(&it)) {
+                return step;
+            }
         }
     }
 
@@ -303,7 +351,11 @@ impl Generator {
         }
         // 7.0.15 does by halves what it then refuses; later ones, and ours, look at all of it first.
         let half_done = args[0].eq_ignore_ascii_case(b"HELLO") && args.len() > 2;
-        if !half_done && !NEVER_BENT.iter().any(|it| args[0].eq_ignore_ascii_case(it.as_bytes())) {
+        let waits = args.iter().any(|it| it.eq_ignore_ascii_case(b"BLOCK"));
+        if !half_done
+            && !waits
+            && !NEVER_BENT.iter().any(|it| args[0].eq_ignore_ascii_case(it.as_bytes()))
+        {
             self.bend(&mut args);
         }
         self.avoid_the_past(&mut args);

@@ -10,6 +10,7 @@
 //!   host.rs, drive.rs      a process of one to three cores, in the runtime's order of things
 //!   net.rs, faults.rs      torn, slow, cut and silent links; killed processes; role changes; bad disks
 //!   model.rs, history.rs   the stream's meaning by offset: what every node at rest must hold
+//!   orders.rs, serial.rs    transactions of one node on many cores, and whether any order explains them
 //!   check.rs               what must be true after every turn, and when all was mended
 //! ```
 //!
@@ -31,8 +32,10 @@ mod history;
 mod host;
 mod model;
 mod net;
+mod orders;
 mod people;
 mod plan;
+mod serial;
 mod world;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -82,7 +85,17 @@ fn many_seeds() {
             bad.push(seed);
         }
     }
-    println!("{seeds} seeds, {checks} states compared");
+    let mut transactions = 0;
+    for seed in first..first + seeds {
+        match orders::run(seed, None) {
+            Ok(count) => transactions += count,
+            Err(why) => {
+                println!("orders of seed {seed}: {why}");
+                bad.push(seed);
+            }
+        }
+    }
+    println!("{seeds} seeds, {checks} states compared, {transactions} transactions in order");
     assert!(bad.is_empty(), "{} of {seeds} seeds fail: {bad:?}", bad.len());
     assert!(checks > seeds * 20, "too tame: {checks} states compared");
 }
@@ -151,6 +164,32 @@ fn planted_select_ignored() {
 #[test]
 fn planted_core_that_does_not_stand_still() {
     finds(Plant::CoreNotFrozen);
+}
+
+/// Some seed has a history that no order explains.
+fn disorders(plant: orders::Plant) {
+    for seed in 1..=PLANTED_SEEDS {
+        if let Err(why) = orders::run(seed, Some(plant)) {
+            println!("{plant:?} is found by seed {seed}: {why}");
+            return;
+        }
+    }
+    panic!("{plant:?} is not found in {PLANTED_SEEDS} seeds: the checker is too weak");
+}
+
+#[test]
+fn planted_intent_released_early() {
+    disorders(orders::Plant::ReleasedEarly);
+}
+
+#[test]
+fn planted_watch_lost() {
+    disorders(orders::Plant::WatchLost);
+}
+
+#[test]
+fn planted_half_of_a_command_visible() {
+    disorders(orders::Plant::Half);
 }
 
 #[test]

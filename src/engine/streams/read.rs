@@ -1,7 +1,7 @@
 //! XREAD and XREADGROUP.
 //!
-//! Not here: waiting. A BLOCK is read and checked, and a read that finds nothing is answered as one whose
-//! time is over.
+//! Not here: waiting (`engine/blocking.rs`). A BLOCK is read and checked, and a read that finds nothing is
+//! answered as one whose time is over.
 
 use super::{counted, now_ms, stream, stream_id, stream_mut, write_id, write_one, write_range};
 use crate::base::num::{Digits, parse_i64};
@@ -20,6 +20,8 @@ struct Read<'a> {
     /// Entries of a stream at most.
     most: usize,
     no_ack: bool,
+    /// It waits where it finds nothing.
+    waits: bool,
     /// Group and consumer.
     group: Option<(&'a [u8], &'a [u8])>,
     /// The first key's word, and how many keys there are.
@@ -63,6 +65,9 @@ fn read(cx: &mut Cx<'_>, args: Args<'_>, for_group: bool) -> Result<(), ErrorKin
             Some(group) => serve_group(cx, word, group, from, &read)?,
         });
     }
+    if served == 0 && read.waits {
+        cx.effect.wait();
+    }
     if served == 0 {
         cx.reply.null_array();
     } else {
@@ -76,12 +81,20 @@ fn read(cx: &mut Cx<'_>, args: Args<'_>, for_group: bool) -> Result<(), ErrorKin
 
 impl<'a> Read<'a> {
     fn of(args: Args<'a>, for_group: bool) -> Result<Self, ErrorKind> {
-        let mut read = Self { most: usize::MAX, no_ack: false, group: None, keys_at: 0, keys: 0 };
+        let mut read = Self {
+            most: usize::MAX,
+            no_ack: false,
+            waits: false,
+            group: None,
+            keys_at: 0,
+            keys: 0,
+        };
         let mut at = 1;
         while read.keys_at == 0 {
             let more = args.len().checked_sub(at + 1).ok_or(ErrorKind::Syntax)?;
             if args.is(at, "BLOCK") && more >= 1 {
                 check_timeout(&args[at + 1])?;
+                read.waits = true;
                 at += 2;
             } else if args.is(at, "COUNT") && more >= 1 {
                 let count = integer(&args[at + 1])?;

@@ -1,5 +1,5 @@
-//! Lists, on keys of their own and, seldom, on those of other types. Commands over two keys take keys of
-//! one hash tag.
+//! Lists, on keys of their own and, seldom, on those of other types. Who waits does so for a moment only:
+//! one connection at a time is spoken to.
 
 use super::Row;
 use crate::compare::Compare::{Encoding, Exact};
@@ -27,6 +27,12 @@ pub const COMMANDS: &[Row] = &[
     (4,  Exact, "RPOPLPUSH TLKEY TLKEY"),
     (5,  Exact, "LMPOP 1|2 TLKEY TLKEY LEFT|RIGHT ?COUNT_PLACE"),
     (4,  Exact, "LMPOP 2 TLKEY TLKEY LEFT|RIGHT|FOO ?COUNT_PLACE ?COUNT_1"),
+    (1,  Exact, "BLPOP LKEY ?LKEY ?LKEY 0.01"),
+    (1,  Exact, "BRPOP LKEY ?LKEY ?LKEY 0.01"),
+    (1,  Exact, "BLPOP LKEY LKEY abc|-1|nan|-inf"),
+    (1,  Exact, "BLMOVE TLKEY TLKEY LEFT|RIGHT LEFT|RIGHT 0.01"),
+    (1,  Exact, "BRPOPLPUSH TLKEY TLKEY 0.01"),
+    (1,  Exact, "BLMPOP 0.01 1|2 TLKEY TLKEY LEFT|RIGHT ?COUNT_PLACE"),
     (3,  Encoding, "OBJECT ENCODING LKEY"),
     (2,  Exact, "COPY TLKEY TLKEY ?REPLACE"),
     (2,  Exact, "RENAME TLKEY TLKEY"),
@@ -40,6 +46,8 @@ pub fn token(token: &str, below: &mut dyn FnMut(usize) -> usize) -> Option<Vec<u
         "LKEY" if below(3) == 0 => format!("{{t}}l{}", below(4)).into(),
         "LKEY" => format!("l{}", below(4)).into(),
         "TLKEY" if below(20) == 0 => format!("{{t}}{}", 16 + below(5)).into(),
+        // Two of them are of one core as often as not.
+        "TLKEY" if below(2) == 0 => format!("l{}", below(4)).into(),
         "TLKEY" => format!("{{t}}l{}", below(4)).into(),
         "PLACE" if below(20) == 0 => one_of(
             below,

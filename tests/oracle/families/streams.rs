@@ -28,6 +28,8 @@ pub const COMMANDS: &[Row] = &[
     (1,  Exact, "XGROUP|XINFO FOO|CREATE|SETID|STREAM|GROUPS ?SKEY ?SGROUP"),
     (16, Exact, "XREADGROUP GROUP SGROUP SCONSUMER ?COUNT_SCOUNT ?NOACK STREAMS SKEY >|>|SID"),
     (3,  Exact, "XREADGROUP GROUP SGROUP SCONSUMER ?COUNT_SCOUNT STREAMS TSKEY TSKEY >|SID >|SID|$"),
+    (1,  Exact, "XREAD ?COUNT_SCOUNT BLOCK 1 STREAMS SKEY TSKEY SID|$ SID|$"),
+    (1,  Exact, "XREADGROUP GROUP SGROUP SCONSUMER BLOCK 1 STREAMS SKEY TSKEY > >|SID"),
     (6,  Exact, "XACK SKEY SGROUP SID+"),
     (5,  Exact, "XPENDING SKEY SGROUP"),
     (3,  Kind,  "XPENDING SKEY SGROUP SBOUND SBOUND SCOUNT ?SCONSUMER"),
@@ -51,6 +53,7 @@ pub fn token(token: &str, below: &mut dyn FnMut(usize) -> usize) -> Option<Vec<u
         "SKEY" if below(25) == 0 => format!("k{}", below(16)).into(),
         "SKEY" if below(3) == 0 => format!("{{t}}s{}", below(3)).into(),
         "SKEY" => format!("s{}", below(3)).into(),
+        "TSKEY" if below(2) == 0 => format!("s{}", below(3)).into(),
         "TSKEY" => format!("{{t}}s{}", below(3)).into(),
         "NEWID" => match below(16) {
             0 => one_of(below, &["abc", "0-0", "-", "+", "1-1-1", "5", "18446744073709551615-*"]),
