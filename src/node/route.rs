@@ -270,6 +270,9 @@ impl Core {
             self.execute_for(head, args, out);
         });
         self.roads.replies[from] = replies;
+        if self.slow.is_waiting() {
+            self.slow_of_other(from, conn, generation);
+        }
     }
 
     fn execute_for(&mut self, head: &RequestHead, args: Args<'_>, out: &mut Vec<u8>) {
