@@ -12,6 +12,14 @@ pub const REQUEST_ARGS_MAX: usize = 2_147_483_647;
 /// Bytes of one header line or inline request without a line end (Redis: `PROTO_INLINE_MAX_SIZE`).
 pub const LINE_BYTES_MAX: usize = 64 * 1024;
 
+/// Bytes of lines for MONITOR that a core writes in one turn.
+pub const MONITOR_TURN_BYTES_MAX: usize = 1 << 20;
+
+/// Slow requests that a core keeps, whatever `slowlog-max-len` says; words of each, and bytes of a word.
+pub const SLOWLOG_ENTRIES_MAX: usize = 100_000;
+pub const SLOWLOG_WORDS_MAX: usize = 32;
+pub const SLOWLOG_WORD_BYTES_MAX: usize = 128;
+
 /// Refusals that a core keeps for `ACL LOG`, whatever `acllog-max-len` says.
 pub const ACL_LOG_ENTRIES_MAX: usize = 10_000;
 

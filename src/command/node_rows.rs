@@ -33,6 +33,9 @@ const SESSION: Flags = CONNECTION.and(FAST).and(Flags::NO_AUTH).and(Flags::ALLOW
 const SESSION_DATA: Flags = CONNECTION.and(FAST).and(Flags::ALLOW_BUSY);
 /// For whoever runs the server.
 const OPERATOR: Flags = CONNECTION.and(Flags::ADMIN);
+/// What each node of a cluster has of its own.
+const EACH_NODE: &[&str] =
+    &["nondeterministic_output", "request_policy:all_nodes", "response_policy:special"];
 /// Reads or replaces the whole data set.
 const DISK: Flags = Flags::ADMIN.and(Flags::NOSCRIPT).and(Flags::NO_ASYNC_LOADING);
 
@@ -312,9 +315,33 @@ rows! {
         .about(Group::Server, "1.0.0", "O(1)", "When the last snapshot on disk was made")
         .acl(Categories::ADMIN.and(Categories::DANGEROUS))
         .tips(&["nondeterministic_output"]);
+    LATENCY = Spec::new("LATENCY", AtLeast(2), NONE, &[])
+        .about(Group::Server, "2.8.13", "", "What took long, by kind and by command") => {
+        LATENCY_DOCTOR = Spec::new("DOCTOR", Exactly(2), OPERATOR, &[])
+            .about(Group::Server, "2.8.13", "O(1)", "What was noted, in words").tips(EACH_NODE);
+        LATENCY_GRAPH = Spec::new("GRAPH", Exactly(3), OPERATOR, &[])
+            .about(Group::Server, "2.8.13", "O(1)", "One kind of latency as a graph").tips(EACH_NODE)
+            .takes(&[Argument::string("event")]);
+        LATENCY_HELP = Spec::new("HELP", Exactly(2), ANYTIME, &[])
+            .about(Group::Server, "2.8.13", "O(1)", "Lists the sub-commands");
+        LATENCY_HISTOGRAM = Spec::new("HISTOGRAM", AtLeast(2), OPERATOR, &[])
+            .about(Group::Server, "7.0.0", "O(N)", "How long commands took, as distributions").tips(EACH_NODE)
+            .takes(&[Argument::string("command").optional().multiple()]);
+        LATENCY_HISTORY = Spec::new("HISTORY", Exactly(3), OPERATOR, &[])
+            .about(Group::Server, "2.8.13", "O(1)", "The samples of one kind").tips(EACH_NODE)
+            .takes(&[Argument::string("event")]);
+        LATENCY_LATEST = Spec::new("LATEST", Exactly(2), OPERATOR, &[])
+            .about(Group::Server, "2.8.13", "O(1)", "The last sample of every kind").tips(EACH_NODE);
+        LATENCY_RESET = Spec::new("RESET", AtLeast(2), OPERATOR, &[])
+            .about(Group::Server, "2.8.13", "O(1)", "Forgets samples")
+            .tips(&["request_policy:all_nodes", "response_policy:all_succeeded"])
+            .takes(&[Argument::string("event").optional().multiple()]);
+    };
     LOLWUT = Spec::new("LOLWUT", AtLeast(1), READ_FAST, &[])
         .about(Group::Server, "5.0.0", "", "Draws a picture, and tells the version")
         .takes(&[Argument::integer("version").token("VERSION").optional()]);
+    MONITOR = Spec::new("MONITOR", Exactly(1), OPERATOR, &[])
+        .about(Group::Server, "1.0.0", "", "Shows every request to this client");
     PING = Spec::new("PING", AtLeast(1), FAST, &[])
         .about(Group::Connection, "1.0.0", "O(1)", "Answers PONG, or with the message")
         .tips(&["request_policy:all_shards", "response_policy:all_succeeded"])
@@ -350,6 +377,21 @@ rows! {
     PUNSUBSCRIBE = Spec::new("PUNSUBSCRIBE", AtLeast(1), LISTENS, &[])
         .about(Group::Pubsub, "2.0.0", "O(N+M)", "Listens to patterns no longer")
         .takes(&[Argument::new(Kind::Pattern, "pattern").optional().multiple()]);
+    SLOWLOG = Spec::new("SLOWLOG", AtLeast(2), NONE, &[])
+        .about(Group::Server, "2.2.12", "", "Requests that took long") => {
+        SLOWLOG_GET = Spec::new("GET", AtLeast(2), ANYTIME.and(Flags::ADMIN), &[])
+            .about(Group::Server, "2.2.12", "O(N)", "The newest of them")
+            .tips(&["request_policy:all_nodes", "nondeterministic_output"])
+            .takes(&[Argument::integer("count").optional()]);
+        SLOWLOG_HELP = Spec::new("HELP", Exactly(2), ANYTIME, &[])
+            .about(Group::Server, "6.2.0", "O(1)", "Lists the sub-commands");
+        SLOWLOG_LEN = Spec::new("LEN", Exactly(2), ANYTIME.and(Flags::ADMIN), &[])
+            .about(Group::Server, "2.2.12", "O(1)", "How many there are")
+            .tips(&["request_policy:all_nodes", "response_policy:agg_sum", "nondeterministic_output"]);
+        SLOWLOG_RESET = Spec::new("RESET", Exactly(2), ANYTIME.and(Flags::ADMIN), &[])
+            .about(Group::Server, "2.2.12", "O(N)", "Forgets them")
+            .tips(&["request_policy:all_nodes", "response_policy:all_succeeded"]);
+    };
     SPUBLISH = Spec::new("SPUBLISH", Exactly(3), PUBLISHES, &[SHARD_CHANNEL])
         .about(Group::Pubsub, "7.0.0", "O(N)", "Sends a message to all who listen to a shard channel")
         .takes(&[Argument::string("shardchannel"), Argument::string("message")]);

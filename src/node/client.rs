@@ -296,6 +296,9 @@ impl Core {
             return;
         }
         let Some(number) = number else { return };
+        if !self.view.is_plain() && self.is_watched() {
+            self.show_request(conn, number, args);
+        }
         let table = self.shared.table;
         let row = table.row(number);
         if in_multi && self.queues(row) {
@@ -354,6 +357,9 @@ impl Core {
                 self.roads.lands(conn);
             }
         }
+        if self.slow.is_waiting() {
+            self.slow_of(conn);
+        }
     }
 
     /// Executes a shard command on this core's keys and logs what it did.
@@ -374,10 +380,14 @@ impl Core {
             effect: &mut self.effect,
             prng: &mut self.prng,
         };
+        let started = self.slow.times(number).then(self.shared.stopwatch);
         let result = run(&mut cx, args);
         self.keyspace.set_expiry_mode(mode);
         self.keyspace.set_no_touch(false); // It was for this command.
         self.stats.called(number, result.is_err());
+        if let Some(started) = started {
+            self.took(number, started, args);
+        }
         if let Err(error) = result {
             buffer.truncate(start);
             self.stats.failed(&error);

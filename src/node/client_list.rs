@@ -175,6 +175,7 @@ fn flags(session: &Session) -> String {
     let blocked = session.rare.as_ref().is_some_and(|rare| rare.blocked);
     let flags: String = [
         (session.kind == Kind::Replica, 'S'),
+        (session.watches, 'O'),
         (session.kind == Kind::Master, 'M'),
         (session.subscribed, 'P'),
         (blocked, 'b'),

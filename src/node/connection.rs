@@ -74,6 +74,7 @@ fn reset(cx: &mut NodeCx<'_>, _: Args<'_>) -> Result<(), ErrorKind> {
     let conn = cx.conn;
     cx.core.discard(conn);
     cx.core.forget_listener(conn);
+    cx.core.forget_watcher(conn);
     cx.core.becomes_nobody(conn);
     let session = cx.session();
     session.db = 0;

@@ -53,6 +53,11 @@ pub enum Ask {
     },
     /// `DEBUG RELOAD`.
     Reload,
+    /// A core has clients of MONITOR.
+    Watch {
+        core: usize,
+        on: bool,
+    },
     /// `ACL SETUSER` and the like.
     Users(Change),
     /// A small file is to be read or replaced.
@@ -336,6 +341,10 @@ impl Control {
             Ask::Save => self.save(cx, Some(from), true),
             Ask::BgSave { schedule } => self.background_save(cx, from, schedule),
             Ask::Reload => self.reload(cx, from),
+            Ask::Watch { core, on } => {
+                self.watch(cx, core, on);
+                cx.answer_ok(from);
+            }
             Ask::Users(change) => self.section(cx, Op::Users(change), Some(from)),
             Ask::Text(purpose) => self.text_asked(cx, from, purpose),
             Ask::ReplicaOf(master) => self.replica_of(cx, from, master),

@@ -23,6 +23,7 @@ use crate::engine::keyspace::Keyspace;
 use crate::node::control::Control;
 use crate::node::host::Host;
 use crate::node::message::Message;
+use crate::node::monitor::Monitors;
 use crate::node::outbox::{Action, Conn, Level, Outbox};
 use crate::node::pauses::Pauses;
 use crate::node::publish::{Heard, Listeners};
@@ -30,6 +31,7 @@ use crate::node::pubsub::PubSub;
 use crate::node::section::Frozen;
 use crate::node::session::{Ends, Session, Sessions};
 use crate::node::settings::Settings;
+use crate::node::slow::Slow;
 use crate::node::stats::Stats;
 use crate::node::table::Table;
 use crate::node::texts::TextRead;
@@ -112,6 +114,10 @@ pub struct Shared {
     /// Which cores have clients that listen to channels.
     pub listeners: Arc<Listeners>,
     pub table: &'static Table,
+    /// Nanoseconds from some instant on: measures, and decides nothing.
+    pub stopwatch: fn() -> u64,
+    /// The number of the next slow request.
+    pub slow_ids: Arc<AtomicU64>,
     pub host: Arc<Host>,
 }
 
@@ -134,6 +140,8 @@ pub struct Core {
     pub(super) frozen: Frozen,
     pub(super) pubsub: PubSub,
     pub(super) heard: Heard,
+    pub(super) slow: Slow,
+    pub(super) monitors: Monitors,
     /// Who was refused what, and how often anybody was.
     pub(super) refused: RefusalLog,
     pub(super) refusals: u64,
@@ -187,6 +195,7 @@ impl Core {
         let databases = view.settings.databases as usize;
         let control = (id == 0).then(|| Box::new(Control::new(cores, &view, &mut prng, now)));
         let commands = shared.table.len();
+        let slow = Slow::new(&shared.table, &view.settings);
         let intend = shared.table.part("intend");
         let mut keyspace = Keyspace::new(databases, hash_seed);
         view.tune(&mut keyspace);
@@ -208,6 +217,8 @@ impl Core {
             frozen: Frozen::default(),
             pubsub: PubSub::default(),
             heard: Heard::default(),
+            slow,
+            monitors: Monitors::default(),
             refused: RefusalLog::default(),
             refusals: 0,
             generated: 0,
@@ -298,6 +309,12 @@ impl Core {
         until(self.next_tick.mono).min(deadline).clamp(1, TICK_MS)
     }
 
+    /// Does anybody watch all requests?
+    #[must_use]
+    pub fn is_watched(&self) -> bool {
+        !self.view.watching.is_empty()
+    }
+
     /// The shard's keyspace, for whoever checks it from outside (the simulator, digests).
     pub fn keyspace_mut(&mut self) -> &mut Keyspace {
         &mut self.keyspace
@@ -305,7 +322,8 @@ impl Core {
 
     /// The turn took so long: shared out over the commands that it ran.
     pub fn charge(&mut self, nanoseconds: u64) {
-        self.stats.charge(nanoseconds);
+        let slow = &mut self.slow;
+        self.stats.charge(nanoseconds, |number, share, calls| slow.record(number, share, calls));
     }
 
     fn happened(&mut self, input: Input<'_>, out: &mut Outbox) {
@@ -332,6 +350,7 @@ impl Core {
         self.unpause(out);
         self.report_changes(out);
         self.retry_stuck(out);
+        self.report_watchers(out);
         self.with_control(out, |control, cx| control.tick(cx));
     }
 
@@ -354,6 +373,8 @@ impl Core {
         self.land_all(out);
         self.proceed(out); // What an EXEC that went on has asked for.
         self.deliver_heard(out);
+        self.tell_slow(out);
+        self.send_lines(out);
         self.seal(out);
         self.close_killed(out);
         self.send_notes(out);

@@ -184,9 +184,14 @@ impl Core {
         let start = buffer.len();
         let reply = Reply { out: buffer, proto };
         let mut cx = NodeCx { core: self, out, conn, reply, later: false, always: false };
+        let started = cx.core.slow.times(number).then(cx.core.shared.stopwatch);
         let result = run(&mut cx, args);
         let (later, always) = (cx.later, cx.always && result.is_ok());
         self.stats.called(number, result.is_err());
+        if let Some(started) = started {
+            self.took(number, started, args);
+            self.slow_of(conn);
+        }
         if let Err(error) = &result {
             buffer.truncate(start);
             self.stats.failed(error);

@@ -7,7 +7,8 @@ use crate::node::cx::NodeFn;
 use crate::node::part::PARTS;
 use crate::node::table::Table;
 use crate::node::{
-    access, clients, connection, debug, info, keys, multi, publish, replicate, server,
+    access, clients, connection, debug, info, keys, monitor, multi, publish, replicate, server,
+    slowlog,
 };
 use std::sync::LazyLock;
 
@@ -35,6 +36,8 @@ const NODE: &[&[Command<NodeFn>]] = &[
     debug::COMMANDS,
     info::COMMANDS,
     access::COMMANDS,
+    slowlog::COMMANDS,
+    monitor::COMMANDS,
 ];
 
 /// The table of every command that this server has.

@@ -6,6 +6,7 @@ use crate::node::core::Core;
 use crate::node::figures::Figures;
 use crate::node::flight::Gathering;
 use crate::node::info::{Section, write::Report};
+use crate::node::slowlog::{self, Shown};
 use crate::resp::decode::{self, Value};
 use crate::resp::reply::{Proto, Reply};
 use std::collections::BTreeSet;
@@ -35,6 +36,8 @@ pub enum Summary {
     Info { sections: Vec<Section> },
     /// Lines of `CLIENT LIST`: by number, or these in this order.
     Clients { ids: Vec<u64> },
+    /// What was slow on all cores.
+    Slow(Shown),
     /// What was refused, of all cores: so many of the newest.
     Refusals { count: usize },
     /// Of each key 20 bytes, not zero on one core at most.
@@ -88,6 +91,7 @@ impl Core {
                 let texts: Vec<Vec<u8>> = parts.iter().map(|part| bulk(part)).collect();
                 client_list::merge(&texts, ids, reply);
             }
+            Summary::Slow(shown) => slowlog::summarize(shown, parts, reply),
             Summary::Refusals { count } => {
                 super::access::merge_log(parts, *count, self.now.wall, reply);
             }

@@ -59,6 +59,7 @@ impl Core {
                 self.moving.push(conn);
             } else {
                 self.forget_listener(conn);
+                self.forget_watcher(conn);
                 let Some(session) = self.sessions.close(conn) else { continue };
                 out.actions.push(Action::Move { conn, core: 0, session: Box::new(session) });
             }
@@ -79,6 +80,7 @@ impl Core {
         }
         self.forget_blocked(conn);
         self.forget_listener(conn);
+        self.forget_watcher(conn);
         let Some(session) = self.sessions.close(conn) else { return };
         self.shared.clients.fetch_sub(1, Ordering::Relaxed);
         if let Some(multi) = session.rare.as_ref().and_then(|rare| rare.multi.as_ref()) {
@@ -127,7 +129,8 @@ impl Core {
         let seconds = self.stats.seconds;
         let limits = &self.view.settings.client_output_buffer_limit;
         let Some(session) = self.sessions.get_mut(conn) else { return };
-        let limit = if session.subscribed { limits.pubsub } else { limits.normal };
+        let limit =
+            if session.subscribed || session.watches { limits.pubsub } else { limits.normal };
         if session.kind != Kind::Normal || session.closing {
             return;
         }

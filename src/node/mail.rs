@@ -66,6 +66,11 @@ impl Core {
             }
             Message::Ask { from, ask } => self.with_control(out, |it, cx| it.asked(cx, from, *ask)),
             Message::View(view) => self.see(*view),
+            Message::Lines(lines) => self.show_lines(&lines, out),
+            Message::Unwatched => self.with_control(out, |it, cx| it.watch(cx, from, false)),
+            Message::Slow { conn, generation, entry } => {
+                self.slow_elsewhere(conn, generation, *entry);
+            }
             Message::Pause(pause) => self.pause_here(pause, out),
             Message::Chunk { chunk, last, keys } => {
                 self.with_control(out, |it, cx| it.chunk(cx, from, chunk, last, keys));
@@ -99,6 +104,7 @@ impl Core {
         self.keyspace.set_expiry_mode(mode);
         view.tune(&mut self.keyspace);
         self.pauses.ending = view.ending;
+        self.slow.configure(&view.settings);
         let same_users = Arc::ptr_eq(&self.view.users, &view.users);
         *self.view = view;
         if !same_users {

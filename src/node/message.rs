@@ -14,12 +14,14 @@ use crate::base::time::Mono;
 use crate::node::outbox::Conn;
 use crate::node::pauses::Scope;
 use crate::node::section::{Answer, Step};
+use crate::node::slow::SlowEntry;
 use crate::node::transactions::Note;
 use crate::node::view::View;
 use crate::replication::log::Batch;
 use crate::resp::reply::Proto;
 use crate::snapshot::cut::Chunk;
 use crate::types::object::Body;
+use bytes::Bytes;
 
 /// From one core to another. A road between two cores keeps its order.
 #[derive(Debug)]
@@ -62,6 +64,16 @@ pub enum Message {
     },
     /// From core 0: roles and settings changed.
     View(Box<View>),
+    /// What clients of the sender asked for, for the receiver's clients of MONITOR.
+    Lines(Bytes),
+    /// No client of the sender watches any more.
+    Unwatched,
+    /// A request of a client of the core that gets this was slow on the one that sends it.
+    Slow {
+        conn: Conn,
+        generation: u32,
+        entry: Box<SlowEntry>,
+    },
     /// To core 0: RDB bytes of this core's walk; `last` ends it.
     Chunk {
         chunk: Option<Chunk>,

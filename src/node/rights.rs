@@ -78,7 +78,7 @@ impl Core {
         number: u16,
         args: Args<'_>,
     ) -> Result<(), ErrorKind> {
-        let table = &self.shared.table;
+        let table = self.shared.table;
         let request = Request { number, args };
         match user.check(table.catalog(), request) {
             Err(Denied::Command) => {
@@ -114,7 +114,7 @@ impl Core {
         };
         let (Some(session), Some(number)) = (self.sessions.get(conn), number) else { return };
         let Some(user) = self.user_of(session) else { return };
-        let table = &self.shared.table;
+        let table = self.shared.table;
         let object = match user.check(table.catalog(), Request { number, args }) {
             Err(Denied::Key(at) | Denied::Channel(at)) => args.get(at).unwrap_or_default().to_vec(),
             _ => table.row(number).full_name.clone().into_bytes(),

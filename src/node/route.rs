@@ -283,6 +283,9 @@ impl Core {
         // Those who waited for what it did are answered as well.
         let served = std::mem::replace(&mut self.roads.replies[from], replies);
         self.roads.replies[from].extend_from_slice(&served);
+        if self.slow.is_waiting() {
+            self.slow_of_other(from, conn, generation);
+        }
     }
 
     fn execute_for(&mut self, head: &RequestHead, args: Args<'_>, out: &mut Vec<u8>) {

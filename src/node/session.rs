@@ -121,6 +121,8 @@ pub struct Session {
     pub reply_mode: ReplyMode,
     pub kind: Kind,
     pub authenticated: bool,
+    /// It is shown what all others ask for (MONITOR).
+    pub watches: bool,
     /// Its user may not do everything: each request is looked at (`rights.rs`).
     pub ruled: bool,
     /// The number of its user.

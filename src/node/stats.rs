@@ -40,8 +40,9 @@ pub struct Stats {
     pub writes: u64,
     /// Requests, or parts of them, sent to other cores.
     pub hops: u64,
-    /// Commands of this turn, to be charged.
+    /// Commands of this turn, to be charged, and what others took that were timed.
     turn: Vec<u16>,
+    timed: u64,
     rates: [Rate; 5],
 }
 
@@ -109,12 +110,25 @@ impl Stats {
         self.writes += segments as u64;
     }
 
-    /// Charges the turn's time to its commands.
-    pub fn charge(&mut self, nanoseconds: u64) {
-        let share = nanoseconds / (self.turn.len() as u64).max(1);
-        for number in self.turn.drain(..) {
-            self.commands[usize::from(number)].nanoseconds += share;
+    /// The last of these calls was timed.
+    pub fn took(&mut self, number: u16, nanoseconds: u64) {
+        if self.turn.last() == Some(&number) {
+            self.turn.pop();
+            self.timed += nanoseconds;
+            self.commands[usize::from(number)].nanoseconds += nanoseconds;
         }
+    }
+
+    /// Charges the turn's time to its commands: `each` is told how many calls of one took how long.
+    pub fn charge(&mut self, nanoseconds: u64, mut each: impl FnMut(u16, u64, u64)) {
+        let left = nanoseconds.saturating_sub(std::mem::take(&mut self.timed));
+        let share = left / (self.turn.len() as u64).max(1);
+        for same in self.turn.chunk_by(|one, next| one == next) {
+            let calls = same.len() as u64;
+            self.commands[usize::from(same[0])].nanoseconds += share * calls;
+            each(same[0], share, calls);
+        }
+        self.turn.clear();
     }
 
     /// Ten times a second.

@@ -26,6 +26,7 @@ use crate::node::session::Ends;
 use crate::node::settings::Settings;
 use crate::node::view::View;
 use crate::resp::reply::write_request;
+use std::cell::Cell;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
@@ -95,6 +96,8 @@ impl Node {
             transactions: Arc::default(),
             listeners: Arc::default(),
             table,
+            stopwatch,
+            slow_ids: Arc::default(),
             host: Arc::default(),
         };
         let now = Now { mono: Mono(0), wall: Wall(1_700_000_000_000_000) };
@@ -342,6 +345,14 @@ impl Node {
             assert!(received.is_empty(), "{cores} cores: {name} was sent {received} besides");
         }
     }
+}
+
+/// Each look at it is ten milliseconds after the last.
+fn stopwatch() -> u64 {
+    thread_local! {
+        static LOOKS: Cell<u64> = const { Cell::new(0) };
+    }
+    10_000_000 * LOOKS.with(|looks| looks.replace(looks.get() + 1))
 }
 
 /// A reply in one line: CRLF is a space.

@@ -39,6 +39,8 @@ pub struct View {
     pub streaming: bool,
     /// The node is about to end: writes wait.
     pub ending: bool,
+    /// Cores that have clients of MONITOR.
+    pub watching: Vec<usize>,
     plain: bool,
 }
 
@@ -54,6 +56,7 @@ impl View {
             few_replicas: false,
             streaming: false,
             ending: false,
+            watching: Vec::new(),
             plain: false,
         };
         view.settle();
@@ -66,7 +69,8 @@ impl View {
             && !self.loading
             && !self.save_failed
             && !self.few_replicas
-            && self.settings.maxmemory == 0;
+            && self.settings.maxmemory == 0
+            && self.watching.is_empty();
     }
 
     /// No reason to refuse anything: the usual case, one branch on the hot path.

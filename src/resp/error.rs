@@ -310,6 +310,7 @@ error_kinds! {
         ConfigUnknown { name: Text } => ["ERR Unknown option or number of arguments for CONFIG SET - '", name, "'"],
         ConfigRefused { name: Text, why: Text } => ["ERR CONFIG SET failed (possibly related to argument '", name, "') - ", why],
         NoPermNow { why: &'static str } => ["NOPERM ACLs rules changed between the moment the transaction was accumulated and the EXEC call. This command is no longer allowed for the following reason: ", why],
+        NoSamples { event: Text } => ["ERR No samples available for event '", event, "'"],
         SortDenied { option: &'static str } => ["ERR ", option, " option of SORT denied due to insufficient ACL permissions."],
         AclRefused { why: Text } => ["ERR ", why],
         AclUser { name: Text } => ["ERR User '", name, "' not found"],

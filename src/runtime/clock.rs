@@ -1,6 +1,7 @@
 //! The one place that reads clocks.
 
 use crate::base::time::{Mono, Now, Wall};
+use std::sync::OnceLock;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 /// Both clocks, from one start.
@@ -28,6 +29,14 @@ impl Clock {
         let nanos = u64::try_from(self.start.elapsed().as_nanos()).unwrap_or(u64::MAX);
         Mono(nanos.saturating_add(1_000_000_000))
     }
+}
+
+/// Nanoseconds from the first look on, for measuring.
+#[must_use]
+pub fn stopwatch() -> u64 {
+    static START: OnceLock<Instant> = OnceLock::new();
+    let elapsed = START.get_or_init(Instant::now).elapsed();
+    u64::try_from(elapsed.as_nanos()).unwrap_or(u64::MAX)
 }
 
 impl Default for Clock {

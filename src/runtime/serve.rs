@@ -15,7 +15,7 @@ use crate::node::rights::users_of;
 use crate::node::settings::{Settings, Supervised, Warning, report};
 use crate::node::table::Table;
 use crate::node::view::View;
-use crate::runtime::clock::Clock;
+use crate::runtime::clock::{self, Clock};
 use crate::runtime::looping::{self, Seat};
 use crate::runtime::mesh::mesh;
 use crate::runtime::{host, logs, notify, slices, texts};
@@ -164,6 +164,8 @@ fn seats(
         transactions: Arc::default(),
         listeners: Arc::default(),
         table,
+        stopwatch: clock::stopwatch,
+        slow_ids: Arc::default(),
         host,
     };
     let seed = random_seed();

@@ -130,6 +130,8 @@ impl Host {
             transactions: Arc::default(),
             listeners: Arc::default(),
             table: families::table(),
+            stopwatch: || 0,
+            slow_ids: Arc::default(),
             host: Arc::default(),
         };
         let now = self.now(at);

@@ -118,6 +118,8 @@ impl Orders {
             transactions: Arc::default(),
             listeners: Arc::default(),
             table: families::table(),
+            stopwatch: || 0,
+            slow_ids: Arc::default(),
             host: Arc::default(),
         };
         let now = Now { mono: Mono(0), wall: Wall(EPOCH_US) };

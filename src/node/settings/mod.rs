@@ -58,6 +58,10 @@ pub struct Settings {
     pub busy_reply_threshold: i64,
     pub slowlog_log_slower_than: i64,
     pub slowlog_max_len: i64,
+    /// Milliseconds from which samples are kept for LATENCY; 0 keeps none.
+    pub latency_monitor_threshold: i64,
+    /// Distributions of how long commands take are kept.
+    pub latency_tracking: bool,
 
     // Access.
     pub requirepass: Secret,
