@@ -103,9 +103,10 @@ Examples:
   ringfold --port 7001 --replicaof 10.0.0.1 7000 --masterauth secret
   echo 'port 7000' | ringfold -
 
-Settings are those of redis.conf, Redis 7.2 and older, and one of our own:
+Settings are those of redis.conf, Redis 7.2 and older, and two of our own:
   cores all | COUNT | LIST    threads, one per core: all CPUs this process may use (the
                               default), so many, or one on each of these CPUs (0-3,6)
+  sentinel-file FILE          a Sentinel in the same process, with this sentinel.conf
 Settings without effect here are accepted and logged once at the start. A name that Redis
 does not know, or a malformed value, stops the start with the file, the line and the reason.";
 
@@ -134,7 +135,10 @@ fn as_sentinel(argv: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
 }
 
 /// A Sentinel's file and options.
-fn sentinel(words: &[OsString]) -> Result<Told, String> {
+///
+/// # Errors
+/// What to print before the process ends.
+pub(super) fn sentinel(words: &[OsString]) -> Result<Told, String> {
     let (file, options) = match words.split_first() {
         Some((first, rest)) if !first.as_bytes().starts_with(b"--") => (first, rest),
         _ => {

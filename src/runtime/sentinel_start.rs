@@ -1,4 +1,4 @@
-//! Starts a Sentinel as a process of its own: its file, its port, its thread.
+//! Starts a Sentinel, as a process of its own or beside a server: its file, its port, its thread.
 //!
 //! The file is both: `sentinel` lines are the Sentinel's (and written anew by it), all others are settings as
 //! a server's file has them. It must be writable, for a Sentinel without a memory could vote twice.
@@ -11,10 +11,11 @@ use crate::runtime::serve::{
     BAD_CONFIGURATION, Refusal, UNFIT_HOST, clean_up, listen, path, random_seed, refuse,
     write_pidfile,
 };
-use crate::runtime::{host, logs, notify, sentinel};
+use crate::runtime::{cli, host, logs, notify, sentinel};
 use crate::sentinel::machine::Sentinel;
 use crate::sentinel::settings as watching;
 use crate::uring::{fit, sys};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -65,31 +66,71 @@ pub fn run(told: Told) -> ExitCode {
 }
 
 fn start(told: Told) -> Result<u8, Refusal> {
-    let Told { settings, warnings, file, text } = told;
+    let settings = &told.settings;
     if settings.daemonize {
         sys::daemonize().map_err(|error| refuse(UNFIT_HOST, "cannot daemonize", &error))?;
     }
     logs::start(settings.loglevel, path(&settings.logfile))
         .map_err(|error| refuse(BAD_CONFIGURATION, "cannot open the log file", &error))?;
-    for line in report(&warnings) {
+    fit::check().map_err(|unfit| Refusal { code: UNFIT_HOST, why: unfit.to_string() })?;
+    let signals = sys::signal_descriptor()
+        .map_err(|error| refuse(UNFIT_HOST, "cannot watch for signals", &error))?;
+    let ready = prepare(&told)?;
+    write_pidfile(settings)?;
+    if matches!(settings.supervised, Supervised::Systemd | Supervised::Auto) {
+        notify::ready();
+    }
+    let result = ready.run(Some(signals));
+    clean_up(settings);
+    result.map_err(|error| refuse(UNFIT_HOST, "the socket ring failed", &error))
+}
+
+/// A Sentinel in a server's process, on a thread of its own: it ends with the process, and the process goes
+/// on without it.
+pub(super) fn beside(file: &Path) -> Result<(), Refusal> {
+    let told = cli::sentinel(&[file.into()]);
+    let told = told.map_err(|why| Refusal { code: BAD_CONFIGURATION, why })?;
+    let ready = prepare(&told)?;
+    let thread = std::thread::Builder::new().name("sentinel".into());
+    let spawned = thread.spawn(move || match ready.run(None) {
+        Ok(_) => tracing::warn!("the Sentinel has ended, the server goes on"),
+        Err(error) => tracing::error!("the Sentinel has ended: {error}"),
+    });
+    spawned.map(drop).map_err(|error| refuse(UNFIT_HOST, "cannot start the Sentinel", &error))
+}
+
+/// A Sentinel that can run.
+struct Ready {
+    sentinel: Sentinel,
+    clock: Clock,
+    file: PathBuf,
+    listeners: Vec<OwnedFd>,
+}
+
+impl Ready {
+    fn run(self, signals: Option<OwnedFd>) -> std::io::Result<u8> {
+        sentinel::run(self.sentinel, self.clock, self.file, self.listeners, signals)
+    }
+}
+
+/// Reads what was told, and listens.
+fn prepare(told: &Told) -> Result<Ready, Refusal> {
+    let Told { settings, warnings, file, text } = told;
+    for line in report(warnings) {
         tracing::warn!("{line}");
     }
-    let writable = std::fs::OpenOptions::new().append(true).open(&file);
+    let writable = std::fs::OpenOptions::new().append(true).open(file);
     writable.map_err(|error| {
         let what = format!("Sentinel config file {} is not writable", file.display());
         refuse(BAD_CONFIGURATION, &what, &error)
     })?;
-    fit::check().map_err(|unfit| Refusal { code: UNFIT_HOST, why: unfit.to_string() })?;
     let clock = Clock::new();
-    let mut sentinel = Sentinel::new(clock.now(), random_seed(), watched(&settings, &file));
-    sentinel.load(&text).map_err(|bad| Refusal {
+    let mut sentinel = Sentinel::new(clock.now(), random_seed(), watched(settings, file));
+    sentinel.load(text).map_err(|bad| Refusal {
         code: BAD_CONFIGURATION,
         why: format!("*** FATAL CONFIG FILE ERROR ***\n{bad}"),
     })?;
-    let listeners = listen(&settings)?;
-    let signals = sys::signal_descriptor()
-        .map_err(|error| refuse(UNFIT_HOST, "cannot watch for signals", &error))?;
-    write_pidfile(&settings)?;
+    let listeners = listen(settings)?;
     tracing::info!("Running mode=sentinel, port={}.", settings.port);
     if settings.requirepass.0.is_empty() && !settings.protected_mode {
         tracing::warn!(
@@ -97,12 +138,7 @@ fn start(told: Told) -> Result<u8, Refusal> {
             settings.port
         );
     }
-    if matches!(settings.supervised, Supervised::Systemd | Supervised::Auto) {
-        notify::ready();
-    }
-    let result = sentinel::run(sentinel, clock, file, listeners, Some(signals));
-    clean_up(&settings);
-    result.map_err(|error| refuse(UNFIT_HOST, "the socket ring failed", &error))
+    Ok(Ready { sentinel, clock, file: file.clone(), listeners })
 }
 
 /// What a Sentinel is told of settings, process and host.

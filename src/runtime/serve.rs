@@ -18,7 +18,7 @@ use crate::node::view::View;
 use crate::runtime::clock::{self, Clock};
 use crate::runtime::looping::{self, Seat};
 use crate::runtime::mesh::mesh;
-use crate::runtime::{host, logs, notify, slices, texts};
+use crate::runtime::{host, logs, notify, sentinel_start, slices, texts};
 use crate::uring::{fit, sys};
 use glommio::{ExecutorJoinHandle, LocalExecutorBuilder, Placement, PoolPlacement};
 use std::ffi::OsStr;
@@ -82,6 +82,10 @@ fn start(
         .map_err(|error| refuse(UNFIT_HOST, "cannot watch for signals", &error))?;
     write_pidfile(&settings)?;
     greet(&settings, &cpus, config_file.as_deref());
+
+    if !settings.sentinel_file.is_empty() {
+        sentinel_start::beside(path(&settings.sentinel_file))?;
+    }
 
     let exit = Arc::new(AtomicU8::new(0));
     let host = Arc::new(host::describe(&settings, config_file.as_deref()));

@@ -12,7 +12,7 @@ use crate::resp::decode::Value;
 
 /// The longest wait between becoming sure and standing for election: those who became sure at the
 /// same moment do not ask for votes at the same moment.
-const CANDIDATE_DELAY_MS: Ms = 100;
+const CANDIDATE_DELAY_MS: Ms = 250;
 
 impl Sentinel {
     pub(super) fn tick(&mut self) {
@@ -132,6 +132,7 @@ impl Sentinel {
             master.o_down = true;
             master.o_down_since = now;
             master.candidate_at = now + i64::try_from(delay).unwrap_or(0);
+            master.splits = 0;
         } else if !is_down && master.o_down {
             self.event_of(Level::Warning, "-odown", id, "");
             self.instances.master_mut(id).o_down = false;

@@ -24,6 +24,11 @@ use std::cmp::Reverse;
 /// How long a master may take to hand over before it is failed over as if it were down.
 const HANDOVER_MS: Ms = 5_000;
 
+/// After a split vote: the shortest wait, and what is drawn from for the first time; it doubles so often.
+const STAND_AGAIN_MS: u64 = 50;
+const STAND_AGAIN_SPREAD_MS: u64 = 400;
+const SPLITS_MAX: u32 = 6;
+
 /// Exit code of a crash that was asked for (`SENTINEL SIMULATE-FAILURE`).
 const SIMULATED_CRASH: u8 = 99;
 
@@ -98,6 +103,9 @@ impl Sentinel {
         let leader = self.leader(id, epoch);
         let elected = leader.is_some_and(|it| it.eq_ignore_ascii_case(&self.myid));
         if !elected && forced == Manual::No {
+            if self.is_saved() && self.is_split(id, epoch) {
+                return self.stand_again(id);
+            }
             let master = self.instances.master(id);
             let patience = self.periods.election_timeout.min(master.failover_timeout);
             if self.now - master.failover_start > patience {
@@ -116,6 +124,19 @@ impl Sentinel {
         self.change(id, Failover::SelectReplica { forced });
         self.event_of(Level::Warning, "+failover-state-select-slave", id, "");
         self.go_on_with_failover(id);
+    }
+
+    /// The votes were split: soon again, in a new epoch, each after a wait of his own that grows.
+    fn stand_again(&mut self, id: Id) {
+        self.event_of(Level::Warning, "-failover-abort-not-elected", id, "");
+        self.abort_failover(id);
+        let splits = self.instances.master(id).splits.min(SPLITS_MAX);
+        let delay = STAND_AGAIN_MS + self.prng.below(STAND_AGAIN_SPREAD_MS << splits);
+        let now = self.now;
+        let master = self.instances.master_mut(id);
+        master.failover_start = 0;
+        master.candidate_at = now + i64::try_from(delay).unwrap_or(0);
+        master.splits = splits + 1;
     }
 
     fn select_replica(&mut self, id: Id, forced: Manual) {

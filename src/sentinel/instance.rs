@@ -102,6 +102,8 @@ pub struct Master {
     pub delay_logged: Ms,
     /// The earliest moment at which we start a failover of our own while it is down.
     pub candidate_at: Ms,
+    /// Elections in a row that nobody could win.
+    pub splits: u32,
     /// A newer configuration that somebody told of and that is not believed yet.
     pub claim: Option<Claim>,
     /// The history it wrote when it last answered.

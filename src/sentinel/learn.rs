@@ -228,7 +228,7 @@ impl Sentinel {
     /// A hello message.
     pub(super) fn heard(&mut self, text: &[u8], how: How) {
         let Some(hello) = Hello::parse(text) else { return };
-        if hello.id == self.myid {
+        if hello.id == self.myid || self.is_own(&hello.ip, hello.port) {
             return;
         }
         let Some(&master) = self.masters.get(&hello.master) else { return };
@@ -245,6 +245,17 @@ impl Sentinel {
         if let Some(peer) = self.instances.get_mut(from).and_then(|it| it.peer_mut()) {
             peer.last_hello = self.now;
         }
+    }
+
+    /// Nobody else listens where we do.
+    fn is_own(&self, ip: &str, port: u16) -> bool {
+        let announced = self.globals.announce_port;
+        let own_port = if announced == 0 { self.settings.port } else { announced };
+        let mut wires = self.links.values().filter_map(|link| link.command.as_ref());
+        let is_ours = |own: &str| own == ip && !ip.is_empty();
+        port == own_port
+            && (is_ours(&self.globals.announce_ip)
+                || wires.any(|wire| wire.local.as_deref().is_some_and(is_ours)))
     }
 
     pub(super) fn is_plausible(&self, epoch: u64) -> bool {

@@ -76,6 +76,7 @@ impl Sentinel {
             failover_start: 0,
             delay_logged: 0,
             candidate_at: 0,
+            splits: 0,
             claim: None,
             replid: String::new(),
         }));

@@ -36,6 +36,33 @@ impl Sentinel {
         (master.leader.clone(), master.leader_epoch)
     }
 
+    /// Nobody can win in `epoch` any more, though enough Sentinels answer: their votes are split. Redis waits
+    /// until the attempt times out, and twice the failover's timeout after it; a new epoch will do.
+    pub(super) fn is_split(&self, id: Id, epoch: u64) -> bool {
+        let master = self.instances.master(id);
+        let quorum = usize::try_from(master.quorum).unwrap_or(usize::MAX);
+        let voters = master.sentinels.len() + 1;
+        let needed = quorum.max(voters / 2 + 1);
+        let mut votes: BTreeMap<&str, usize> = BTreeMap::new();
+        let (mut answering, mut open) = (1, 0);
+        for &peer_id in master.sentinels.values() {
+            let answers = !self.instances[peer_id].s_down && !self.link(peer_id).disconnected;
+            let peer = self.instances[peer_id].peer();
+            let vote =
+                peer.filter(|it| it.leader_epoch == epoch).and_then(|it| it.leader.as_deref());
+            answering += usize::from(answers);
+            match vote {
+                Some(leader) => *votes.entry(leader).or_default() += 1,
+                None => open += usize::from(answers),
+            }
+        }
+        if let Some(own) = master.leader.as_deref().filter(|_| master.leader_epoch == epoch) {
+            *votes.entry(own).or_default() += 1;
+        }
+        let most = votes.values().max().copied().unwrap_or(0);
+        answering >= needed && most + open < needed
+    }
+
     /// A random part of a second.
     pub(super) fn desync(&mut self) -> Ms {
         i64::try_from(self.prng.below(DESYNC_MS)).unwrap_or(0)

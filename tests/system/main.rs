@@ -13,6 +13,7 @@ mod hosts;
 mod process;
 mod pubsub;
 mod replication;
+mod sentinel;
 mod settings;
 mod tuning;
 #[expect(dead_code, reason = "the tests in oracle/ use the other helpers")]

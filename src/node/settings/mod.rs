@@ -45,6 +45,8 @@ pub struct Settings {
 
     // Process.
     pub cores: Cores,
+    /// The configuration of a Sentinel that runs beside the cores; empty: none does.
+    pub sentinel_file: Vec<u8>,
     pub daemonize: bool,
     pub supervised: Supervised,
     pub pidfile: Vec<u8>,

@@ -146,6 +146,7 @@ pub const ROWS: &[Row] = &{ use Change::*; use Effect::{Only, Works}; [
     row("rdbchecksum", "", Bool, "yes", AtStart, Works, field!(rdbchecksum)),
     row("stop-writes-on-bgsave-error", "", Bool, "yes", Runtime, Works, field!(stop_writes_on_bgsave_error)),
     row("cores", "", Cores, "all", AtStart, Works, field!(cores)),
+    row("sentinel-file", "", TEXT, "", AtStart, Works, field!(sentinel_file)),
 
     // Without effect.
     row("acl-pubsub-default", "", Choice(AclPubsubDefault::NAMES), "resetchannels", Runtime, Works, field!(acl_pubsub_default)),
@@ -393,6 +394,7 @@ mod tests {
             beyond,
             [
                 "cores",
+                "sentinel-file",
                 "cluster-announce-human-nodename",
                 "locale-collate",
                 "max-new-connections-per-cycle",
