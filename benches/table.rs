@@ -69,7 +69,7 @@ fn window(keyspace: &mut Keyspace, names: &[Name], mut each: impl FnMut(&mut Key
 /// As the command does: hash the key, find it, copy its value to the reply.
 fn get(keyspace: &mut Keyspace, name: &Name, out: &mut Vec<u8>) {
     let key = keyspace.key(name);
-    if let Some(value) = keyspace.get(0, key, NOW) {
+    if let Ok(Some(value)) = keyspace.get(0, key, NOW) {
         out.extend_from_slice(value.bytes());
     }
 }

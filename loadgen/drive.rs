@@ -11,12 +11,15 @@
 #![expect(clippy::disallowed_types, reason = "the I/O layer reads the clock")]
 
 use crate::failure::Failure;
-use crate::plan::{Plan, Target, to_usize};
+use crate::plan::Plan;
+use crate::target::{Route, Target};
 use ringfold::uring::driver::{self, Buffer, Driver, Segment, Sizes, Socket, Wait};
+use ringfold::uring::sys::raise_soft_limit;
+use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{TcpStream, ToSocketAddrs};
-use std::os::fd::OwnedFd;
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 /// Receive buffers: a batch of replies should fit into one.
@@ -28,8 +31,9 @@ const COMPLETIONS: u32 = 32_768;
 /// 50 clients submissions cost 3 to 5 % less CPU than that from a few events on; a lone request
 /// leaves sooner by itself.
 const DIRECT_BELOW: usize = 4;
-/// Descriptors beside the clients': epoll, files, standard streams.
-const DESCRIPTORS_SPARE: u64 = 32;
+/// Descriptors beside the clients': rings (one for every 20,000 clients or so), files, streams.
+const DESCRIPTORS_SPARE: u64 = 384;
+const DESCRIPTORS_MIN: u64 = 64;
 
 /// The run's clock: nanoseconds from its start, 0 before.
 #[derive(Clone, Copy, Debug)]
@@ -69,7 +73,7 @@ pub enum Stream {
 impl Stream {
     /// Connects, with a limit on that and on every later read and write.
     pub fn connect(target: &Target, limit: Duration) -> Result<Self, Failure> {
-        let name = name(target);
+        let name = target.name();
         let stream = match &target.unix {
             Some(path) => UnixStream::connect(path).and_then(|it| {
                 it.set_read_timeout(Some(limit))?;
@@ -86,13 +90,6 @@ impl Stream {
             };
             Failure::Connect(format!("cannot connect to {name}: {error}{hint}"))
         })
-    }
-
-    fn into_fd(self) -> OwnedFd {
-        match self {
-            Self::Tcp(it) => it.into(),
-            Self::Unix(it) => it.into(),
-        }
     }
 }
 
@@ -118,58 +115,147 @@ impl Write for Stream {
     }
 }
 
-/// The sockets of one thread's clients, numbered as given.
+/// The sockets of one thread's clients.
 pub struct Wire {
     driver: Driver,
+    route: Route,
+    unix: Option<PathBuf>,
     events: Vec<driver::Event>,
     handled: usize,
     /// Lent to the caller until the next event.
     lent: Option<Buffer>,
-    /// Output for the next submission, and whether a client has some.
+    /// Output for the next submission, and the turn in which a client last had some.
     out: Vec<u8>,
     segments: Vec<Segment>,
-    queued: Vec<bool>,
+    turn: u32,
+    clients: Vec<Place>,
+    /// The client of each socket of the driver.
+    sockets: Vec<u32>,
+    /// Clients that dial when a descriptor is free, with their numbers over all threads.
+    dialing: VecDeque<(u32, u64)>,
+    /// Connects that were decided at once.
+    decided: VecDeque<(u32, io::Result<()>)>,
+}
+
+/// Where a client's socket is.
+#[derive(Clone, Copy)]
+struct Place {
+    socket: u32,
+    queued_in: u32,
 }
 
 /// What happened on a client's socket.
 #[derive(Debug)]
 pub enum Event<'w> {
+    /// A dial was decided.
+    Connected(u32, io::Result<()>),
     Received(u32, &'w [u8]),
     /// The server closed it, or it broke.
     Gone(u32),
 }
 
+const NONE: u32 = u32::MAX;
+/// A client that waits for a descriptor to dial with.
+const WANTED: u32 = u32::MAX - 1;
+
 impl Wire {
-    pub fn new(streams: Vec<Stream>) -> io::Result<Self> {
+    /// No sockets yet, for so many clients; they may have so many descriptors at once.
+    pub fn new(
+        route: Route,
+        unix: Option<PathBuf>,
+        clients: usize,
+        descriptors: usize,
+    ) -> io::Result<Self> {
         precise_timers()?;
-        let mut driver = Driver::new(Sizes {
+        let driver = Driver::new(Sizes {
             entries: SUBMISSIONS,
             completions: COMPLETIONS,
             buffers: BUFFERS,
             buffer_bytes: BUFFER_LEN,
-            ..Sizes::default()
+            descriptors,
         })?;
-        let queued = vec![false; streams.len()];
-        for (client, stream) in (0u32..).zip(streams) {
-            // A new driver numbers its sockets from 0, and none is closed before the end.
-            let socket = driver.adopt(stream.into_fd());
-            if socket != Socket(client) {
-                return Err(io::Error::other("the sockets are numbered otherwise"));
-            }
-        }
         Ok(Self {
             driver,
+            route,
+            unix,
             events: Vec::new(),
             handled: 0,
             lent: None,
             out: Vec::new(),
             segments: Vec::new(),
-            queued,
+            turn: 1,
+            clients: vec![Place { socket: NONE, queued_in: 0 }; clients],
+            sockets: Vec::new(),
+            decided: VecDeque::new(),
+            dialing: VecDeque::new(),
         })
+    }
+
+    /// Dials for `client`, whose number over all threads is `connection`, as soon as a descriptor is
+    /// free; `Connected` tells.
+    pub fn dial(&mut self, client: u32, connection: u64) {
+        self.clients[client as usize].socket = WANTED;
+        self.dialing.push_back((client, connection));
+        self.dial_on();
+    }
+
+    fn dial_on(&mut self) {
+        while self.driver.can_dial()
+            && let Some((client, connection)) = self.dialing.pop_front()
+        {
+            // It was closed again before its turn came, or dialed by an older entry.
+            if self.clients[client as usize].socket != WANTED {
+                continue;
+            }
+            self.clients[client as usize].socket = NONE;
+            match self.start(connection) {
+                Ok((socket, decided)) => {
+                    let at = socket.0 as usize;
+                    self.sockets.resize(self.sockets.len().max(at + 1), NONE);
+                    self.sockets[at] = client;
+                    self.clients[client as usize].socket = socket.0;
+                    if decided {
+                        self.decided.push_back((client, Ok(())));
+                    }
+                }
+                Err(error) => self.decided.push_back((client, Err(error))),
+            }
+        }
+    }
+
+    fn start(&mut self, connection: u64) -> io::Result<(Socket, bool)> {
+        if let Some(path) = &self.unix {
+            let stream = UnixStream::connect(path)?;
+            return Ok((self.driver.adopt(stream.into()), true));
+        }
+        let none = || io::Error::new(ErrorKind::NotFound, "the name has no address");
+        let (server, source) = self.route.of(connection).ok_or_else(none)?;
+        let source = source.map(|it| SocketAddr::new(it, 0));
+        Ok((self.driver.dial(source, server)?, false))
+    }
+
+    /// Closes the socket of `client`; nothing more is told of it.
+    pub fn close(&mut self, client: u32) {
+        let place = &mut self.clients[client as usize];
+        let socket = std::mem::replace(&mut place.socket, NONE);
+        if !self.decided.is_empty() {
+            self.decided.retain(|it| it.0 != client);
+        }
+        if socket == NONE || socket == WANTED {
+            return;
+        }
+        self.sockets[socket as usize] = NONE;
+        if place.queued_in == self.turn {
+            self.segments.retain(|it| it.socket.0 != socket);
+            place.queued_in = 0;
+        }
+        self.driver.close_now(Socket(socket));
     }
 
     /// Sends what is queued and waits until something happens, `ns` at most.
     pub fn wait(&mut self, ns: u64) -> io::Result<()> {
+        self.dial_on();
+        let ns = if self.decided.is_empty() { ns } else { 0 };
         let wait = if ns == 0 { Wait::No } else { Wait::AtMost(Duration::from_nanos(ns)) };
         self.enter(wait)?;
         self.handled = 0;
@@ -187,15 +273,35 @@ impl Wire {
         if let Some(buffer) = self.lent.take() {
             self.driver.give_back(buffer);
         }
+        if let Some((client, result)) = self.decided.pop_front() {
+            return Some(Event::Connected(client, result));
+        }
         loop {
-            let event = self.events.get(self.handled)?;
+            let event = self.events.get_mut(self.handled)?;
             self.handled += 1;
             match event {
                 driver::Event::Received { socket, buffer } => {
-                    self.lent = Some(*buffer);
-                    return Some(Event::Received(socket.0, self.driver.bytes(*buffer)));
+                    let (client, buffer) = (self.sockets[socket.0 as usize], *buffer);
+                    if client == NONE {
+                        self.driver.give_back(buffer);
+                        continue;
+                    }
+                    self.lent = Some(buffer);
+                    return Some(Event::Received(client, self.driver.bytes(buffer)));
                 }
-                driver::Event::Closed { socket } => return Some(Event::Gone(socket.0)),
+                driver::Event::Closed { socket } => {
+                    let client = self.sockets[socket.0 as usize];
+                    if client != NONE {
+                        return Some(Event::Gone(client));
+                    }
+                }
+                driver::Event::Connected { socket, result } => {
+                    let client = self.sockets[socket.0 as usize];
+                    let result = std::mem::replace(result, Ok(()));
+                    if client != NONE {
+                        return Some(Event::Connected(client, result));
+                    }
+                }
                 _ => {}
             }
         }
@@ -204,15 +310,18 @@ impl Wire {
     /// Sends `bytes` behind all that `client` sent before, now or with the next `wait` or `flush`;
     /// keeps what the kernel does not take. `next_event` tells of a client that is gone.
     pub fn send(&mut self, client: u32, bytes: &[u8]) {
-        let Some(queued) = self.queued.get_mut(to_usize(u64::from(client))) else { return };
-        let socket = Socket(client);
+        let place = &mut self.clients[client as usize];
+        if place.socket == NONE || place.socket == WANTED {
+            return;
+        }
+        let socket = Socket(place.socket);
         let mut sent = 0;
-        if !*queued && self.events.len() < DIRECT_BELOW {
+        if place.queued_in != self.turn && self.events.len() < DIRECT_BELOW {
             // What breaks here is told by the receive that breaks with it.
             sent = self.driver.send_now(socket, bytes).unwrap_or(bytes.len());
         }
         if sent < bytes.len() {
-            *queued = true;
+            place.queued_in = self.turn;
             let start = self.out.len();
             self.out.extend_from_slice(&bytes[sent..]);
             self.segments.push(Segment { socket, start, end: self.out.len() });
@@ -221,34 +330,48 @@ impl Wire {
 
     fn enter(&mut self, wait: Wait) -> io::Result<()> {
         self.driver.enter(&self.out, &self.segments, wait)?;
-        for segment in self.segments.drain(..) {
-            self.queued[to_usize(u64::from(segment.socket.0))] = false;
-        }
+        self.segments.clear();
         self.out.clear();
+        // 0 is never a turn's number.
+        self.turn = self.turn.wrapping_add(1).max(1);
         Ok(())
     }
 }
 
-/// The server's name in messages.
-#[must_use]
-pub fn name(target: &Target) -> String {
-    target.unix.clone().unwrap_or_else(|| format!("{}:{}", target.host, target.port))
+/// The server's addresses; the first one that answers is the one that clients dial.
+pub fn resolve(target: &Target, limit: Duration) -> Result<Vec<SocketAddr>, Failure> {
+    if target.unix.is_some() {
+        return Ok(Vec::new());
+    }
+    let wrong = |it: &dyn std::fmt::Display| {
+        Failure::Connect(format!("cannot connect to {}: {it}", target.name()))
+    };
+    let found = (target.host.as_str(), target.port).to_socket_addrs().map_err(|it| wrong(&it))?;
+    let found: Vec<SocketAddr> = found.collect();
+    let answers = |it: &&SocketAddr| TcpStream::connect_timeout(it, limit).is_ok();
+    match found.as_slice() {
+        [] => Err(wrong(&"the name has no address")),
+        [only] => Ok(vec![*only]),
+        several => Ok(vec![*several.iter().find(answers).unwrap_or(&several[0])]),
+    }
 }
 
-/// Makes sure that this process may open a descriptor for each client.
-pub fn check_descriptors(plan: &Plan) -> Result<(), Failure> {
+/// How many descriptors each thread's sockets may have: as many as they like where there are enough;
+/// else what there is, and idle sockets are parked.
+pub fn descriptors(plan: &Plan) -> Result<usize, Failure> {
     let needed = plan.connections() + u64::from(plan.threads) + DESCRIPTORS_SPARE;
-    let limit = raise_descriptors(needed)
-        .map_err(|error| Failure::Plan(format!("cannot read the limit of open files: {error}")))?;
+    let limit = raise_soft_limit(libc::RLIMIT_NOFILE, needed);
     if needed <= limit {
-        return Ok(());
+        return Ok(usize::MAX);
     }
-    Err(Failure::Plan(format!(
-        "{} connections need {needed} file descriptors, but this process may open {limit} \
-         (RLIMIT_NOFILE): raise the hard limit, or ask for {} connections at most",
-        plan.connections(),
-        limit.saturating_sub(u64::from(plan.threads) + DESCRIPTORS_SPARE)
-    )))
+    let each = limit.saturating_sub(DESCRIPTORS_SPARE) / u64::from(plan.threads);
+    if each < DESCRIPTORS_MIN {
+        return Err(Failure::Plan(format!(
+            "this process may open {limit} files (RLIMIT_NOFILE), which is too few for {} threads",
+            plan.threads
+        )));
+    }
+    Ok(crate::draw::to_usize(each))
 }
 
 /// CPU time that all threads of a process have used, in nanoseconds; this one's without a number.
@@ -291,25 +414,19 @@ fn checked(result: i32) -> io::Result<i32> {
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
 }
 
+/// Anonymous memory of this process that is in RAM, in bytes; 0 where the host does not say.
+#[must_use]
+pub fn resident_bytes() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|it| it.strip_prefix("RssAnon:"));
+    let kib = line.and_then(|it| it.trim().strip_suffix("kB")?.trim().parse::<u64>().ok());
+    kib.unwrap_or(0) * 1024
+}
+
 /// Lets this thread's waits end when they should: by default Linux adds up to 50 us.
-fn precise_timers() -> io::Result<()> {
+pub fn precise_timers() -> io::Result<()> {
     #[expect(unsafe_code, reason = "std cannot set the timer slack")]
     // SAFETY: the call takes numbers only.
     let result = unsafe { libc::prctl(libc::PR_SET_TIMERSLACK, 1u64, 0u64, 0u64, 0u64) };
     checked(result).map(|_| ())
-}
-
-/// The limit of open files, raised as far as needed and allowed.
-fn raise_descriptors(needed: u64) -> io::Result<u64> {
-    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-    #[expect(unsafe_code, reason = "std cannot ask for limits")]
-    // SAFETY: the call writes one local of the type that it asks for.
-    checked(unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) })?;
-    if limit.rlim_cur < needed && limit.rlim_cur < limit.rlim_max {
-        limit.rlim_cur = limit.rlim_max;
-        #[expect(unsafe_code, reason = "std cannot raise limits")]
-        // SAFETY: the call reads one local of the type that it asks for.
-        checked(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) })?;
-    }
-    Ok(limit.rlim_cur)
 }

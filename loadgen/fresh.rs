@@ -1,12 +1,14 @@
 //! A plain blocking client, for what surrounds the measured run: introducing connections, filling
 //! the key space, and reading back what the ledger says must be there.
 
-use crate::drive::{Stream, name};
+use crate::draw::{Draw, to_usize};
+use crate::drive::Stream;
 use crate::failure::Failure;
 use crate::keys::Keys;
 use crate::ledger::{Fault, Ledger};
-use crate::plan::{Draw, Plan, Target, VALUE_MAX, to_usize};
+use crate::plan::{Plan, VALUE_MAX};
 use crate::source::Source;
+use crate::target::Target;
 use crate::template::{Encoder, Filling, Template, array, bulk, stamp};
 use std::io::{Read, Write};
 use std::time::Duration;
@@ -44,24 +46,26 @@ pub enum Answer {
 pub struct Fresh {
     stream: Stream,
     name: String,
+    greetings: u8,
     input: Vec<u8>,
     at: usize,
 }
 
 impl Fresh {
-    /// Connects and sends the introduction; [`Self::introduced`] takes its replies, so that many
-    /// can be on their way at once.
-    pub fn connect(plan: &Plan) -> Result<Self, Failure> {
-        let limit = Duration::from_secs_f64(plan.timeout_seconds);
-        let stream = Stream::connect(&plan.target, limit)?;
-        let mut fresh = Self { stream, name: name(&plan.target), input: Vec::new(), at: 0 };
-        fresh.send(&introduction(&plan.target).0)?;
+    /// Connects and sends the introduction; [`Self::introduced`] takes its replies.
+    pub fn connect(target: &Target, timeout_seconds: f64) -> Result<Self, Failure> {
+        let limit = Duration::from_secs_f64(timeout_seconds);
+        let stream = Stream::connect(target, limit)?;
+        let (bytes, greetings) = target.introduction(false);
+        let (input, at) = (Vec::new(), 0);
+        let mut fresh = Self { stream, name: target.name(), greetings, input, at };
+        fresh.send(&bytes)?;
         Ok(fresh)
     }
 
     /// The connection, ready for requests.
-    pub fn introduced(mut self, plan: &Plan) -> Result<Self, Failure> {
-        for _ in 0..introduction(&plan.target).1 {
+    pub fn introduced(mut self) -> Result<Self, Failure> {
+        for _ in 0..self.greetings {
             if let Answer::Error(text) = self.answer()? {
                 return Err(Failure::Replied(format!("{text} (while connecting)")));
             }
@@ -69,19 +73,14 @@ impl Fresh {
         Ok(self)
     }
 
-    /// The bare socket; nothing was received beyond the introduction.
-    #[must_use]
-    pub fn into_stream(self) -> Stream {
-        self.stream
-    }
-
-    fn send(&mut self, bytes: &[u8]) -> Result<(), Failure> {
+    /// Sends all of `bytes`.
+    pub fn send(&mut self, bytes: &[u8]) -> Result<(), Failure> {
         let name = &self.name;
         self.stream.write_all(bytes).map_err(|it| Failure::Lost(format!("sending to {name}: {it}")))
     }
 
     /// Receives one reply.
-    fn answer(&mut self) -> Result<Answer, Failure> {
+    pub fn answer(&mut self) -> Result<Answer, Failure> {
         let mut first = None;
         let mut lacking = 1u64;
         while lacking > 0 {
@@ -162,7 +161,7 @@ impl Fresh {
 
 /// Sets every key of every group once.
 pub fn fill(plan: &Plan) -> Result<(), Failure> {
-    let mut fresh = Fresh::connect(plan)?.introduced(plan)?;
+    let mut fresh = Fresh::connect(&plan.target, plan.timeout_seconds)?.introduced()?;
     for group in &plan.groups {
         let template = Template::parse("set").map_err(Failure::Plan)?;
         let encoder = Encoder::new(template, group.value_bytes);
@@ -172,8 +171,14 @@ pub fn fill(plan: &Plan) -> Result<(), Failure> {
             let last = group.keys.min(key + BATCH as u64);
             batch.clear();
             for key in key..last {
-                let filling =
-                    Filling { key, number: key, connection: 0, keys: &keys, stamped: false };
+                let filling = Filling {
+                    key,
+                    number: key,
+                    connection: 0,
+                    keys: &keys,
+                    now: 0,
+                    stamped: false,
+                };
                 let mut draw = Draw::new(Draw::stream(plan.seed, u64::MAX), key);
                 encoder.write(&mut batch, &filling, &mut draw);
             }
@@ -195,7 +200,7 @@ pub fn read_back(plan: &Plan, ledger: &Ledger) -> Result<ReadBack, Failure> {
     let keys: Vec<u64> = ledger.keys().collect();
     let mut found = ReadBack { keys: keys.len() as u64, ..ReadBack::default() };
     for keys in keys.chunks(KEYS_PER_CONNECTION) {
-        let mut fresh = Fresh::connect(plan)?.introduced(plan)?;
+        let mut fresh = Fresh::connect(&plan.target, plan.timeout_seconds)?.introduced()?;
         for keys in keys.chunks(BATCH) {
             let mut batch = Vec::new();
             for key in keys {
@@ -232,6 +237,21 @@ impl ReadBack {
         self.lost + self.old + self.wrong
     }
 
+    /// The failure that the faults are, if there are any.
+    #[must_use]
+    pub fn failure(&self) -> Option<Failure> {
+        (self.faults() > 0).then(|| {
+            Failure::Unverified(format!(
+                "of {} keys with acknowledged writes {} are gone, {} are older, {} are wrong\n  {}",
+                self.keys,
+                self.lost,
+                self.old,
+                self.wrong,
+                self.examples.join("\n  ")
+            ))
+        })
+    }
+
     fn note(&mut self, key: u64, fault: Fault, value: Option<&[u8]>) {
         let (count, text) = match fault {
             Fault::Lost => (&mut self.lost, "is gone"),
@@ -258,7 +278,7 @@ fn is_written(plan: &Plan, sources: &[Source], key: u64, number: u64, value: &[u
         if connection < first {
             let mut bytes = Vec::new();
             let stream = Draw::stream(plan.seed, connection);
-            let drawn = source.write(&mut bytes, stream, connection, request);
+            let drawn = source.write(&mut bytes, stream, connection, request, 0);
             let mut end = format!("${}\r\n", value.len()).into_bytes();
             end.extend_from_slice(value);
             end.extend_from_slice(b"\r\n");
@@ -271,33 +291,4 @@ fn is_written(plan: &Plan, sources: &[Source], key: u64, number: u64, value: &[u
 /// What the templates `get` and `set` write for `{key}`.
 fn key_name(key: u64) -> String {
     format!("key:{key:012}")
-}
-
-/// The requests that open every connection, and how many they are.
-fn introduction(target: &Target) -> (Vec<u8>, usize) {
-    let mut requests: Vec<Vec<&[u8]>> = Vec::new();
-    let db = target.db.to_string();
-    let user = target.user.as_deref();
-    let password = target.password.as_deref().map(str::as_bytes);
-    if target.resp == 3 {
-        let mut hello: Vec<&[u8]> = vec![b"HELLO", b"3"];
-        if let Some(password) = password {
-            hello.extend([&b"AUTH"[..], user.unwrap_or("default").as_bytes(), password]);
-        }
-        requests.push(hello);
-    } else if let Some(password) = password {
-        let mut auth: Vec<&[u8]> = vec![b"AUTH"];
-        auth.extend(user.map(str::as_bytes));
-        auth.push(password);
-        requests.push(auth);
-    }
-    if target.db != 0 {
-        requests.push(vec![b"SELECT", db.as_bytes()]);
-    }
-    let mut bytes = Vec::new();
-    for request in &requests {
-        array(&mut bytes, request.len());
-        request.iter().for_each(|word| bulk(&mut bytes, word));
-    }
-    (bytes, requests.len())
 }

@@ -61,15 +61,25 @@ impl Histogram {
         self.0.min()
     }
 
+    /// The distribution as a curve: share of all values, the value that it does not exceed, and how
+    /// many values that are; denser towards the end.
+    #[must_use]
+    pub fn curve(&self) -> Vec<(f64, u64, u64)> {
+        let mut total = 0;
+        let steps = self.0.iter_quantiles(TICKS_PER_HALF).map(|step| {
+            total += step.count_since_last_iteration();
+            (step.quantile_iterated_to(), step.value_iterated_to(), total)
+        });
+        steps.collect()
+    }
+
     /// HdrHistogram's percentile distribution.
     #[must_use]
     pub fn hgrm(&self) -> String {
         let us = |ns: u64| ns as f64 / 1000.0;
         let mut text = String::from("       Value     Percentile TotalCount 1/(1-Percentile)\n\n");
-        let mut total = 0;
-        for step in self.0.iter_quantiles(TICKS_PER_HALF) {
-            total += step.count_since_last_iteration();
-            let (value, quantile) = (us(step.value_iterated_to()), step.quantile_iterated_to());
+        for (quantile, ns, total) in self.curve() {
+            let value = us(ns);
             // Writing to a String cannot fail.
             let _written = if quantile < 1.0 {
                 let odds = 1.0 / (1.0 - quantile);
@@ -95,7 +105,7 @@ impl Histogram {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::Draw;
+    use crate::draw::Draw;
 
     fn filled(seed: u64, count: u64) -> Histogram {
         let mut histogram = Histogram::default();

@@ -4,7 +4,7 @@
 //! Derflinger 1996): no table, so a key space of 10^12 costs as little as one of 100, and about
 //! 1.1 rounds a draw. Key number 0 is the hottest.
 
-use crate::plan::Draw;
+use crate::draw::Draw;
 use serde::{Deserialize, Serialize};
 
 #[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq)]
@@ -102,7 +102,7 @@ impl Zipf {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::to_usize;
+    use crate::draw::to_usize;
 
     /// Draws 200,000 keys and compares each rank's share with the formula.
     fn check_zipf(count: u64, exponent: f64) {

@@ -10,7 +10,7 @@
 //!
 //! Not here: reading back (`fresh.rs`), and drawing requests (`source.rs`).
 
-use crate::plan::to_usize;
+use crate::draw::to_usize;
 
 /// Per key: write numbers plus one; 0 is none.
 #[derive(Clone, Debug, Default)]
@@ -51,6 +51,20 @@ impl Ledger {
         for (own, theirs) in pairs {
             own.iter_mut().zip(theirs).for_each(|(own, theirs)| *own = (*own).max(*theirs));
         }
+    }
+
+    /// Every key that was written: its number, and its last writes sent and acknowledged, each as
+    /// number plus one, 0 for none.
+    pub fn entries(&self) -> impl Iterator<Item = (u64, u64, u64)> {
+        let both = self.sent.iter().zip(&self.acknowledged);
+        let all = (0u64..).zip(both).map(|(key, (sent, acknowledged))| (key, *sent, *acknowledged));
+        all.filter(|it| it.1 > 0)
+    }
+
+    /// Takes in one of [`Self::entries`].
+    pub fn restore(&mut self, key: u64, sent: u64, acknowledged: u64) {
+        raise(&mut self.sent, key, sent);
+        raise(&mut self.acknowledged, key, acknowledged);
     }
 
     /// Keys with an acknowledged write.

@@ -1,17 +1,32 @@
 //! The load generator as a library, so that its parts can be tested: modules in the order in which
-//! a request meets them. Only `drive` and `run` touch the outside, and `report` its files.
+//! a request meets them. Only `drive`, `run`, `lag` and `live` touch the outside, and `report` its files.
+pub mod draw;
+pub mod fifo;
+pub mod wheel;
+pub mod crowd;
+pub mod target;
 pub mod plan;
 pub mod args;
 pub mod keys;
 pub mod template;
+pub mod stamps;
 pub mod source;
 pub mod pace;
 pub mod scan;
 pub mod histogram;
 pub mod ledger;
 pub mod failure;
+pub mod series;
+pub mod tally;
 pub mod client;
+mod comings;
 pub mod drive;
 pub mod fresh;
 pub mod run;
+mod drive_loop;
 pub mod report;
+pub mod text;
+pub mod page;
+pub mod live;
+pub mod ledger_file;
+pub mod lag;

@@ -13,7 +13,10 @@
 //!
 //! Not here: what a command looks like on the wire (`template.rs`), when it leaves (`pace.rs`).
 
+use crate::crowd::Crowd;
+use crate::draw::to_usize;
 use crate::keys::Distribution;
+use crate::target::{Sources, Target};
 use crate::template::Template;
 use serde::{Deserialize, Serialize};
 
@@ -25,6 +28,8 @@ pub const LEDGER_VALUE_MIN: u64 = 16;
 pub const VALUE_MAX: u64 = 512 << 20;
 /// The twelve digits that `{key}` is written with.
 pub const KEYS_MAX: u64 = 1_000_000_000_000;
+/// Clients are numbered with 31 bits, and ports and memory end before.
+pub const CONNECTIONS_MAX: u64 = 10_000_000;
 /// Requests in flight on one connection.
 pub const PIPELINE_MAX: u32 = 65_536;
 
@@ -46,36 +51,49 @@ pub struct Plan {
     pub fill: bool,
     /// Keep a ledger of acknowledged SETs and read it back at the end.
     pub verify: bool,
+    #[serde(default)]
+    pub sources: Sources,
+    #[serde(default)]
+    pub crowd: Crowd,
     pub groups: Vec<Group>,
-}
-
-/// Where to connect to, and how to introduce oneself.
-#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
-pub struct Target {
-    pub host: String,
-    pub port: u16,
-    /// A Unix socket's path; then host and port do not count.
-    pub unix: Option<String>,
-    pub user: Option<String>,
-    pub password: Option<String>,
-    pub db: u32,
-    /// 2 or 3.
-    pub resp: u8,
 }
 
 /// Clients that behave alike.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
 pub struct Group {
+    /// In reports, where there are several.
+    #[serde(default)]
+    pub name: String,
+    #[serde(default)]
+    pub kind: Kind,
     pub connections: u32,
     pub pace: Pace,
     /// The most requests in flight on one connection.
     pub pipeline: u32,
     /// Requests of the whole group; beside the plan's seconds, whatever ends first.
     pub requests: Option<u64>,
+    /// A closed loop's mean pause between a batch's replies and the next batch.
+    #[serde(default)]
+    pub think_seconds: f64,
     pub mix: Vec<Share>,
     pub keys: u64,
     pub distribution: Distribution,
     pub value_bytes: Sizes,
+}
+
+/// What clients do with their connection.
+#[derive(Serialize, Deserialize, clap::ValueEnum, Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// Send requests and measure their replies
+    #[default]
+    Requests,
+    /// Send the command once (SUBSCRIBE, PSUBSCRIBE, SSUBSCRIBE) and take what is published
+    Subscriber,
+    /// Wait in the command (BLPOP and its like): the wait is no latency, and ends with the run
+    Blocking,
+    /// Hold the connection and send nothing
+    Idle,
 }
 
 /// When the next request leaves.
@@ -131,6 +149,11 @@ impl Plan {
             return Err("the duration and the time limit for replies must be above 0".into());
         }
         self.groups.iter().try_for_each(|group| group.check())?;
+        if self.connections() > CONNECTIONS_MAX {
+            return Err(format!("one process drives {CONNECTIONS_MAX} connections at most"));
+        }
+        self.crowd.check(self.connections())?;
+        self.sources.check()?;
         if self.verify { self.check_ledger() } else { Ok(()) }
     }
 
@@ -162,6 +185,9 @@ impl Plan {
                 return Err(format!(
                     "with --verify values need {LEDGER_VALUE_MIN} bytes or more, to be unique"
                 ));
+            }
+            if group.kind != Kind::Requests {
+                return Err("with --verify all clients send requests".into());
             }
             for share in &group.mix {
                 let template = Template::parse(&share.command)?;
@@ -198,66 +224,21 @@ impl Group {
         {
             return Err("a rate lies between 0.001 and 1000000000 requests a second".into());
         }
+        if !(0.0..=86_400.0).contains(&self.think_seconds) {
+            return Err("clients think between 0 and 86400 seconds".into());
+        }
+        if self.kind != Kind::Requests && self.pace != Pace::Closed {
+            return Err("only clients that send requests can have a rate".into());
+        }
+        if self.think_seconds > 0.0 && self.pace != Pace::Closed {
+            return Err("an open loop leaves no time to think: use a rate or a pause".into());
+        }
         if self.mix.is_empty() || self.mix.iter().map(|it| u64::from(it.weight)).sum::<u64>() == 0 {
             return Err("a mix needs a command with a ratio above 0".into());
         }
         self.distribution.check()?;
         self.mix.iter().try_for_each(|share| Template::parse(&share.command).map(|_| ()))
     }
-}
-
-/// The random numbers of one request: splitmix64, seeded by what names the request. Cheap enough to
-/// make one per request, and any request can be drawn again without those before it.
-#[derive(Clone, Debug)]
-pub struct Draw(u64);
-
-impl Draw {
-    /// The stream of connection `connection`; one multiplication more gives each request's.
-    #[must_use]
-    pub fn stream(seed: u64, connection: u64) -> u64 {
-        mix(mix(seed).wrapping_add(connection.wrapping_mul(0x9e37_79b9_7f4a_7c15)))
-    }
-
-    #[must_use]
-    pub fn new(stream: u64, request: u64) -> Self {
-        Self(stream ^ request.wrapping_mul(0xd6e8_feb8_6659_fd93))
-    }
-
-    pub fn next_u64(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        mix(self.0)
-    }
-
-    /// Below `bound`, evenly; 0 where `bound` is 0.
-    pub fn below(&mut self, bound: u64) -> u64 {
-        // The high half of the product; clippy sees that it fits.
-        ((u128::from(self.next_u64()) * u128::from(bound)) >> 64) as u64
-    }
-
-    /// In `0.0..1.0`, 53 bits.
-    pub fn unit(&mut self) -> f64 {
-        (self.next_u64() >> 11) as f64 / (1u64 << 53) as f64
-    }
-}
-
-/// Seconds as nanoseconds.
-#[must_use]
-pub fn nanoseconds(seconds: f64) -> u64 {
-    #[expect(clippy::cast_possible_truncation, reason = "checked plans stay below a year")]
-    let ns = (seconds * 1e9) as u64;
-    ns
-}
-
-/// A count as an index; lossless where memory is addressed with 64 bits.
-#[must_use]
-pub fn to_usize(count: u64) -> usize {
-    usize::try_from(count).unwrap_or(usize::MAX)
-}
-
-fn mix(z: u64) -> u64 {
-    let z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
 }
 
 /// A plan for tests: one closed group of `get` and `set`.
@@ -281,7 +262,12 @@ pub fn sample() -> Plan {
         timeout_seconds: 1.0,
         fill: false,
         verify: false,
+        sources: Sources::default(),
+        crowd: Crowd::default(),
         groups: vec![Group {
+            name: String::new(),
+            kind: Kind::Requests,
+            think_seconds: 0.0,
             connections: 4,
             pace: Pace::Closed,
             pipeline: 2,
@@ -319,6 +305,12 @@ mod tests {
         refused(|it| it.groups[0].value_bytes = Sizes { min: 2, max: 1 }, "value sizes");
         refused(|it| it.groups[0].pace = Pace::Poisson { rate: 0.0 }, "rate");
         refused(|it| it.groups[0].mix.clear(), "mix");
+        refused(|it| it.groups[0].think_seconds = -1.0, "think");
+        refused(|it| it.crowd.churn_rate = Some(0.0), "times a second");
+        refused(|it| it.sources.addresses = vec!["x".into()], "`x`");
+        let rated = |it: &mut Plan| it.groups[0].pace = Pace::Uniform { rate: 1.0 };
+        refused(|it| (rated(it), it.groups[0].kind = Kind::Idle).1, "have a rate");
+        refused(|it| (rated(it), it.groups[0].think_seconds = 1.0).1, "time to think");
         refused(|it| it.groups[0].mix[0].command = "GET {nothing}".into(), "{nothing}");
         let verify = |it: &mut Plan| it.verify = true;
         refused(|it| (verify(it), it.groups[0].keys = 3).1, "number of connections");
@@ -333,20 +325,5 @@ mod tests {
         plan.groups[0].distribution = Distribution::Zipf { exponent: 0.99 };
         let text = serde_json::to_string(&plan).unwrap();
         assert_eq!(serde_json::from_str::<Plan>(&text).unwrap(), plan);
-    }
-
-    #[test]
-    fn a_request_draws_the_same_numbers_whatever_was_drawn_before() {
-        let draw = |seed, connection, request| {
-            Draw::new(Draw::stream(seed, connection), request).next_u64()
-        };
-        assert_eq!(draw(1, 2, 3), draw(1, 2, 3));
-        let all: Vec<u64> = (0..4)
-            .flat_map(|seed| (0..4).flat_map(move |c| (0..4).map(move |k| draw(seed, c, k))))
-            .collect();
-        let mut unique = all.clone();
-        unique.sort_unstable();
-        unique.dedup();
-        assert_eq!(unique.len(), all.len());
     }
 }

@@ -1,107 +1,153 @@
 //! A run: threads, phases, and what came of it.
 //!
-//! Every thread connects its clients; when all are in, one start time is given to all, and each
-//! thread drives its clients alone until they are done. Between threads there are only counters to
-//! read (replies so far) and one flag (stop: another thread failed).
+//! Every thread lets its clients connect; when all are there (or at once, where the plan has a ramp)
+//! one start time is given to all, and each thread drives its clients alone until they are done
+//! (`drive_loop.rs`). Between threads there are only counters to read, two flags, and a channel on
+//! which they hand over what they counted, interval by interval.
 //!
 //! CPU time is read at the end of the warm-up and at the end of the run, for the whole process, so
 //! that everything loadgen does counts.
 
-use crate::client::{Clients, Tally};
-use crate::drive::{Clock, Event, Stream, Wire, check_descriptors, cpu_ns, name};
+use crate::draw::nanoseconds;
+use crate::drive::{Clock, cpu_ns, descriptors, resident_bytes, resolve};
+use crate::drive_loop::{Part, part};
 use crate::failure::Failure;
-use crate::fresh::{Fresh, ReadBack, fill, read_back};
-use crate::histogram::Histogram;
-use crate::plan::{Plan, nanoseconds};
-use std::sync::Barrier;
+use crate::fresh::{ReadBack, fill, read_back};
+use crate::plan::Plan;
+use crate::series::{Ended, INTERVAL_NS, Series};
+use crate::tally::Tally;
+use crate::target::Route;
+use std::io::BufRead;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Barrier};
 use std::time::Duration;
 
-/// The longest wait without a look at the stop flag.
-const WAIT_MAX_NS: u64 = 100_000_000;
 /// From the last connection to the first request.
 const START_DELAY_NS: u64 = 2_000_000;
-/// How often the progress line changes.
-const PROGRESS: Duration = Duration::from_millis(250);
+/// How often the view changes.
+const VIEW_NS: u64 = 250_000_000;
 
 /// What came of a run.
 #[derive(Debug, Default)]
 pub struct Outcome {
     pub tally: Tally,
-    /// Time to connect, per connection.
-    pub connect: Histogram,
     /// The measured window: its length, its replies, and CPU time used in it by loadgen and by the
     /// server (where its process was named).
     pub window_ns: u64,
     pub window_replies: u64,
     pub cpu_ns: u64,
     pub server_cpu_ns: Option<u64>,
+    /// How long it took until all clients were there, before the start.
+    pub gather_ns: u64,
+    /// The most anonymous memory that loadgen had.
+    pub resident_bytes: u64,
+    pub series: Series,
+    /// What happened when, in seconds from the start.
+    pub events: Vec<(f64, String)>,
     pub read_back: Option<ReadBack>,
     /// Why the run ended early.
     pub failure: Option<Failure>,
 }
 
-/// What the progress line shows.
+/// What a run has beside its plan, and what does not change what is sent.
+#[derive(Debug, Default)]
+pub struct Around {
+    /// The server's process, for its CPU time.
+    pub server: Option<i32>,
+    /// Names of moments, in seconds from the start.
+    pub marks: Vec<(f64, String)>,
+    /// Take lines from standard input: `mark NAME`, `storm`, `stop`.
+    pub control: bool,
+    /// Read the ledger back at the end.
+    pub read_back: bool,
+    /// Ends the run early when it is set.
+    pub interrupt: Arc<AtomicBool>,
+}
+
+/// What somebody who watches sees.
 #[derive(Clone, Copy, Debug)]
-pub struct Progress {
+pub struct View<'v> {
+    pub phase: Phase,
     pub seconds: f64,
     pub replies: u64,
-    pub replies_per_second: f64,
-    pub warming_up: bool,
+    pub up: u64,
+    pub clients: u64,
+    pub series: &'v Series,
+    pub events: &'v [(f64, String)],
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    Connecting,
+    WarmUp,
+    Measuring,
 }
 
 /// What threads share.
-struct Shared {
-    clock: Clock,
-    start_ns: AtomicU64,
-    stop: AtomicBool,
-    replies: Vec<AtomicU64>,
+pub(crate) struct Shared {
+    pub clock: Clock,
+    pub start_ns: AtomicU64,
+    pub stop: AtomicBool,
+    /// Storms that were asked for from outside.
+    pub storms: AtomicU64,
+    pub replies: Vec<AtomicU64>,
+    pub up: Vec<AtomicU64>,
     /// All threads and the one that waits for them.
-    connected: Barrier,
-    started: Barrier,
+    pub started: Barrier,
 }
 
-/// What one thread brings home.
-struct Part {
-    tally: Tally,
-    connect: Histogram,
-    failure: Option<Failure>,
+/// What threads say to the one that waits for them.
+pub(crate) enum Message {
+    /// This thread's clients are there, or cannot be.
+    Ready,
+    Interval(Ended),
+    Done(Box<Result<Part, Failure>>),
+    Control(String),
 }
 
 /// Runs the plan. What fails before the first request is an error; what fails later is told in the
 /// outcome, beside what was measured until then.
 pub fn run(
     plan: &Plan,
-    server: Option<i32>,
-    show: &mut dyn FnMut(Progress),
+    around: &Around,
+    show: &mut dyn FnMut(View<'_>),
 ) -> Result<Outcome, Failure> {
-    check_descriptors(plan)?;
+    let descriptors = descriptors(plan)?;
+    let servers = resolve(&plan.target, Duration::from_secs_f64(plan.timeout_seconds))?;
+    let route = Route::new(servers, &plan.sources, plan.connections()).map_err(Failure::Plan)?;
     if plan.fill {
         fill(plan)?;
     }
     let parties = usize::try_from(plan.threads).unwrap_or(usize::MAX).saturating_add(1);
+    let counters = || (0..plan.threads).map(|_| AtomicU64::new(0)).collect();
     let shared = Shared {
         clock: Clock::new(),
         start_ns: AtomicU64::new(0),
         stop: AtomicBool::new(false),
-        replies: (0..plan.threads).map(|_| AtomicU64::new(0)).collect(),
-        connected: Barrier::new(parties),
+        storms: AtomicU64::new(0),
+        replies: counters(),
+        up: counters(),
         started: Barrier::new(parties),
     };
     let (sender, receiver) = channel();
+    if around.control {
+        listen(sender.clone());
+    }
     let mut outcome = std::thread::scope(|scope| {
         for thread in 0..plan.threads {
-            let (shared, sender) = (&shared, sender.clone());
+            let (shared, sender, route) = (&shared, sender.clone(), route.clone());
             scope.spawn(move || {
                 pin(plan, thread);
+                let done = part(plan, thread, shared, (route, descriptors), &sender);
                 // The receiver waits for every thread, so there is somebody to take it.
-                let _sent = sender.send(part(plan, thread, shared));
+                let _sent = sender.send(Message::Done(Box::new(done)));
             });
         }
-        watch(plan, server, &shared, &receiver, show)
+        Watch::new(plan, around, &shared).watch(&receiver, show)
     })?;
-    if let Some(ledger) = &outcome.tally.ledger {
+    outcome.resident_bytes = outcome.resident_bytes.max(resident_bytes());
+    if let Some(ledger) = outcome.tally.ledger.as_ref().filter(|_| around.read_back) {
         match read_back(plan, ledger) {
             Ok(found) => outcome.read_back = Some(found),
             // A server that went away is the reason, and reading back only finds the same.
@@ -115,15 +161,8 @@ impl Outcome {
     /// The failure that decides the exit code: a lost write is worse than a lost server.
     #[must_use]
     pub fn verdict(&self) -> Option<Failure> {
-        if let Some(found) = self.read_back.as_ref().filter(|it| it.faults() > 0) {
-            return Some(Failure::Unverified(format!(
-                "of {} keys with acknowledged writes {} are gone, {} are older, {} are wrong\n  {}",
-                found.keys,
-                found.lost,
-                found.old,
-                found.wrong,
-                found.examples.join("\n  ")
-            )));
+        if let Some(failure) = self.read_back.as_ref().and_then(ReadBack::failure) {
+            return Some(failure);
         }
         let replied = || {
             let total: u64 = self.tally.errors.values().sum();
@@ -136,185 +175,196 @@ impl Outcome {
     }
 }
 
-/// One thread's whole life.
-fn part(plan: &Plan, thread: u32, shared: &Shared) -> Result<Part, Failure> {
-    let mut connect_times = Histogram::default();
-    let ready = Clients::new(plan, thread).map_err(Failure::Plan).and_then(|clients| {
-        let streams = connect(plan, clients.count(), shared, &mut connect_times)?;
-        let wire = Wire::new(streams).map_err(|it| lost(plan, "preparing sockets", &it))?;
-        Ok((clients, wire))
-    });
-    if ready.is_err() {
-        shared.stop.store(true, Ordering::Relaxed);
-    }
-    shared.connected.wait();
-    shared.started.wait();
-    let (mut clients, mut wire) = ready?;
-    let clock = shared.clock.later(shared.start_ns.load(Ordering::Relaxed));
-    let replies = &shared.replies[usize::try_from(thread).unwrap_or(0)];
-    let driven = drive(plan, clock, &mut clients, &mut wire, &shared.stop, replies);
-    if driven.is_err() {
-        shared.stop.store(true, Ordering::Relaxed);
-    }
-    Ok(Part { tally: clients.tally, connect: connect_times, failure: driven.err() })
+/// The thread that waits for the others: gives the start, reads the CPU clocks, shows progress, and
+/// gathers the parts.
+struct Watch<'w> {
+    plan: &'w Plan,
+    around: &'w Around,
+    shared: &'w Shared,
+    outcome: Outcome,
+    window: Option<Reading>,
+    error: Option<Failure>,
+    /// Threads that drive still.
+    left: u32,
+    /// CPU time at the last reading, of loadgen and the server, and when the next is due.
+    cpu: (u64, u64),
+    next_reading: u64,
+    next_view: u64,
 }
 
-fn connect(
-    plan: &Plan,
-    count: usize,
-    shared: &Shared,
-    times: &mut Histogram,
-) -> Result<Vec<Stream>, Failure> {
-    let mut connecting = Vec::with_capacity(count);
-    for _ in 0..count {
-        if shared.stop.load(Ordering::Relaxed) {
-            return Ok(Vec::new());
+impl<'w> Watch<'w> {
+    fn new(plan: &'w Plan, around: &'w Around, shared: &'w Shared) -> Self {
+        Self {
+            plan,
+            around,
+            shared,
+            outcome: Outcome::default(),
+            window: None,
+            error: None,
+            left: plan.threads,
+            cpu: (0, 0),
+            next_reading: INTERVAL_NS,
+            next_view: 0,
         }
-        let before = shared.clock.now();
-        connecting.push(Fresh::connect(plan)?);
-        times.record(shared.clock.now() - before, 1);
     }
-    connecting.into_iter().map(|it| Ok(it.introduced(plan)?.into_stream())).collect()
-}
 
-/// The loop: send what is due, take what came.
-fn drive(
-    plan: &Plan,
-    clock: Clock,
-    clients: &mut Clients,
-    wire: &mut Wire,
-    stop: &AtomicBool,
-    replies: &AtomicU64,
-) -> Result<(), Failure> {
-    let timeout = nanoseconds(plan.timeout_seconds);
-    let mut out = Vec::new();
-    let mut last_reply = clock.now();
-    while clock.now() == 0 {
-        std::hint::spin_loop();
-    }
-    for client in (0u32..).take(clients.count()) {
-        clients.fill(client, clock.now(), false, &mut out);
-        send(wire, client, &mut out);
-    }
-    loop {
-        let now = clock.now();
-        send_due(plan, clock, clients, wire, &mut out)?;
-        if clients.is_done(now) || stop.load(Ordering::Relaxed) {
-            return Ok(());
+    fn watch(
+        mut self,
+        receiver: &Receiver<Message>,
+        show: &mut dyn FnMut(View<'_>),
+    ) -> Result<Outcome, Failure> {
+        self.gather(receiver, show);
+        let start = self.shared.clock.now() + START_DELAY_NS;
+        self.outcome.gather_ns = self.shared.clock.now();
+        self.shared.start_ns.store(start, Ordering::Relaxed);
+        self.cpu = self.cpu_now();
+        if self.plan.warm_up_seconds == 0.0 {
+            self.window = Some(Reading::take(self.around.server, 0, 0)?);
+        } else {
+            self.note(self.plan.warm_up_seconds, "measured from here");
         }
-        if clients.in_flight() == 0 {
-            last_reply = now;
-        } else if now.saturating_sub(last_reply) > timeout {
-            return Err(Failure::Lost(format!(
-                "no reply from {} for {} seconds, {} requests are unanswered",
-                name(&plan.target),
-                plan.timeout_seconds,
-                clients.in_flight()
-            )));
+        for storm in &self.plan.crowd.storms {
+            self.note(storm.at_seconds, "storm");
         }
-        let next = clients.next_slot().map_or(WAIT_MAX_NS, |at| at.saturating_sub(clock.now()));
-        wire.wait(next.min(WAIT_MAX_NS)).map_err(|it| lost(plan, "waiting", &it))?;
-        while let Some(event) = wire.next_event() {
-            let (client, bytes) = match event {
-                Event::Received(client, bytes) => (client, bytes),
-                Event::Gone(_) => return Err(gone(plan, clients)),
-            };
-            last_reply = clock.now();
-            clients
-                .received(client, bytes, last_reply, &mut out)
-                .map_err(|it| Failure::NoResp(it.0))?;
-            send(wire, client, &mut out);
-            if clients.next_slot().is_some_and(|at| at <= last_reply) {
-                send_due(plan, clock, clients, wire, &mut out)?;
+        self.outcome.events.extend(self.around.marks.iter().cloned());
+        self.shared.started.wait();
+        let clock = self.shared.clock.later(start);
+        let warm_up = nanoseconds(self.plan.warm_up_seconds);
+        while self.left > 0 {
+            let mut until = self.next_reading;
+            if self.window.is_none() {
+                until = until.min(warm_up);
+            }
+            let pause = until.saturating_sub(clock.now()).max(1);
+            match receiver.recv_timeout(Duration::from_nanos(pause)) {
+                Ok(message) => self.take(message, clock),
+                Err(RecvTimeoutError::Disconnected) => break,
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+            let now = clock.now();
+            if self.window.is_none() && now >= warm_up {
+                self.window = Some(Reading::take(self.around.server, now, self.replies())?);
+            }
+            self.read(now);
+            self.view(now, show);
+        }
+        if let Some(failure) = self.error {
+            return Err(failure);
+        }
+        if let Some(window) = self.window {
+            window.close(self.around.server, clock.now(), &mut self.outcome);
+        }
+        self.outcome.events.sort_by(|a, b| a.0.total_cmp(&b.0));
+        Ok(self.outcome)
+    }
+
+    /// Waits until every thread's clients are there.
+    fn gather(&mut self, receiver: &Receiver<Message>, show: &mut dyn FnMut(View<'_>)) {
+        let mut missing = self.plan.threads;
+        while missing > 0 {
+            match receiver.recv_timeout(Duration::from_nanos(INTERVAL_NS)) {
+                Ok(Message::Ready) => missing -= 1,
+                Ok(Message::Control(line)) => self.control(&line, self.shared.clock),
+                Ok(_) | Err(_) => {}
+            }
+            if self.around.interrupt.load(Ordering::Relaxed) {
+                self.shared.stop.store(true, Ordering::Relaxed);
+            }
+            let now = self.shared.clock.now();
+            if now >= self.next_view {
+                self.next_view = now + VIEW_NS;
+                show(self.seen(Phase::Connecting, now));
             }
         }
-        replies.store(clients.tally.replies, Ordering::Relaxed);
+        self.next_view = VIEW_NS;
     }
-}
 
-/// Sends every request whose time has come.
-fn send_due(
-    plan: &Plan,
-    clock: Clock,
-    clients: &mut Clients,
-    wire: &mut Wire,
-    out: &mut Vec<u8>,
-) -> Result<(), Failure> {
-    clients.tick(clock.now());
-    let mut sent = false;
-    while let Some(client) = clients.next_touched() {
-        clients.fill(client, clock.now(), true, out);
-        send(wire, client, out);
-        sent = true;
-    }
-    if sent {
-        wire.flush().map_err(|it| lost(plan, "sending", &it))?;
-        clients.flushed(clock.now());
-    }
-    Ok(())
-}
-
-fn send(wire: &mut Wire, client: u32, out: &mut Vec<u8>) {
-    if !out.is_empty() {
-        wire.send(client, out);
-        out.clear();
-    }
-}
-
-/// Gives the start, reads the CPU clocks, shows progress, and gathers the parts.
-fn watch(
-    plan: &Plan,
-    server: Option<i32>,
-    shared: &Shared,
-    receiver: &Receiver<Result<Part, Failure>>,
-    show: &mut dyn FnMut(Progress),
-) -> Result<Outcome, Failure> {
-    shared.connected.wait();
-    let start = shared.clock.now() + START_DELAY_NS;
-    shared.start_ns.store(start, Ordering::Relaxed);
-    shared.started.wait();
-    let clock = shared.clock.later(start);
-    let warm_up = nanoseconds(plan.warm_up_seconds);
-    let replies = || shared.replies.iter().map(|it| it.load(Ordering::Relaxed)).sum::<u64>();
-    let mut window = (warm_up == 0).then(|| Reading::take(server, 0, 0)).transpose()?;
-    let (mut outcome, mut left, mut before) = (Outcome::default(), plan.threads, (0, 0));
-    let mut error = None;
-    while left > 0 {
-        let now = clock.now();
-        let pause = if window.is_none() { warm_up.saturating_sub(now) } else { u64::MAX };
-        match receiver.recv_timeout(PROGRESS.min(Duration::from_nanos(pause))) {
-            Ok(Ok(part)) => {
-                left -= 1;
-                outcome.tally.merge(part.tally);
-                outcome.connect.add(&part.connect);
-                outcome.failure = outcome.failure.or(part.failure);
+    fn take(&mut self, message: Message, clock: Clock) {
+        match message {
+            Message::Ready => {}
+            Message::Interval(ended) => self.outcome.series.add(&ended),
+            Message::Control(line) => self.control(&line, clock),
+            Message::Done(done) => {
+                self.left -= 1;
+                match *done {
+                    Ok(part) => self.gained(part, clock),
+                    Err(failure) => self.error = self.error.take().or(Some(failure)),
+                }
             }
-            Ok(Err(failure)) => (left, error) = (left - 1, error.or(Some(failure))),
-            Err(RecvTimeoutError::Disconnected) => break,
-            Err(RecvTimeoutError::Timeout) => {}
-        }
-        let (now, so_far) = (clock.now(), replies());
-        if window.is_none() && now >= warm_up {
-            window = Some(Reading::take(server, now, so_far)?);
-        }
-        if now.saturating_sub(before.0) >= 200_000_000 {
-            let rate = (so_far - before.1) as f64 * 1e9 / (now - before.0) as f64;
-            show(Progress {
-                seconds: now as f64 / 1e9,
-                replies: so_far,
-                replies_per_second: rate,
-                warming_up: window.is_none(),
-            });
-            before = (now, so_far);
         }
     }
-    if let Some(failure) = error {
-        return Err(failure);
+
+    fn gained(&mut self, part: Part, clock: Clock) {
+        self.outcome.tally.merge(part.tally);
+        if let Some(failure) = part.failure {
+            self.note(clock.now() as f64 / 1e9, "failed");
+            self.outcome.failure.get_or_insert(failure);
+        }
     }
-    if let Some(window) = window {
-        window.close(server, clock.now(), &mut outcome);
+
+    fn control(&mut self, line: &str, clock: Clock) {
+        let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
+        let seconds = clock.now() as f64 / 1e9;
+        match word {
+            "mark" => self.note(seconds, rest.trim()),
+            "storm" => {
+                self.note(seconds, "storm");
+                self.shared.storms.fetch_add(1, Ordering::Relaxed);
+            }
+            "stop" => self.shared.stop.store(true, Ordering::Relaxed),
+            _ => {}
+        }
     }
-    Ok(outcome)
+
+    fn note(&mut self, seconds: f64, name: &str) {
+        self.outcome.events.push((seconds, name.to_string()));
+    }
+
+    /// CPU time of the interval that has ended, if one has.
+    fn read(&mut self, now: u64) {
+        if now < self.next_reading {
+            return;
+        }
+        let cpu = self.cpu_now();
+        let (own, server) = (cpu.0 - self.cpu.0, cpu.1.saturating_sub(self.cpu.1));
+        let at = now / INTERVAL_NS * INTERVAL_NS;
+        self.outcome.series.add_cpu(at, own, server);
+        (self.cpu, self.next_reading) = (cpu, at + INTERVAL_NS);
+        if self.around.interrupt.load(Ordering::Relaxed) {
+            self.shared.stop.store(true, Ordering::Relaxed);
+        }
+    }
+
+    fn cpu_now(&self) -> (u64, u64) {
+        let server = self.around.server.and_then(|pid| cpu_ns(Some(pid)).ok());
+        (cpu_ns(None).unwrap_or(0), server.unwrap_or(self.cpu.1))
+    }
+
+    fn view(&mut self, now: u64, show: &mut dyn FnMut(View<'_>)) {
+        if now < self.next_view {
+            return;
+        }
+        self.next_view = now + VIEW_NS;
+        self.outcome.resident_bytes = self.outcome.resident_bytes.max(resident_bytes());
+        let phase = if self.window.is_none() { Phase::WarmUp } else { Phase::Measuring };
+        show(self.seen(phase, now));
+    }
+
+    fn seen(&self, phase: Phase, now: u64) -> View<'_> {
+        View {
+            phase,
+            seconds: now as f64 / 1e9,
+            replies: self.replies(),
+            up: self.shared.up.iter().map(|it| it.load(Ordering::Relaxed)).sum(),
+            clients: self.plan.connections(),
+            series: &self.outcome.series,
+            events: &self.outcome.events,
+        }
+    }
+
+    fn replies(&self) -> u64 {
+        self.shared.replies.iter().map(|it| it.load(Ordering::Relaxed)).sum()
+    }
 }
 
 /// The clocks at the beginning of the measured window.
@@ -345,20 +395,20 @@ impl Reading {
     }
 }
 
+/// Passes on what is written to standard input. The thread ends with it, or with the process.
+fn listen(sender: Sender<Message>) {
+    #[expect(clippy::disallowed_methods, reason = "standard input can only be waited for")]
+    std::thread::spawn(move || {
+        for line in std::io::stdin().lock().lines().map_while(Result::ok) {
+            if sender.send(Message::Control(line)).is_err() {
+                return;
+            }
+        }
+    });
+}
+
 fn pin(plan: &Plan, thread: u32) {
     if let Some(&id) = plan.cores.get(usize::try_from(thread).unwrap_or(usize::MAX)) {
         core_affinity::set_for_current(core_affinity::CoreId { id });
     }
-}
-
-fn lost(plan: &Plan, doing: &str, error: &std::io::Error) -> Failure {
-    Failure::Lost(format!("{doing}: lost the connection to {}: {error}", name(&plan.target)))
-}
-
-fn gone(plan: &Plan, clients: &Clients) -> Failure {
-    Failure::Lost(format!(
-        "{} closed a connection in the middle of the run; {} requests were in flight",
-        name(&plan.target),
-        clients.in_flight()
-    ))
 }

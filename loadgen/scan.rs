@@ -15,17 +15,18 @@ pub const LINE_MAX: usize = 64 << 10;
 const BULK_MAX: u64 = 512 << 20;
 const ELEMENTS_MAX: u64 = 1 << 31;
 
-/// One connection's place in its stream.
+/// One connection's place in its stream. Small, because a million connections have one.
 #[derive(Clone, Debug, Default)]
 pub struct Scanner {
     /// Bytes of a bulk body and its CRLF still to come.
-    body: u64,
+    body: u32,
     /// Values that the current reply still lacks; 0 between replies.
-    lacking: u64,
+    lacking: u32,
+    /// The beginning of a torn line.
+    #[expect(clippy::box_collection, reason = "few have one, so the others pay 8 bytes, not 24")]
+    torn: Option<Box<Vec<u8>>>,
     /// The current value stands in a push.
     push: bool,
-    /// The beginning of a torn line.
-    torn: Vec<u8>,
 }
 
 /// What a stretch of bytes held.
@@ -34,6 +35,11 @@ pub struct Scanned<'b> {
     /// Replies that ended, the error among them.
     pub replies: u32,
     pub nulls: u32,
+    /// Of the replies those that are `+OK`, and those that are a bulk string or null.
+    pub oks: u32,
+    pub bulks: u32,
+    /// Pushes (`>`), which are no replies.
+    pub pushes: u32,
     /// The last of `replies` was this error line, without its `-` and CRLF; `rest` follows it.
     pub error: Option<Vec<u8>>,
     pub rest: &'b [u8],
@@ -47,29 +53,36 @@ impl Scanner {
     /// Scans until the end of `bytes`, or until an error reply. At most `limit` replies are
     /// expected: one more is as wrong as a malformed one.
     pub fn scan<'b>(&mut self, mut bytes: &'b [u8], limit: u32) -> Result<Scanned<'b>, NoResp> {
-        let (mut replies, mut nulls) = (0u32, 0u32);
+        let mut found =
+            Scanned { replies: 0, nulls: 0, oks: 0, bulks: 0, pushes: 0, error: None, rest: &[] };
         loop {
             if self.is_between() {
-                while let Some((len, null)) = whole(bytes) {
-                    replies += 1;
-                    nulls += u32::from(null);
+                while let Some((len, kind)) = whole(bytes) {
+                    found.replies += 1;
+                    found.oks += u32::from(kind == Kind::Ok);
+                    found.bulks += u32::from(matches!(kind, Kind::Bulk | Kind::Null));
+                    found.nulls += u32::from(kind == Kind::Null);
                     bytes = &bytes[len..];
                 }
             }
-            if replies > limit {
+            if found.replies > limit {
                 return Err(NoResp("a reply that nobody asked for".into()));
             }
             if bytes.is_empty() {
-                return Ok(Scanned { replies, nulls, error: None, rest: bytes });
+                return Ok(found);
             }
+            let first = self.is_between();
             let step = self.step(bytes)?;
             bytes = &bytes[step.len..];
-            nulls += u32::from(step.null);
+            found.nulls += u32::from(step.null);
+            found.bulks += u32::from(first && step.bulk && !self.push);
+            found.oks += u32::from(step.ok);
             if self.is_between() {
-                replies += u32::from(!self.push);
+                found.replies += u32::from(!self.push);
+                found.pushes += u32::from(self.push);
                 self.push = false;
-                if step.error.is_some() && replies <= limit {
-                    return Ok(Scanned { replies, nulls, error: step.error, rest: bytes });
+                if step.error.is_some() && found.replies <= limit {
+                    return Ok(Scanned { error: step.error, rest: bytes, ..found });
                 }
             }
         }
@@ -78,7 +91,7 @@ impl Scanner {
     /// Whether the stream stands between two replies.
     #[must_use]
     pub fn is_between(&self) -> bool {
-        self.body == 0 && self.lacking == 0 && self.torn.is_empty()
+        self.body == 0 && self.lacking == 0 && self.torn.is_none()
     }
 
     /// Takes one line, or what is here of a body.
@@ -87,19 +100,20 @@ impl Scanner {
             return self.skip_body(bytes);
         }
         let Some(end) = bytes.iter().position(|&it| it == b'\n') else {
-            check_type(*self.torn.first().unwrap_or(&bytes[0]), bytes)?;
-            if self.torn.len() + bytes.len() > LINE_MAX {
+            let torn = self.torn.get_or_insert_default();
+            check_type(*torn.first().unwrap_or(&bytes[0]), bytes)?;
+            if torn.len() + bytes.len() > LINE_MAX {
                 return Err(NoResp(format!("a line longer than {LINE_MAX} bytes")));
             }
-            self.torn.extend_from_slice(bytes);
+            torn.extend_from_slice(bytes);
             return Ok(Step { len: bytes.len(), ..Step::default() });
         };
-        let mut step = if self.torn.is_empty() {
-            self.header(&bytes[..=end])?
-        } else {
-            let mut line = std::mem::take(&mut self.torn);
-            line.extend_from_slice(&bytes[..=end]);
-            self.header(&line)?
+        let mut step = match self.torn.take() {
+            None => self.header(&bytes[..=end])?,
+            Some(mut line) => {
+                line.extend_from_slice(&bytes[..=end]);
+                self.header(&line)?
+            }
         };
         step.len = end + 1;
         Ok(step)
@@ -110,9 +124,10 @@ impl Scanner {
         for &byte in bytes {
             // Only the last two bytes are looked at; all before them are stepped over at once.
             if self.body > 2 {
-                let skip = self.body.saturating_sub(2).min((bytes.len() - len) as u64);
+                let here = u32::try_from(bytes.len() - len).unwrap_or(u32::MAX);
+                let skip = (self.body - 2).min(here);
                 self.body -= skip;
-                return Ok(Step { len: len + crate::plan::to_usize(skip), ..Step::default() });
+                return Ok(Step { len: len + skip as usize, ..Step::default() });
             }
             if byte != if self.body == 2 { b'\r' } else { b'\n' } {
                 return Err(unexpected("the end of a bulk string", bytes));
@@ -135,10 +150,11 @@ impl Scanner {
         check_type(*kind, line)?;
         let first = self.lacking == 0;
         self.lacking = self.lacking.max(1);
-        let mut step = Step::default();
+        let bulk = matches!(kind, b'$' | b'=' | b'_') && first;
+        let mut step = Step { bulk, ok: first && line == b"+OK\r\n", ..Step::default() };
         match kind {
             b'$' | b'=' | b'!' => match length(text, BULK_MAX, line)? {
-                Some(len) => self.body = len + 2,
+                Some(len) => self.body = narrow(len + 2),
                 None => (self.lacking, step.null) = (self.lacking - 1, true),
             },
             b'*' | b'~' | b'>' | b'%' | b'|' => {
@@ -148,10 +164,11 @@ impl Scanner {
                 let each = if matches!(kind, b'%' | b'|') { 2 } else { 1 };
                 // Attributes stand before the value that they describe, and are not it.
                 let more = values.unwrap_or(0) * each + u64::from(*kind == b'|');
-                self.lacking = self.lacking - 1 + more;
-                if self.lacking > ELEMENTS_MAX {
+                let lacking = u64::from(self.lacking) - 1 + more;
+                if lacking > ELEMENTS_MAX {
                     return Err(NoResp("a reply without end".into()));
                 }
+                self.lacking = narrow(lacking);
             }
             _ => {
                 self.lacking -= 1;
@@ -169,14 +186,25 @@ impl Scanner {
 struct Step {
     len: usize,
     null: bool,
+    ok: bool,
+    /// A bulk string or a null begins.
+    bulk: bool,
     error: Option<Vec<u8>>,
 }
 
-/// The commonest replies where they lie whole at the front: their length, and whether null.
-fn whole(bytes: &[u8]) -> Option<(usize, bool)> {
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Ok,
+    Bulk,
+    Null,
+    Other,
+}
+
+/// The commonest replies where they lie whole at the front: their length, and what they are.
+fn whole(bytes: &[u8]) -> Option<(usize, Kind)> {
     match bytes {
-        [b'+', b'O', b'K', b'\r', b'\n', ..] => Some((5, false)),
-        [b'$', b'-', b'1', b'\r', b'\n', ..] => Some((5, true)),
+        [b'+', b'O', b'K', b'\r', b'\n', ..] => Some((5, Kind::Ok)),
+        [b'$', b'-', b'1', b'\r', b'\n', ..] => Some((5, Kind::Null)),
         [b'$', rest @ ..] => {
             let (mut len, mut at) = (0usize, 0);
             while let Some(digit @ b'0'..=b'9') = rest.get(at) {
@@ -189,15 +217,20 @@ fn whole(bytes: &[u8]) -> Option<(usize, bool)> {
             (at > 0
                 && rest.get(at..at + 2) == Some(b"\r\n")
                 && rest.get(end..end + 2) == Some(b"\r\n"))
-            .then_some((1 + end + 2, false))
+            .then_some((1 + end + 2, Kind::Bulk))
         }
         [b':', rest @ ..] => {
             let digits = rest.iter().take(20).take_while(|it| it.is_ascii_digit()).count();
             (digits > 0 && rest.get(digits..digits + 2) == Some(b"\r\n"))
-                .then_some((1 + digits + 2, false))
+                .then_some((1 + digits + 2, Kind::Other))
         }
         _ => None,
     }
+}
+
+/// Lossless: bodies end at 2^29 and elements at 2^31.
+fn narrow(count: u64) -> u32 {
+    u32::try_from(count).unwrap_or(u32::MAX)
 }
 
 /// A length; -1 is null.
@@ -222,7 +255,7 @@ fn unexpected(wanted: &str, found: &[u8]) -> NoResp {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::Draw;
+    use crate::draw::Draw;
 
     /// Scans `bytes` in the given pieces: replies, nulls, errors.
     fn scan_in(bytes: &[u8], pieces: impl Fn(usize) -> usize) -> Result<(u32, u32, u32), NoResp> {
@@ -281,14 +314,14 @@ mod tests {
         let (mut bytes, mut expected) = (Vec::new(), (0, 0, 0));
         let mut draw = Draw::new(1, 1);
         for _ in 0..2000 {
-            let (reply, counts) = REPLIES[crate::plan::to_usize(draw.below(REPLIES.len() as u64))];
+            let (reply, counts) = REPLIES[crate::draw::to_usize(draw.below(REPLIES.len() as u64))];
             bytes.extend_from_slice(reply);
             expected.0 += counts.0;
             expected.1 += counts.1;
             expected.2 += counts.2;
         }
         for seed in 0..200 {
-            let piece = |at| crate::plan::to_usize(Draw::new(seed, at as u64).below(1 + seed * 3));
+            let piece = |at| crate::draw::to_usize(Draw::new(seed, at as u64).below(1 + seed * 3));
             assert_eq!(scan_in(&bytes, piece), Ok(expected), "seed {seed}");
         }
     }

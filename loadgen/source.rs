@@ -3,8 +3,9 @@
 //! Any request of any connection can be drawn at any time and comes out the same: the drivers draw
 //! them to send them, `--print-plan` to show them, and verification to know what a write wrote.
 
+use crate::draw::Draw;
 use crate::keys::Keys;
-use crate::plan::{Draw, Plan};
+use crate::plan::Plan;
 use crate::template::{Encoder, Filling, Template};
 
 /// The requests of one group.
@@ -24,6 +25,7 @@ struct Share {
     below: u64,
     kind: u16,
     is_set: bool,
+    expected: Expected,
     encoder: Encoder,
 }
 
@@ -36,6 +38,16 @@ pub struct Drawn {
     pub number: u64,
     /// A write that the ledger keeps.
     pub write: bool,
+    pub expected: Expected,
+}
+
+/// What the reply must be, if it is no error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expected {
+    Ok,
+    /// A bulk string or null.
+    Bulk,
+    Any,
 }
 
 impl Source {
@@ -50,8 +62,15 @@ impl Source {
                 let mut below = 0;
                 for share in &group.mix {
                     below += u64::from(share.weight);
-                    let encoder = Encoder::new(Template::parse(&share.command)?, group.value_bytes);
-                    shares.push(Share { below, kind, is_set: encoder.is_plain_set(), encoder });
+                    let template = Template::parse(&share.command)?;
+                    let (is_set, is_get) = (template.is_plain_set(), template.is_plain_get());
+                    let expected = match (is_set, is_get) {
+                        (true, _) => Expected::Ok,
+                        (_, true) => Expected::Bulk,
+                        _ => Expected::Any,
+                    };
+                    let encoder = Encoder::new(template, group.value_bytes);
+                    shares.push(Share { below, kind, is_set, expected, encoder });
                     kind = kind.checked_add(1).ok_or("too many commands")?;
                 }
                 let count = if plan.verify { group.keys / connections.max(1) } else { group.keys };
@@ -66,8 +85,15 @@ impl Source {
             .collect()
     }
 
-    /// Appends request `request` of `connection`, whose stream is `stream`.
-    pub fn write(&self, out: &mut Vec<u8>, stream: u64, connection: u64, request: u64) -> Drawn {
+    /// Appends request `request` of `connection`, whose stream is `stream`, to leave at `now`.
+    pub fn write(
+        &self,
+        out: &mut Vec<u8>,
+        stream: u64,
+        connection: u64,
+        request: u64,
+        now: u64,
+    ) -> Drawn {
         let mut draw = Draw::new(stream, request);
         let share = match self.shares.as_slice() {
             [only] => only,
@@ -82,9 +108,16 @@ impl Source {
         if self.ledger {
             key = key * self.connections + connection;
         }
-        let filling = Filling { key, number, connection, keys: &self.keys, stamped: self.ledger };
+        let filling =
+            Filling { key, number, connection, keys: &self.keys, now, stamped: self.ledger };
         share.encoder.write(out, &filling, &mut draw);
-        Drawn { kind: share.kind, key, number, write: self.ledger && share.is_set }
+        Drawn {
+            kind: share.kind,
+            key,
+            number,
+            write: self.ledger && share.is_set,
+            expected: share.expected,
+        }
     }
 }
 
@@ -96,7 +129,7 @@ mod tests {
     fn draw(plan: &Plan, connection: u64, request: u64) -> (Vec<u8>, Drawn) {
         let mut out = Vec::new();
         let stream = Draw::stream(plan.seed, connection);
-        let drawn = Source::all(plan).unwrap()[0].write(&mut out, stream, connection, request);
+        let drawn = Source::all(plan).unwrap()[0].write(&mut out, stream, connection, request, 0);
         (out, drawn)
     }
 
@@ -121,7 +154,7 @@ mod tests {
         plan.groups[0].mix[0].weight = 3;
         let source = Source::all(&plan).unwrap().remove(0);
         let mut out = Vec::new();
-        let gets = (0..40_000).filter(|k| source.write(&mut out, 5, 0, *k).kind == 0).count();
+        let gets = (0..40_000).filter(|k| source.write(&mut out, 5, 0, *k, 0).kind == 0).count();
         assert!((29_500..30_500).contains(&gets), "{gets}");
     }
 

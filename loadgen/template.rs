@@ -8,10 +8,12 @@
 //! Trap: Redis refuses numbers with leading zeros, so only `{key}`, which is part of a name, is
 //! padded.
 
+use crate::draw::{Draw, to_usize};
 use crate::keys::Keys;
-use crate::plan::{Draw, Sizes, to_usize};
+use crate::plan::Sizes;
+use crate::stamps;
 
-const PLACEHOLDERS: &str = "{key} {other} {value} {seq} {connection} {random:N}";
+const PLACEHOLDERS: &str = "{key} {other} {value} {seq} {connection} {random:N} {now}";
 const KEY_DIGITS: usize = 12;
 /// Values are cut from printable bytes, at a place below this; small, so that it stays in the first
 /// level of the cache (64 KiB made the copy the dearest part of a SET at pipeline 64).
@@ -34,6 +36,8 @@ enum Part {
     Seq,
     Connection,
     Random(u64),
+    /// When the request was to leave, for whoever gets the value.
+    Now,
 }
 
 /// What one request fills its placeholders with.
@@ -43,6 +47,8 @@ pub struct Filling<'k> {
     pub number: u64,
     pub connection: u64,
     pub keys: &'k Keys,
+    /// Nanoseconds from the run's start.
+    pub now: u64,
     /// The value begins with `number` in hexadecimal.
     pub stamped: bool,
 }
@@ -98,11 +104,6 @@ impl Encoder {
         Self { template, sizes, pool, prepared }
     }
 
-    #[must_use]
-    pub fn is_plain_set(&self) -> bool {
-        self.template.is_plain_set()
-    }
-
     /// Appends one request.
     pub fn write(&self, out: &mut Vec<u8>, filling: &Filling<'_>, draw: &mut Draw) {
         let Some(prepared) = &self.prepared else {
@@ -119,6 +120,7 @@ impl Encoder {
                     let len = to_usize(self.sizes.min).min(place.len());
                     self.put_value(&mut place[..len], filling, draw);
                 }
+                Part::Now => stamps::write(place, filling.now),
                 Part::Text(_) | Part::Seq | Part::Connection | Part::Random(_) => {}
             }
         }
@@ -148,6 +150,10 @@ impl Encoder {
                     Part::Seq => text.extend_from_slice(filling.number.to_string().as_bytes()),
                     Part::Connection => {
                         text.extend_from_slice(filling.connection.to_string().as_bytes());
+                    }
+                    Part::Now => {
+                        text.resize(end + stamps::LEN, 0);
+                        stamps::write(&mut text[end..], filling.now);
                     }
                     Part::Random(bound) => {
                         text.extend_from_slice(draw.below(*bound).to_string().as_bytes());
@@ -190,7 +196,7 @@ pub fn bulk(out: &mut Vec<u8>, bytes: &[u8]) {
 }
 
 /// Words between blanks; quotes hold blanks together.
-fn split(command: &str) -> Result<Vec<String>, String> {
+pub fn split(command: &str) -> Result<Vec<String>, String> {
     let (mut words, mut word, mut quote) = (Vec::new(), None::<String>, None);
     for c in command.chars() {
         match (quote, c) {
@@ -224,6 +230,7 @@ fn parts(word: &str) -> Result<Vec<Part>, String> {
             ("value", _) => Part::Value,
             ("seq", _) => Part::Seq,
             ("connection", _) => Part::Connection,
+            ("now", _) => Part::Now,
             (_, Some(bound)) if bound.parse::<u64>().is_ok_and(|it| it > 0) => {
                 Part::Random(bound.parse().unwrap_or(1))
             }
@@ -240,7 +247,7 @@ fn parts(word: &str) -> Result<Vec<Part>, String> {
 /// The whole request where its length does not vary.
 fn prepare(template: &Template, sizes: Sizes) -> Option<Prepared> {
     let varies = |part: &Part| match part {
-        Part::Text(_) | Part::Key | Part::Other => false,
+        Part::Text(_) | Part::Key | Part::Other | Part::Now => false,
         Part::Value => sizes.min != sizes.max,
         Part::Seq | Part::Connection | Part::Random(_) => true,
     };
@@ -256,6 +263,7 @@ fn prepare(template: &Template, sizes: Sizes) -> Option<Prepared> {
             match part {
                 Part::Text(literal) => text.extend_from_slice(literal),
                 Part::Value => text.resize(at + to_usize(sizes.min), b'x'),
+                Part::Now => text.resize(at + stamps::LEN, b'0'),
                 _ => text.resize(at + KEY_DIGITS, b'0'),
             }
             if !matches!(part, Part::Text(_)) {
@@ -304,7 +312,8 @@ mod tests {
             encoder.prepared = None;
         }
         let keys = Keys::new(Distribution::Uniform, 1000);
-        let filling = Filling { key: 42, number: 0xabc, connection: 7, keys: &keys, stamped };
+        let filling =
+            Filling { key: 42, number: 0xabc, connection: 7, keys: &keys, now: 0xfee, stamped };
         let mut out = Vec::new();
         encoder.write(&mut out, &filling, &mut Draw::new(1, 2));
         String::from_utf8(out).unwrap()
@@ -325,7 +334,9 @@ mod tests {
 
     #[test]
     fn prepared_and_assembled_requests_agree() {
-        for command in ["get", "set", "MSET {key} {value} {other}:{key} {value}", "PING"] {
+        for command in
+            ["get", "set", "PUBLISH a {now}", "MSET {key} {value} {other}:{key} {value}", "PING"]
+        {
             for stamped in [false, true] {
                 let written = encode(command, SIXTEEN, stamped, true);
                 let assembled = encode(command, SIXTEEN, stamped, false);
@@ -354,8 +365,14 @@ mod tests {
                 let sizes = Sizes { min: 1, max: 4 };
                 let encoder = Encoder::new(Template::parse("ECHO {value}").unwrap(), sizes);
                 let keys = Keys::Uniform { count: 1 };
-                let filling =
-                    Filling { key: 0, number: 0, connection: 0, keys: &keys, stamped: false };
+                let filling = Filling {
+                    key: 0,
+                    number: 0,
+                    connection: 0,
+                    keys: &keys,
+                    now: 0,
+                    stamped: false,
+                };
                 let mut out = Vec::new();
                 encoder.write(&mut out, &filling, &mut Draw::new(9, request));
                 out.len() - "*2\r\n$4\r\nECHO\r\n$n\r\n\r\n".len()

@@ -9,7 +9,7 @@ use ringfold::command::arguments::Argument;
 use ringfold::command::keys::legacy_range;
 use ringfold::command::node_rows;
 use ringfold::command::spec::{Begin, Command, Find, Spec};
-use ringfold::engine::{bits, generic, hyperloglog, strings};
+use ringfold::engine::{bits, generic, hashes, hyperloglog, lists, sets, streams, strings};
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
@@ -25,7 +25,16 @@ fn every_row_says_what_redis_says() {
         add(&mut ours, None, spec);
         subcommands.iter().for_each(|sub| add(&mut ours, Some(spec), sub));
     }
-    let shard = [strings::COMMANDS, bits::COMMANDS, hyperloglog::COMMANDS, generic::COMMANDS];
+    let shard = [
+        strings::COMMANDS,
+        lists::COMMANDS,
+        streams::COMMANDS,
+        hashes::COMMANDS,
+        sets::COMMANDS,
+        bits::COMMANDS,
+        hyperloglog::COMMANDS,
+        generic::COMMANDS,
+    ];
     for row in shard.into_iter().flatten() {
         add(&mut ours, None, row);
         row.subcommands.iter().for_each(|sub: &Command<_>| add(&mut ours, Some(row), sub));

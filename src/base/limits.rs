@@ -105,6 +105,11 @@ pub const LCS_TABLE_BYTES_MAX: usize = BULK_BYTES_MAX;
 /// Bytes of replies after which a connection's further requests wait for the next turn.
 pub const TURN_REPLY_BYTES: usize = 1024 * 1024;
 
+/// Bytes of ready replies of a pipeline that wait for those of it that other cores still owe.
+pub const FLIGHT_HELD_BYTES_MAX: usize = 64 * 1024;
+
+const _: () = assert!(FLIGHT_HELD_BYTES_MAX <= TURN_REPLY_BYTES);
+
 /// Bytes of input that may wait in a stalled session before the operator's limit counts.
 pub const INPUT_BYTES_MAX: usize = 1024 * 1024;
 
@@ -188,3 +193,6 @@ const _: () = assert!(REPLY_BULK_BYTES_MAX >= BULK_BYTES_MAX);
 
 /// A value that `DEBUG POPULATE` makes: more is a slip of whoever types it.
 pub const POPULATE_BYTES_MAX: usize = 64 << 20;
+
+/// Elements that a command draws at random with repetition: the reply is far longer than the request.
+pub const DRAWN_ELEMENTS_MAX: u64 = 16 * 1024 * 1024;

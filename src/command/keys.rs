@@ -37,6 +37,14 @@ pub fn keys_of<'a>(
     }))
 }
 
+/// As [`keys_of`], for whoever must find the cores of a request that may be wrong: what is said by a key
+/// spec that does not fit is left out, and the command itself tells what is wrong. `PFMERGE dest` has one
+/// key, though its second spec finds none and COMMAND GETKEYS refuses it.
+pub fn keys_found<'a>(spec: &'a Spec, args: Args<'a>) -> impl Iterator<Item = usize> + 'a {
+    let spans = spec.keys.iter().filter_map(move |keys| span(keys, args).ok().flatten());
+    spans.flat_map(Span::positions)
+}
+
 /// The first key of a request, which is all that a command of one core needs.
 #[inline]
 #[must_use]

@@ -10,9 +10,14 @@
 
 use crate::command::arguments::{Argument, Kind, VALUE};
 use crate::command::spec::Arity::{AtLeast, Exactly};
-use crate::command::spec::{Categories, Flags, Group, Hop, Spec};
+use crate::command::spec::{Categories, Flags, Group, Hop, KeyFlags, KeySpec, Spec};
 
 const NONE: Flags = Flags::NONE;
+const LISTENS: Flags = CONNECTION.and(Flags::PUBSUB);
+const PUBLISHES: Flags = ANYTIME.and(FAST).and(Flags::PUBSUB).and(Flags::MAY_REPLICATE);
+const TELLS: Flags = ANYTIME.and(Flags::PUBSUB);
+/// A shard channel has a slot as a key has.
+const SHARD_CHANNEL: KeySpec = KeySpec::at(1, KeyFlags::NOT_KEY);
 const FAST: Flags = Flags::FAST;
 const READ: Flags = Flags::READONLY;
 const READ_FAST: Flags = READ.and(FAST);
@@ -260,9 +265,52 @@ rows! {
         .about(Group::Connection, "1.0.0", "O(1)", "Answers PONG, or with the message")
         .tips(&["request_policy:all_shards", "response_policy:all_succeeded"])
         .takes(&[Argument::string("message").optional()]);
+    PSUBSCRIBE = Spec::new("PSUBSCRIBE", AtLeast(2), LISTENS, &[])
+        .about(Group::Pubsub, "2.0.0", "O(N)", "Listens to all channels that match patterns")
+        .takes(&[Argument::block("pattern", &[Argument::new(Kind::Pattern, "pattern")]).multiple()]);
     PSYNC = Spec::new("PSYNC", AtLeast(3), DISK.and(Flags::NO_MULTI), &[])
         .about(Group::Server, "2.8.0", "", "Asks for the replication stream, from an offset on")
         .takes(&[Argument::string("replicationid"), Argument::integer("offset")]);
+    PUBLISH = Spec::new("PUBLISH", Exactly(3), PUBLISHES, &[])
+        .about(Group::Pubsub, "2.0.0", "O(N+M)", "Sends a message to all who listen to a channel")
+        .takes(&[Argument::string("channel"), Argument::string("message")]);
+    PUBSUB = Spec::new("PUBSUB", AtLeast(2), NONE, &[])
+        .about(Group::Pubsub, "2.8.0", "", "Commands about who listens to what") => {
+        PUBSUB_CHANNELS = Spec::new("CHANNELS", AtLeast(2), TELLS, &[])
+            .about(Group::Pubsub, "2.8.0", "O(N)", "The channels that somebody listens to")
+            .takes(&[Argument::new(Kind::Pattern, "pattern").optional()]);
+        PUBSUB_HELP = Spec::new("HELP", Exactly(2), ANYTIME, &[])
+            .about(Group::Pubsub, "6.2.0", "O(1)", "Lists the sub-commands");
+        PUBSUB_NUMPAT = Spec::new("NUMPAT", Exactly(2), TELLS, &[])
+            .about(Group::Pubsub, "2.8.0", "O(1)", "How many patterns are listened to");
+        PUBSUB_NUMSUB = Spec::new("NUMSUB", AtLeast(2), TELLS, &[])
+            .about(Group::Pubsub, "2.8.0", "O(N)", "How many clients listen to each channel")
+            .takes(&[Argument::string("channel").optional().multiple()]);
+        PUBSUB_SHARDCHANNELS = Spec::new("SHARDCHANNELS", AtLeast(2), TELLS, &[])
+            .about(Group::Pubsub, "7.0.0", "O(N)", "The shard channels that somebody listens to")
+            .takes(&[Argument::new(Kind::Pattern, "pattern").optional()]);
+        PUBSUB_SHARDNUMSUB = Spec::new("SHARDNUMSUB", AtLeast(2), TELLS, &[])
+            .about(Group::Pubsub, "7.0.0", "O(N)", "How many clients listen to each shard channel")
+            .takes(&[Argument::string("shardchannel").optional().multiple()]);
+    };
+    PUNSUBSCRIBE = Spec::new("PUNSUBSCRIBE", AtLeast(1), LISTENS, &[])
+        .about(Group::Pubsub, "2.0.0", "O(N+M)", "Listens to patterns no longer")
+        .takes(&[Argument::new(Kind::Pattern, "pattern").optional().multiple()]);
+    SPUBLISH = Spec::new("SPUBLISH", Exactly(3), PUBLISHES, &[SHARD_CHANNEL])
+        .about(Group::Pubsub, "7.0.0", "O(N)", "Sends a message to all who listen to a shard channel")
+        .takes(&[Argument::string("shardchannel"), Argument::string("message")]);
+    SSUBSCRIBE = Spec::new("SSUBSCRIBE", AtLeast(2), LISTENS, &[SHARD_CHANNEL.to(-1, 1)])
+        .about(Group::Pubsub, "7.0.0", "O(N)", "Listens to shard channels")
+        .takes(&[Argument::string("shardchannel").multiple()]);
+    SUBSCRIBE = Spec::new("SUBSCRIBE", AtLeast(2), LISTENS, &[])
+        .about(Group::Pubsub, "2.0.0", "O(N)", "Listens to channels")
+        .takes(&[Argument::string("channel").multiple()]);
+    SUNSUBSCRIBE = Spec::new("SUNSUBSCRIBE", AtLeast(1), LISTENS, &[SHARD_CHANNEL.to(-1, 1)])
+        .about(Group::Pubsub, "7.0.0", "O(N)", "Listens to shard channels no longer")
+        .takes(&[Argument::string("shardchannel").optional().multiple()]);
+    UNSUBSCRIBE = Spec::new("UNSUBSCRIBE", AtLeast(1), LISTENS, &[])
+        .about(Group::Pubsub, "2.0.0", "O(N)", "Listens to channels no longer")
+        .takes(&[Argument::string("channel").optional().multiple()]);
     QUIT = Spec::new("QUIT", AtLeast(1), SESSION, &[])
         .about(Group::Connection, "1.0.0", "O(1)", "Closes the connection");
     RANDOMKEY = Spec::new("RANDOMKEY", Exactly(1), READ, &[])

@@ -302,8 +302,8 @@ bits! {
         FAST = 12 "fast",
         /// Runs before the client has authenticated.
         NO_AUTH = 13 "no_auth",
-        /// Not a write, yet replicas get it.
-        MAY_REPLICATE = 14 "may_replicate",
+        /// Not a write, yet replicas get it: a pause of writes holds it back. Redis 7.0 does not show it.
+        MAY_REPLICATE = 14 "",
         NO_MANDATORY_KEYS = 15 "no_mandatory_keys",
         NO_ASYNC_LOADING = 16 "no_async_loading",
         NO_MULTI = 17 "no_multi",

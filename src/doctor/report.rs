@@ -209,7 +209,7 @@ mod tests {
         for expected in [
             "This host and 1,000,000 clients, on this host too\n",
             "  OBSTACLE  memory                           512.0 MiB free on the host\n",
-            "            needed: 8.4 GiB\n",
+            "            needed: 7.8 GiB\n",
             "  advice    net.core.somaxconn               128\n",
             "            change: sysctl -w net.core.somaxconn=\"65535\"\n",
             "            undo:   sysctl -w net.core.somaxconn=\"128\"\n",

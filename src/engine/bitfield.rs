@@ -102,7 +102,7 @@ pub(super) fn key_flags(args: Args<'_>) -> KeyFlags {
 
 fn read(cx: &mut Cx<'_>, args: Args<'_>, operations: &[Operation]) -> Result<(), ErrorKind> {
     let key = cx.key(args.key());
-    let value = cx.keyspace.get(cx.db, key, cx.now);
+    let value = cx.keyspace.get(cx.db, key, cx.now)?;
     let bytes = value.as_ref().map_or(&b""[..], |value| value.bytes());
     cx.reply.array(operations.len());
     for operation in operations {

@@ -123,7 +123,8 @@ fn setbit(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), ErrorKind> {
 fn getbit(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), ErrorKind> {
     let (at, mask) = place_of(bit_offset(cx, &args[2])?);
     let key = cx.key(args.key());
-    let byte = cx.keyspace.get(cx.db, key, cx.now).and_then(|it| it.bytes().get(at).copied());
+    let value = cx.keyspace.get(cx.db, key, cx.now)?;
+    let byte = value.and_then(|it| it.bytes().get(at).copied());
     cx.reply.int(i64::from(byte.unwrap_or(0) & mask != 0));
     Ok(())
 }
@@ -180,7 +181,7 @@ impl Range {
 /// `BITCOUNT key [start end [BYTE | BIT]]`
 fn bitcount(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), ErrorKind> {
     let key = cx.key(args.key());
-    let Some(value) = cx.keyspace.get(cx.db, key, cx.now) else {
+    let Some(value) = cx.keyspace.get(cx.db, key, cx.now)? else {
         cx.reply.int(0);
         return Ok(());
     };
@@ -232,7 +233,7 @@ fn bitpos(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), ErrorKind> {
         _ => return Err(ErrorKind::BitArgument),
     };
     let key = cx.key(args.key());
-    let Some(value) = cx.keyspace.get(cx.db, key, cx.now) else {
+    let Some(value) = cx.keyspace.get(cx.db, key, cx.now)? else {
         cx.reply.int(if bit { -1 } else { 0 });
         return Ok(());
     };
@@ -327,7 +328,7 @@ fn combine(cx: &mut Cx<'_>, operation: Operation, args: Args<'_>) -> Result<Vec<
     let (mut result, mut first) = (Vec::new(), true);
     for word in args.from(3) {
         let key = cx.key(word);
-        let value = cx.keyspace.get(cx.db, key, cx.now);
+        let value = cx.keyspace.get(cx.db, key, cx.now)?;
         let value = value.as_ref().map_or(&b""[..], |value| value.bytes());
         let common = value.len().min(result.len());
         let more = value.get(common..).unwrap_or_default();

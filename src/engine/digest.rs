@@ -3,7 +3,12 @@
 //! As Redis computes it. `mix(d, bytes)` is `d = SHA1(d ^ SHA1(bytes))`, all numbers big-endian:
 //!
 //! ```text
-//!   value   d = 0; mix(d, type as 32 bits); mix(d, value's bytes); d ^= SHA1("!!expire!!") if it expires
+//!   value   d = 0; mix(d, type as 32 bits); its content; d ^= SHA1("!!expire!!") if it expires
+//!   string  mix(d, bytes)
+//!   set     for each member   d ^= SHA1(member)
+//!   hash    for each field    e = 0; mix(e, field); mix(e, value); d ^= SHA1(e)
+//!   list    for each element  mix(d, element)
+//!   stream  for each entry    mix(d, its ID as ms.seq); mix(d, name), mix(d, value) of each field
 //!   entry   the same, after mix(d, key)
 //!   data    d = 0; for each database that is not empty: mix(d, its number as 32 bits),
 //!           then d ^= SHA1(entry) for each of its entries
@@ -15,11 +20,20 @@
 //! Trap: when a key expires is not part of it, only that it does.
 
 use sha1_smol::Sha1;
+use std::ops::ControlFlow;
+
+use crate::engine::keyspace::ValueRef;
+use crate::engine::lists::form::Form;
+use crate::types::fields::Fields;
+use crate::types::log::Stream;
+use crate::types::log::id::StreamId;
+use crate::types::members::Members;
+use crate::types::object::Object;
+use crate::types::record::Kind;
 
 /// A digest as Redis prints it: 40 lowercase hex digits of these.
 pub type Sum = [u8; 20];
 
-const TYPE_STRING: u32 = 0;
 const EXPIRES: &[u8] = b"!!expire!!";
 
 /// What one core, or several merged, hold.
@@ -36,11 +50,11 @@ impl Digest {
         Self { databases: vec![None; databases] }
     }
 
-    /// Takes in a key that holds a string.
-    pub fn add_string(&mut self, db: usize, key: &[u8], value: &[u8], expires: bool) {
+    /// Takes in a key with its value.
+    pub fn add(&mut self, db: usize, key: &[u8], value: ValueRef<'_>, expires: bool) {
         let mut sum = Sum::default();
         mix(&mut sum, key);
-        mix_string(&mut sum, value, expires);
+        mix_value(&mut sum, value, expires);
         xor(self.databases[db].get_or_insert_default(), &sha1(&sum));
     }
 
@@ -93,19 +107,69 @@ impl Digest {
     }
 }
 
-/// What DEBUG DIGEST-VALUE answers for a string. For an absent key it answers zeros.
+/// What DEBUG DIGEST-VALUE answers for a value. For an absent key it answers zeros.
 #[must_use]
-pub fn string_value(value: &[u8], expires: bool) -> Sum {
+pub fn of_value(value: ValueRef<'_>, expires: bool) -> Sum {
     let mut sum = Sum::default();
-    mix_string(&mut sum, value, expires);
+    mix_value(&mut sum, value, expires);
     sum
 }
 
-fn mix_string(sum: &mut Sum, value: &[u8], expires: bool) {
-    mix(sum, &TYPE_STRING.to_be_bytes());
-    mix(sum, value);
+fn mix_value(sum: &mut Sum, value: ValueRef<'_>, expires: bool) {
+    mix(sum, &type_number(value.kind()).to_be_bytes());
+    match value.kind() {
+        Kind::String => mix(sum, value.bytes()),
+        Kind::Set => {
+            Members::of(value).all(&mut |member| {
+                xor(sum, &sha1(member));
+                true
+            });
+        }
+        Kind::Hash => {
+            Fields::of(value).all(&mut |field, value| {
+                let mut entry = Sum::default();
+                mix(&mut entry, field);
+                mix(&mut entry, value);
+                xor(sum, &sha1(&entry));
+                true
+            });
+        }
+        Kind::List => Form::of(value).visit(0, false, |element| {
+            mix(sum, &element.text());
+            ControlFlow::Continue(())
+        }),
+        Kind::Stream => {
+            if let Some(Object::Stream(stream)) = value.object() {
+                mix_stream(sum, stream);
+            }
+        }
+        Kind::ZSet => {}
+    }
     if expires {
         xor(sum, &sha1(EXPIRES));
+    }
+}
+
+fn mix_stream(sum: &mut Sum, stream: &Stream) {
+    stream.visit(StreamId::MIN, StreamId::MAX, false, |entry| {
+        mix(sum, format!("{}.{}", entry.id.ms, entry.id.seq).as_bytes());
+        entry.words(|name, value| {
+            mix(sum, &name.text());
+            mix(sum, &value.text());
+        });
+        ControlFlow::Continue(())
+    });
+}
+
+/// Redis' `OBJ_STRING` and the like.
+fn type_number(kind: Kind) -> u32 {
+    match kind {
+        Kind::String => 0,
+        Kind::List => 1,
+        Kind::Set => 2,
+        Kind::ZSet => 3,
+        Kind::Hash => 4,
+        Kind::Stream => 6,
     }
 }
 

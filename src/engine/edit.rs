@@ -9,6 +9,7 @@
 use super::keyspace::{Expiry, Full, Key, Keyspace, seconds};
 use crate::base::limits::STRING_BYTES_MAX;
 use crate::base::time::Wall;
+use crate::resp::error::ErrorKind;
 use crate::types::record::Encoding;
 use crate::types::store::Value;
 
@@ -24,9 +25,9 @@ impl Keyspace {
         len_min: usize,
         now: Wall,
         edit: impl FnOnce(&mut [u8], bool) -> (bool, R),
-    ) -> Result<R, Full> {
+    ) -> Result<R, ErrorKind> {
         if len_min > STRING_BYTES_MAX {
-            return Err(Full);
+            return Err(Full.into());
         }
         let Some(place) = self.live(db, key, now) else {
             let mut value = vec![0; len_min];
@@ -37,6 +38,9 @@ impl Keyspace {
         };
         let mut handle = self.store.segments.get(place.segment).handle(place.spot);
         let view = self.store.view(handle);
+        if !view.value.encoding().is_string() {
+            return Err(ErrorKind::WrongType);
+        }
         let (len, expiry) = (view.value.bytes().len(), view.expiry);
         let is_large = view.value.is_large();
         let needed = self.is_needed(db, place);

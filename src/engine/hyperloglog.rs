@@ -30,7 +30,7 @@ pub const COMMANDS: &[Command<ShardFn>] = &[
     Command::new(Spec::new("PFADD", AtLeast(2), GROWS.and(Flags::FAST), &[KeySpec::at(1, RW.and(INSERT))])
         .about(Group::Hyperloglog, "2.8.9", "O(1)", "Adds elements to a HyperLogLog")
         .takes(&[KEY, Argument::string("element").optional().multiple()]), pfadd),
-    Command::new(Spec::new("PFCOUNT", AtLeast(2), READ, &[KeySpec::at(1, RW.and(ACCESS)).to(-1, 1)])
+    Command::new(Spec::new("PFCOUNT", AtLeast(2), READ.and(Flags::MAY_REPLICATE), &[KeySpec::at(1, RW.and(ACCESS)).to(-1, 1)])
         .about(Group::Hyperloglog, "2.8.9", "O(1)", "About how many elements were added to HyperLogLogs")
         .takes(&[KEYS])
         .hop(Hop::Exclusive), pfcount),
@@ -61,14 +61,23 @@ fn pfadd(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), ErrorKind> {
         Some(Sketch::Sparse(bytes)) => (Some(bytes), 0),
         None => (Some(hll::empty()), 1),
     };
+    let mut damaged = None;
     if let Some(mut bytes) = sketch {
         let sparse_bytes_max = cx.keyspace.hll_sparse_bytes_max();
         for element in args.from(2) {
             let (index, value) = hll::position(element);
-            changes += u64::from(hll::raise(&mut bytes, index, value, sparse_bytes_max)?);
+            match hll::raise(&mut bytes, index, value, sparse_bytes_max) {
+                Ok(raised) => changes += u64::from(raised),
+                Err(why) => {
+                    damaged = Some(why);
+                    break;
+                }
+            }
         }
         if changes > 0 {
-            hll::outdate(&mut bytes);
+            if damaged.is_none() {
+                hll::outdate(&mut bytes);
+            }
             store(cx, key, bytes)?;
         }
     }
@@ -76,7 +85,12 @@ fn pfadd(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), ErrorKind> {
         cx.effect.verbatim();
         cx.effect.changed(changes - 1);
     }
-    cx.reply.int(i64::from(changes > 0));
+    match damaged {
+        None => cx.reply.int(i64::from(changes > 0)),
+        // What was added before the damage showed stays, as in Redis, so it must go out as well.
+        Some(why) if changes > 0 => cx.reply.error(&why.into()),
+        Some(why) => return Err(why.into()),
+    }
     Ok(())
 }
 
@@ -104,7 +118,7 @@ enum Sketch {
 
 /// The sketch at `key`, which is there to be changed.
 fn sketch(cx: &mut Cx<'_>, key: Key<'_>) -> Result<Option<Sketch>, ErrorKind> {
-    let Some(value) = cx.keyspace.peek(cx.db, key, cx.now) else { return Ok(None) };
+    let Some(value) = cx.keyspace.peek_string(cx.db, key, cx.now)? else { return Ok(None) };
     let bytes = checked(value.bytes())?;
     Ok(Some(if hll::is_dense(bytes) { Sketch::Dense } else { Sketch::Sparse(bytes.to_vec()) }))
 }
@@ -127,7 +141,7 @@ fn pfcount(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), ErrorKind> {
         return Ok(());
     }
     let key = cx.key(args.key());
-    let Some(value) = cx.keyspace.get(cx.db, key, cx.now) else {
+    let Some(value) = cx.keyspace.get(cx.db, key, cx.now)? else {
         cx.reply.int(0);
         return Ok(());
     };
@@ -166,7 +180,7 @@ fn merged(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Merged, ErrorKind> {
     let mut merged = Merged { registers: vec![0; hll::REGISTERS], dense: false };
     for word in args.from(1) {
         let key = cx.key(word);
-        if let Some(value) = cx.keyspace.get(cx.db, key, cx.now) {
+        if let Some(value) = cx.keyspace.get(cx.db, key, cx.now)? {
             let bytes = checked(value.bytes())?;
             merged.dense |= hll::is_dense(bytes);
             hll::merge(&mut merged.registers, bytes)?;
@@ -179,7 +193,7 @@ fn merged(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Merged, ErrorKind> {
 fn pfmerge(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), ErrorKind> {
     let merged = merged(cx, args)?;
     let key = cx.key(args.key());
-    let mut bytes = match cx.keyspace.peek(cx.db, key, cx.now) {
+    let mut bytes = match cx.keyspace.peek_string(cx.db, key, cx.now)? {
         Some(value) => value.bytes().to_vec(),
         None => hll::empty(),
     };
@@ -200,7 +214,7 @@ fn pfmerge(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), ErrorKind> {
 /// `PFDEBUG GETREG | DECODE | ENCODING | TODENSE key`
 fn pfdebug(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), ErrorKind> {
     let key = cx.key(&args[2]);
-    let Some(value) = cx.keyspace.peek(cx.db, key, cx.now) else {
+    let Some(value) = cx.keyspace.peek_string(cx.db, key, cx.now)? else {
         return Err(ErrorKind::PfdebugNoKey);
     };
     let mut bytes = checked(value.bytes())?.to_vec();

@@ -1,8 +1,8 @@
 //! All databases of one shard, and every way to change a key in them.
 //!
 //! Commands see keys, values and expiries; here these become records, tables and, while a snapshot
-//! walks, old records handed to it. All writes go through `put`, `drop_place` and `change`, which are
-//! the only ones that must ask "does the snapshot still need this?".
+//! walks, old records handed to it. All writes go through `put`, `drop_place`, `change`, `edit` and
+//! `edit_body` (of `edit.rs`, `collections.rs`), which are the only ones that must ask "does the snapshot still need this?".
 //!
 //! Invariants:
 //!   * whatever changes a key calls `signal` (`watch.rs`)
@@ -17,7 +17,7 @@
 //!
 //! Trap: `rename` and `copy` onto an existing key replace it; asking first is the command's work.
 //!
-//! Not here: lookups (`lookup.rs`), SCAN and its kin (`scan.rs`), the snapshot (`walk.rs`), active
+//! Not here: lookups (`lookup.rs`), collections (`collections.rs`), SCAN and its kin (`scan.rs`), the snapshot (`walk.rs`), active
 //! expiry (`expire.rs`), what a command means.
 
 use bytes::Bytes;
@@ -27,12 +27,13 @@ use super::watch::Watch;
 use crate::base::limits::{BULK_BYTES_MAX, HLL_SPARSE_BYTES_MAX, STRING_BYTES_MAX};
 use crate::base::time::Wall;
 use crate::types::arena::Handle;
+use crate::types::packing::Packing;
 use crate::types::record::{Encode, Encoding};
 use crate::types::store::{Hasher, Store, Value};
 use crate::types::table::{Place, Table};
 
 pub use crate::types::arena::Full;
-pub use crate::types::store::{Key, StrView};
+pub use crate::types::store::{Key, ValueRef};
 
 /// What becomes of the key's expiry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,6 +73,9 @@ pub struct Keyspace {
     pub(super) stats: Stats,
     pub(super) walk: WalkState,
     pub(super) graveyard: Graveyard,
+    pub(super) packing: Packing,
+    /// For a packed value while it is changed; keeps its memory.
+    pub(super) scratch: Vec<u8>,
     pub(super) watch: Watch,
     expired: Expired,
 }
@@ -108,6 +112,8 @@ impl Keyspace {
             stats: Stats::default(),
             walk: WalkState::default(),
             graveyard: Graveyard::default(),
+            packing: Packing::default(),
+            scratch: Vec::new(),
             watch: Watch::default(),
             expired: Expired::default(),
         }
@@ -255,6 +261,15 @@ impl Keyspace {
     /// Removes a key; false: there was none (an expired one counts as none).
     pub fn remove(&mut self, db: usize, key: Key<'_>, now: Wall) -> bool {
         let place = self.live(db, key, now);
+        if let Some(place) = place {
+            self.drop_place(db, place);
+        }
+        place.is_some()
+    }
+
+    /// Removes a key that may have expired unnoticed; false: there is nothing.
+    pub fn remove_even_expired(&mut self, db: usize, key: Key<'_>) -> bool {
+        let place = self.find(db, key);
         if let Some(place) = place {
             self.drop_place(db, place);
         }
@@ -430,17 +445,30 @@ impl Keyspace {
             }
         }
         let record = self.store.create(key.bytes, value, encoding, expiry)?;
+        self.place_record(db, key, place, record, expiry.is_some(), now)
+    }
+
+    /// Puts a new record at the live entry of its key, or makes one.
+    pub(super) fn place_record(
+        &mut self,
+        db: usize,
+        key: Key<'_>,
+        place: Option<Place>,
+        record: Handle,
+        expires: bool,
+        now: Wall,
+    ) -> Result<(), Full> {
         match place {
             Some(place) => {
-                self.put(db, place, record, expiry.is_some());
+                self.put(db, place, record, expires);
                 self.store.segments.get_mut(place.segment).touch(place.spot, seconds(now));
                 Ok(())
             }
             // In this mode an expired key may still be there.
             None if self.mode == ExpiryMode::Hide => {
-                self.insert_or_put(db, key, record, expiry.is_some(), now)
+                self.insert_or_put(db, key, record, expires, now)
             }
-            None => self.insert(db, key, record, expiry.is_some(), now),
+            None => self.insert(db, key, record, expires, now),
         }
     }
 

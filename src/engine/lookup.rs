@@ -4,9 +4,9 @@
 //!
 //! ```text
 //!                            counts a hit or a miss   moves the access clock
-//!   get, touch               yes                      yes                     GET, TOUCH, ..
+//!   get, read, touch         yes                      yes                     GET, HGET, TOUCH, ..
 //!   asked, type_of           yes                      no                      EXISTS, TTL, TYPE, ..
-//!   found_to_write           no                       yes                     EXPIRE, SETNX, RENAME, ..
+//!   found_to_write, modify   no                       yes                     EXPIRE, SETNX, HSET, ..
 //!   peek, exists, the rest   no                       no                      OBJECT, DEBUG, ..
 //! ```
 //!
@@ -14,7 +14,8 @@
 //!
 //! Not here: changes, and what spans many keys (`scan.rs`).
 
-use super::keyspace::{Key, Keyspace, Stats, StrView, seconds};
+use super::collections::WrongType;
+use super::keyspace::{Key, Keyspace, Stats, ValueRef, seconds};
 use crate::base::time::Wall;
 use crate::types::record::{Encoding, Kind};
 use crate::types::store::View;
@@ -40,16 +41,40 @@ impl Keyspace {
         }
     }
 
+    /// A string.
     #[inline]
-    pub fn get(&mut self, db: usize, key: Key<'_>, now: Wall) -> Option<StrView<'_>> {
+    pub fn get(
+        &mut self,
+        db: usize,
+        key: Key<'_>,
+        now: Wall,
+    ) -> Result<Option<ValueRef<'_>>, WrongType> {
+        let Some(value) = self.get_any(db, key, now) else { return Ok(None) };
+        if value.encoding().is_string() { Ok(Some(value)) } else { Err(WrongType) }
+    }
+
+    /// A value of any kind.
+    #[inline]
+    pub fn get_any(&mut self, db: usize, key: Key<'_>, now: Wall) -> Option<ValueRef<'_>> {
         let place = self.used(db, key, now)?;
         Some(self.view(place).value)
     }
 
     /// A value without a trace of having been looked at.
-    pub fn peek(&mut self, db: usize, key: Key<'_>, now: Wall) -> Option<StrView<'_>> {
+    pub fn peek(&mut self, db: usize, key: Key<'_>, now: Wall) -> Option<ValueRef<'_>> {
         let place = self.live(db, key, now)?;
         Some(self.view(place).value)
+    }
+
+    /// As `peek`, of a string.
+    pub fn peek_string(
+        &mut self,
+        db: usize,
+        key: Key<'_>,
+        now: Wall,
+    ) -> Result<Option<ValueRef<'_>>, WrongType> {
+        let Some(value) = self.peek(db, key, now) else { return Ok(None) };
+        if value.encoding().is_string() { Ok(Some(value)) } else { Err(WrongType) }
     }
 
     /// As `get`, for who needs no value: TOUCH, which moves the clock for whomever.
@@ -78,7 +103,8 @@ impl Keyspace {
     }
 
     pub fn type_of(&mut self, db: usize, key: Key<'_>, now: Wall) -> Option<Kind> {
-        self.counted(db, key, now).map(|_| Kind::String)
+        let place = self.counted(db, key, now)?;
+        Some(self.view(place).value.kind())
     }
 
     pub fn encoding(&mut self, db: usize, key: Key<'_>, now: Wall) -> Option<Encoding> {
@@ -137,7 +163,7 @@ impl Keyspace {
     }
 
     #[inline]
-    fn moved_clock(&mut self, place: Place, now: Wall) {
+    pub(super) fn moved_clock(&mut self, place: Place, now: Wall) {
         if !self.no_touch {
             self.store.segments.get_mut(place.segment).touch(place.spot, seconds(now));
         }

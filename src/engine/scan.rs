@@ -64,7 +64,7 @@ impl Keyspace {
             cursor = database.table.scan(&self.store, cursor, &mut |handle| {
                 if self.shows(handle, now) {
                     given += 1;
-                    each(self.store.key(handle), Kind::String);
+                    each(self.store.key(handle), self.store.kind(handle));
                 }
             });
             if cursor == 0 || given >= count {

@@ -42,7 +42,11 @@ pub fn execute(
     args: Args<'_>,
 ) -> Result<(), ErrorKind> {
     debug_assert!(command.arity.accepts(args.len()), "the caller checks the arity");
+    let changes = cx.effect.changes();
     let result = (command.run)(cx, args);
+    if cx.keyspace.has_lent() {
+        cx.keyspace.settle_lent(cx.effect.changes() != changes);
+    }
     if cx.keyspace.has_expired() {
         cx.note_expired();
     }

@@ -151,7 +151,7 @@ pub const COMMANDS: &[Command<ShardFn>] = &[
 /// `GET key`
 fn get(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), ErrorKind> {
     let key = cx.key(args.key());
-    match cx.keyspace.get(cx.db, key, cx.now) {
+    match cx.keyspace.get(cx.db, key, cx.now)? {
         Some(value) => cx.reply.bulk(value.bytes()),
         None => cx.reply.null(),
     }
@@ -278,6 +278,7 @@ fn getex(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), ErrorKind> {
     let (db, now, key) = (cx.db, cx.now, cx.key(args.key()));
     // A key that is not there is answered before the time is looked at.
     let Some(old) = cx.keyspace.expiry(db, key, now) else { return get(cx, args) };
+    cx.keyspace.peek_string(db, key, now)?;
     match options.lifetime {
         Lifetime::Unspecified | Lifetime::Keep => get(cx, args)?,
         Lifetime::Forever => {
@@ -315,7 +316,7 @@ pub(crate) fn expires_at_once(cx: &Cx<'_>, ms: u64) -> bool {
 /// `STRLEN key`
 fn strlen(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), ErrorKind> {
     let key = cx.key(args.key());
-    let len = cx.keyspace.get(cx.db, key, cx.now).map_or(0, |value| value.bytes().len());
+    let len = cx.keyspace.get(cx.db, key, cx.now)?.map_or(0, |value| value.bytes().len());
     cx.reply_len(len);
     Ok(())
 }
@@ -323,7 +324,7 @@ fn strlen(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), ErrorKind> {
 /// `APPEND key value`
 fn append(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), ErrorKind> {
     let (key, tail) = (cx.key(args.key()), &args[2]);
-    let old = cx.keyspace.peek(cx.db, key, cx.now).map_or(0, |value| value.bytes().len());
+    let old = cx.keyspace.peek_string(cx.db, key, cx.now)?.map_or(0, |it| it.bytes().len());
     check_length(cx, old, tail.len())?;
     let len = cx.keyspace.append(cx.db, key, tail, cx.now)?;
     cx.effect.verbatim();
@@ -339,6 +340,7 @@ fn setrange(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), ErrorKind> {
     if part.is_empty() {
         return strlen(cx, args);
     }
+    cx.keyspace.peek_string(cx.db, key, cx.now)?;
     check_length(cx, offset, part.len())?;
     let len = cx.keyspace.write_range(cx.db, key, offset, part, cx.now)?;
     cx.effect.verbatim();
@@ -357,7 +359,7 @@ fn check_length(cx: &Cx<'_>, start: usize, more: usize) -> Result<(), ErrorKind>
 fn getrange(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), ErrorKind> {
     let (start, end) = (integer(&args[2])?, integer(&args[3])?);
     let key = cx.key(args.key());
-    let value = cx.keyspace.get(cx.db, key, cx.now);
+    let value = cx.keyspace.get(cx.db, key, cx.now)?;
     let value = value.as_ref().map_or(&b""[..], |value| value.bytes());
     cx.reply.bulk(&value[range(start, end, value.len())]);
     Ok(())
@@ -405,7 +407,7 @@ fn decrby(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), ErrorKind> {
 
 fn add(cx: &mut Cx<'_>, args: Args<'_>, increment: i64) -> Result<(), ErrorKind> {
     let key = cx.key(args.key());
-    let old = match cx.keyspace.get(cx.db, key, cx.now) {
+    let old = match cx.keyspace.get(cx.db, key, cx.now)? {
         Some(value) => parse_i64(value.bytes()).ok_or(ErrorKind::NotAnInteger)?,
         None => 0,
     };
@@ -422,7 +424,7 @@ fn incrbyfloat(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), ErrorKind> {
     let key = cx.key(args.key());
     let number =
         |text: &[u8]| long_double::parse(text, Format::EXTENDED).ok_or(ErrorKind::NotAFloat);
-    let old = match cx.keyspace.get(cx.db, key, cx.now) {
+    let old = match cx.keyspace.get(cx.db, key, cx.now)? {
         Some(value) => number(value.bytes())?,
         None => number(b"0")?,
     };
@@ -442,8 +444,8 @@ fn mget(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), ErrorKind> {
     for word in args.from(1) {
         let key = cx.key(word);
         match cx.keyspace.get(cx.db, key, cx.now) {
-            Some(value) => cx.reply.bulk(value.bytes()),
-            None => cx.reply.null(),
+            Ok(Some(value)) => cx.reply.bulk(value.bytes()),
+            Ok(None) | Err(_) => cx.reply.null(),
         }
     }
     Ok(())

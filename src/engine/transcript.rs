@@ -13,7 +13,7 @@ use crate::command::spec::Command;
 use crate::engine::effect::{Effect, Part};
 use crate::engine::keyspace::{ExpiryMode, Keyspace};
 use crate::engine::shard::{Cx, ShardFn, execute};
-use crate::engine::{bits, generic, hyperloglog, strings};
+use crate::engine::{bits, generic, hashes, hyperloglog, lists, sets, streams, strings};
 use crate::resp::error::ErrorKind;
 use crate::resp::reply::{Proto, Reply};
 
@@ -99,7 +99,16 @@ impl Shard {
 
 /// The row that runs a request, as the node finds it.
 fn find(args: Args<'_>) -> Result<&'static Command<ShardFn>, ErrorKind> {
-    let families = [strings::COMMANDS, bits::COMMANDS, hyperloglog::COMMANDS, generic::COMMANDS];
+    let families = [
+        strings::COMMANDS,
+        lists::COMMANDS,
+        hashes::COMMANDS,
+        sets::COMMANDS,
+        streams::COMMANDS,
+        bits::COMMANDS,
+        hyperloglog::COMMANDS,
+        generic::COMMANDS,
+    ];
     let mut rows = families.into_iter().flatten();
     resolve(rows.find(|row| args.is(0, row.name)).unwrap(), args)
 }
@@ -183,10 +192,15 @@ fn escaped(bytes: &[u8]) -> String {
 /// A word of an effect as transcripts spell it.
 fn relative(word: &[u8], now_ms: u64, whole_seconds: bool) -> String {
     let text = escaped(word);
+    let own_id = format!("{now_ms}-");
+    if let Some(seq) = text.strip_prefix(&own_id) {
+        return format!("@0-{seq}");
+    }
     match text.parse::<u64>() {
         Ok(time) if text.len() == 13 && text.starts_with('1') => {
-            let ms = time - now_ms;
-            format!("@{}", if whole_seconds { ms.next_multiple_of(1_000) } else { ms })
+            let ms = time.cast_signed() - now_ms.cast_signed();
+            let seconds = || (ms + 999).div_euclid(1_000) * 1_000;
+            format!("@{}", if whole_seconds { seconds() } else { ms })
         }
         _ if text.is_empty() || text.contains([' ', '"', ';']) => format!("\"{text}\""),
         _ => text,
@@ -196,6 +210,10 @@ fn relative(word: &[u8], now_ms: u64, whole_seconds: bool) -> String {
 fn relative_reply(words: &[&[u8]], reply: &[u8], now_ms: u64) -> String {
     let text = escaped(reply).replace("\\x0d\\x0a", "|");
     let number = text.trim_matches([':', '|']).parse::<u64>();
+    let id = text.strip_suffix('|').and_then(|it| it.split_once('|')).map(|it| it.1);
+    if let Some(seq) = id.and_then(|id| id.strip_prefix(&format!("{now_ms}-"))) {
+        return format!("$ID|@0-{seq}|");
+    }
     match (words[0], number) {
         (b"PEXPIRETIME", Ok(ms)) if ms > now_ms && ms < 2 * now_ms => format!(":@{}|", ms - now_ms),
         (b"EXPIRETIME", Ok(s)) if s > now_ms / 1_000 && s < now_ms / 500 => {

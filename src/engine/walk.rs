@@ -19,7 +19,7 @@
 
 use std::collections::VecDeque;
 
-use super::keyspace::{Database, Keyspace, StrView};
+use super::keyspace::{Database, Keyspace, ValueRef};
 use crate::types::arena::Handle;
 use crate::types::segment::Spot;
 use crate::types::table::{Place, Table};
@@ -29,7 +29,7 @@ use crate::types::table::{Place, Table};
 pub struct RecordView<'a> {
     pub db: usize,
     pub key: &'a [u8],
-    pub value: StrView<'a>,
+    pub value: ValueRef<'a>,
     pub expiry: Option<u64>,
 }
 
@@ -85,7 +85,7 @@ impl Keyspace {
         let mut left = budget_records.max(1);
         while left > 0 {
             if let Some((db, handle)) = self.walk.pool.pop_front() {
-                self.walk.pool_bytes -= self.store.record_bytes(handle);
+                self.walk.pool_bytes -= self.store.own_bytes(handle);
                 self.emit(db, handle, each);
                 self.store.free(handle);
                 left -= 1;
@@ -142,8 +142,9 @@ impl Keyspace {
                 break;
             }
         }
+        let dying = self.store.free_dying(&mut left);
         let trimmed = self.store.trim();
-        trimmed || !self.graveyard.records.is_empty() || !self.graveyard.tables.is_empty()
+        dying || trimmed || !self.graveyard.records.is_empty() || !self.graveyard.tables.is_empty()
     }
 
     /// Does the snapshot still need the record at this place?
@@ -166,7 +167,7 @@ impl Keyspace {
         let segment = self.store.segments.get_mut(place.segment);
         segment.set_walked(place.spot);
         let handle = segment.handle(place.spot);
-        self.walk.pool_bytes += self.store.record_bytes(handle);
+        self.walk.pool_bytes += self.store.own_bytes(handle);
         let cut_as = self.databases[db].as_ref().map_or(db, |it| it.cut_as);
         self.walk.pool.push_back((cut_as, handle));
         true

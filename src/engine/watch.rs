@@ -24,6 +24,8 @@ pub struct Watch {
     keys: HashMap<(usize, u64), Watched>,
     /// The last version given to any key: none is given twice.
     versions: u64,
+    /// Keys whose collections were lent to a command that has not said yet whether it changed them.
+    lent: Vec<(usize, u64)>,
 }
 
 #[derive(Debug)]
@@ -134,6 +136,30 @@ impl Keyspace {
         if !self.watch.is_idle() {
             let hash = self.hash(self.view(place).key);
             self.watch.touched(db, hash);
+        }
+    }
+
+    /// A key's collection is lent to a command, whose effect will tell whether it changed.
+    #[inline]
+    pub(super) fn may_change(&mut self, db: usize, hash: u64) {
+        if !self.watch.is_idle() {
+            self.watch.lent.push((db, hash));
+        }
+    }
+
+    #[inline]
+    #[must_use]
+    pub(super) fn has_lent(&self) -> bool {
+        !self.watch.lent.is_empty()
+    }
+
+    /// The command that collections were lent to is over; did it change something?
+    #[cold]
+    pub(super) fn settle_lent(&mut self, changed: bool) {
+        for (db, hash) in std::mem::take(&mut self.watch.lent) {
+            if changed {
+                self.watch.touched(db, hash);
+            }
         }
     }
 

@@ -14,6 +14,7 @@ use crate::engine::shard::{Cx, ShardFn};
 use crate::node::core::Core;
 use crate::node::message::Origin;
 use crate::node::outbox::{Conn, Outbox};
+use crate::node::publish::is_for_subscribers;
 use crate::node::session::{NO_COMMAND, ReplyMode, Stall, Waiting};
 use crate::node::table::Run;
 use crate::replication::log::encode_request;
@@ -259,6 +260,9 @@ impl Core {
     fn stall(&mut self, conn: Conn, why: Stall, rest: &[u8]) {
         let Some(session) = self.sessions.get_mut(conn) else { return };
         session.stall(why, rest, &self.resumed);
+        if why != Stall::Flight && session.flight.is_some() {
+            self.roads.lands(conn); // What is ready need not wait for the end of the stall.
+        }
         match why {
             Stall::Moving => self.moving.push(conn),
             Stall::Paused => self.pauses.waiting.push(conn),
@@ -293,7 +297,7 @@ impl Core {
                     self.run_here(conn, number, run, args, out);
                 }
                 Hop::Single | Hop::Local | Hop::All => {
-                    self.depart(conn, number, row, core, hash, args);
+                    self.depart(conn, number, row, (core, hash), args, out);
                 }
                 Hop::Split(gather) => self.split(conn, number, row, gather, args, out),
                 Hop::Exclusive => self.exclusive(conn, number, row, args, out),
@@ -337,6 +341,7 @@ impl Core {
                 if let Some(session) = self.sessions.get_mut(conn) {
                     session.flight = Some(flight);
                 }
+                self.roads.lands(conn);
             }
         }
     }
@@ -397,6 +402,10 @@ impl Core {
             }
         }
         let row = row?;
+        let publishes = matches!(row.run, Run::Node(_)) && row.spec.flags.has(Flags::MAY_REPLICATE);
+        if publishes && !self.may_publish(conn) {
+            return Some(Stall::Flight);
+        }
         if self.id != 0 && table_moves(row) {
             return Some(Stall::Moving);
         }
@@ -405,7 +414,11 @@ impl Core {
 
     /// Redis' order of reasons to refuse a command before it runs.
     fn gate(&self, conn: Conn, number: Option<u16>, args: Args<'_>) -> Result<(), ErrorKind> {
-        let authenticated = self.sessions.get(conn).is_some_and(|it| it.authenticated);
+        let (mut authenticated, mut listens) = (false, false);
+        if let Some(session) = self.sessions.get(conn) {
+            authenticated = session.authenticated;
+            listens = session.subscribed && session.proto == Proto::Resp2;
+        }
         let Some(number) = number else {
             // As Valkey 9: a stranger is not told which commands there are.
             let unknown = || self.shared.table.unknown(args);
@@ -418,10 +431,14 @@ impl Core {
         if !authenticated && !row.spec.flags.has(Flags::NO_AUTH) {
             return Err(ErrorKind::NoAuth);
         }
-        if self.view.is_plain() {
-            return Ok(());
+        if !self.view.is_plain() {
+            self.view.gate(row.spec, self.keyspace.used_bytes() * self.cores)?;
         }
-        self.view.gate(row.spec, self.keyspace.used_bytes() * self.cores)
+        if listens && !is_for_subscribers(row.spec.name) {
+            let command = row.full_name.as_bytes().into();
+            return Err(ErrorKind::OnlySubscriberCommands { command });
+        }
+        Ok(())
     }
 
     fn refuse(&mut self, conn: Conn, number: Option<u16>, error: &ErrorKind, out: &mut Outbox) {
@@ -435,9 +452,24 @@ impl Core {
         let Some(session) = self.sessions.get_mut(conn) else { return };
         let muted = session.is_muted();
         match session.flight.as_mut() {
-            Some(flight) if muted => flight.answer_here(|_| {}),
-            Some(flight) => flight.answer_here(write),
+            Some(flight) => {
+                flight.answer_here(|buffer| {
+                    if !muted {
+                        write(buffer)
+                    }
+                });
+                self.roads.lands(conn);
+            }
             None if muted => {}
+            None => write(out.to(conn)),
+        }
+    }
+
+    /// As `reply`, of what CLIENT REPLY does not hold back.
+    pub(super) fn push(&mut self, conn: Conn, out: &mut Outbox, write: impl FnOnce(&mut Vec<u8>)) {
+        let Some(session) = self.sessions.get_mut(conn) else { return };
+        match session.flight.as_mut() {
+            Some(flight) => flight.answer_here(write),
             None => write(out.to(conn)),
         }
     }

@@ -6,11 +6,11 @@
 
 use crate::base::num;
 use crate::command::args::Args;
-use crate::node::client_list::parse_kind;
+use crate::node::client_list::parse_class;
 use crate::node::core::Core;
 use crate::node::cx::PartHead;
 use crate::node::outbox::{Action, Conn, Outbox};
-use crate::node::session::{Kind, Session};
+use crate::node::session::{Class, Kind, Session};
 use crate::resp::error::ErrorKind;
 use crate::resp::reply::Reply;
 
@@ -18,8 +18,7 @@ use crate::resp::reply::Reply;
 #[derive(Debug, Default)]
 pub(super) struct Filter<'a> {
     id: Option<u64>,
-    /// `Some(None)`: clients in pub/sub mode, of which there are none.
-    kind: Option<Option<Kind>>,
+    class: Option<Class>,
     addr: Option<&'a [u8]>,
     laddr: Option<&'a [u8]>,
     /// Seconds that it has been connected at least.
@@ -45,7 +44,7 @@ impl<'a> Filter<'a> {
                 let id = positive(value).ok_or(ErrorKind::ClientIdNotPositive)?;
                 filter.id = Some(id);
             } else if is("TYPE") {
-                filter.kind = Some(parse_kind(value)?);
+                filter.class = Some(parse_class(value)?);
             } else if is("ADDR") {
                 filter.addr = Some(value);
             } else if is("LADDR") {
@@ -74,7 +73,7 @@ impl<'a> Filter<'a> {
         let spared = session.closing || (self.spare_me && session.id == killer);
         !spared
             && self.id.is_none_or(|id| id == session.id)
-            && self.kind.is_none_or(|kind| kind == Some(session.kind))
+            && self.class.is_none_or(|class| class == session.class())
             && self.age.is_none_or(|least| age >= least)
             && (!self.of_user || session.kind != Kind::Master)
             && self.is_at(core, session)

@@ -1,7 +1,7 @@
 //! One client as a line of `CLIENT LIST` and `CLIENT INFO`, and which clients a list has.
 //!
 //! The fields and their order are Redis 7.0's, with `lib-name` and `lib-ver` behind, where 7.2 has
-//! them. What this server has no notion of (channels, transactions, a query buffer of a connection
+//! them. What this server has no notion of (transactions, a query buffer of a connection
 //! whose input lies in the kernel's) stands there as it would for a client without it.
 //!
 //! A core describes its own clients; `gather.rs` sorts all lines by number, which is the order in
@@ -12,7 +12,7 @@ use crate::command::args::Args;
 use crate::node::core::Core;
 use crate::node::cx::PartHead;
 use crate::node::outbox::Conn;
-use crate::node::session::{Ends, Kind, NO_COMMAND, Session};
+use crate::node::session::{Class, Ends, Kind, NO_COMMAND, Session};
 use crate::resp::error::ErrorKind;
 use crate::resp::reply::{Proto, Reply};
 use core::net::SocketAddr;
@@ -21,8 +21,7 @@ use core::net::SocketAddr;
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Shown {
     All,
-    /// `None`: those in pub/sub mode, of which there are none.
-    Kind(Option<Kind>),
+    Kind(Class),
     /// These, in this order.
     Ids(Vec<u64>),
 }
@@ -32,7 +31,7 @@ impl Shown {
     pub(super) fn parse(options: Args<'_>) -> Result<Self, ErrorKind> {
         match options.words() {
             [] => Ok(Self::All),
-            [_, kind] if options.is(0, "TYPE") => Ok(Self::Kind(parse_kind(kind)?)),
+            [_, kind] if options.is(0, "TYPE") => Ok(Self::Kind(parse_class(kind)?)),
             [_, ids @ ..] if options.is(0, "ID") && !ids.is_empty() => {
                 ids.iter().map(|id| parse_id(id)).collect::<Result<_, _>>().map(Self::Ids)
             }
@@ -43,19 +42,19 @@ impl Shown {
     fn has(&self, session: &Session) -> bool {
         match self {
             Self::All => true,
-            Self::Kind(kind) => *kind == Some(session.kind),
+            Self::Kind(class) => *class == session.class(),
             Self::Ids(ids) => ids.contains(&session.id),
         }
     }
 }
 
-/// The kind of clients that a `TYPE` names; `None` for those in pub/sub mode.
-pub(super) fn parse_kind(name: &[u8]) -> Result<Option<Kind>, ErrorKind> {
+/// The class of clients that a `TYPE` names.
+pub(super) fn parse_class(name: &[u8]) -> Result<Class, ErrorKind> {
     match name.to_ascii_lowercase().as_slice() {
-        b"normal" => Ok(Some(Kind::Normal)),
-        b"replica" | b"slave" => Ok(Some(Kind::Replica)),
-        b"master" => Ok(Some(Kind::Master)),
-        b"pubsub" => Ok(None),
+        b"normal" => Ok(Class::Of(Kind::Normal)),
+        b"replica" | b"slave" => Ok(Class::Of(Kind::Replica)),
+        b"master" => Ok(Class::Of(Kind::Master)),
+        b"pubsub" => Ok(Class::Pubsub),
         _ => Err(ErrorKind::ClientType { name: name.into() }),
     }
 }
@@ -110,6 +109,7 @@ impl Core {
         let now = self.stats.seconds;
         let rare = session.rare.as_deref();
         let (addr, laddr) = self.addresses(session);
+        let counts = self.pubsub.counts(conn);
         let queued = session.flight.as_ref().map_or(0, |flight| flight.queued_bytes());
         let unsent = rare.map_or(0, |rare| rare.backlog_bytes);
         let words = rare.map_or(0, |it| it.name.len() + it.lib_name.len() + it.lib_ver.len());
@@ -124,7 +124,7 @@ impl Core {
         };
         let line = format!(
             "id={} addr={addr} laddr={laddr} fd={} name={} age={} idle={} flags={} db={} \
-             sub=0 psub=0 ssub=0 multi=-1 qbuf={input} qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 \
+             sub={} psub={} ssub={} multi=-1 qbuf={input} qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 \
              rbp=0 obl={queued} oll=0 omem={unsent} tot-mem={memory} events={} cmd={command} \
              user={} redir=-1 resp={} lib-name={} lib-ver={}\n",
             session.id,
@@ -134,6 +134,9 @@ impl Core {
             now.saturating_sub(session.active),
             flags(session),
             session.db,
+            counts.channels,
+            counts.patterns,
+            counts.shards,
             if unsent > 0 { "rw" } else { "r" },
             if session.kind == Kind::Master { "(superuser)" } else { "default" },
             if session.proto == Proto::Resp3 { 3 } else { 2 },
@@ -164,6 +167,7 @@ fn flags(session: &Session) -> String {
     let flags: String = [
         (session.kind == Kind::Replica, 'S'),
         (session.kind == Kind::Master, 'M'),
+        (session.subscribed, 'P'),
         (blocked, 'b'),
         (session.ends == Ends::Local, 'U'),
         (session.no_evict, 'e'),

@@ -29,7 +29,14 @@ pub const COMMANDS: &[Command<NodeFn>] = &[
 ];
 
 fn ping(cx: &mut NodeCx<'_>, args: Args<'_>) -> Result<(), ErrorKind> {
+    // In RESP2 what comes to a client that listens has one shape.
+    let listens = cx.session().subscribed && cx.reply.proto == Proto::Resp2;
     match (args.get(1), args.len()) {
+        (message, ..=2) if listens => {
+            cx.reply.array(2);
+            cx.reply.bulk(b"pong");
+            cx.reply.bulk(message.unwrap_or_default());
+        }
         (None, _) => cx.reply.simple(b"PONG"),
         (Some(message), 2) => cx.reply.bulk(message),
         _ => return Err(ErrorKind::WrongArity { command: "PING" }),
@@ -68,6 +75,8 @@ fn quit(cx: &mut NodeCx<'_>, _: Args<'_>) -> Result<(), ErrorKind> {
 /// As if it had just connected, but for its number. Redis 7.0 lets NO-EVICT stand, so it stands.
 fn reset(cx: &mut NodeCx<'_>, _: Args<'_>) -> Result<(), ErrorKind> {
     let open = cx.core.view.settings.requirepass.0.is_empty();
+    let conn = cx.conn;
+    cx.core.forget_listener(conn);
     let session = cx.session();
     session.db = 0;
     session.proto = Proto::Resp2;

@@ -167,7 +167,7 @@ impl ControlCx<'_> {
     /// Answers what a core asked for a client.
     pub fn answer(&mut self, to: Return, reply: &[u8]) {
         if to.core == 0 {
-            self.core.answer(to.conn, to.generation, to.slot, reply, self.out);
+            self.core.answer(to.conn, to.generation, to.slot, reply);
         } else {
             let mut frames = Vec::new();
             crate::node::message::push_reply(

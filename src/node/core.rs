@@ -24,6 +24,8 @@ use crate::node::host::Host;
 use crate::node::message::Message;
 use crate::node::outbox::{Action, Conn, Level, Outbox};
 use crate::node::pauses::Pauses;
+use crate::node::publish::{Heard, Listeners};
+use crate::node::pubsub::PubSub;
 use crate::node::section::Frozen;
 use crate::node::session::{Ends, Session, Sessions};
 use crate::node::settings::Settings;
@@ -101,6 +103,8 @@ pub struct Shared {
     /// Clients connected to any core, and the last number given to one.
     pub clients: Arc<AtomicUsize>,
     pub client_ids: Arc<AtomicU64>,
+    /// Which cores have clients that listen to channels.
+    pub listeners: Arc<Listeners>,
     pub table: Arc<Table>,
     pub host: Arc<Host>,
 }
@@ -122,6 +126,8 @@ pub struct Core {
     pub(super) walker: Walker,
     pub(super) pauses: Pauses,
     pub(super) frozen: Frozen,
+    pub(super) pubsub: PubSub,
+    pub(super) heard: Heard,
     pub(super) roads: crate::node::route::Roads,
     /// Sessions that go on at the next turn.
     pub(super) runnable: Vec<Conn>,
@@ -182,6 +188,8 @@ impl Core {
             walker: Walker::default(),
             pauses: Pauses::default(),
             frozen: Frozen::default(),
+            pubsub: PubSub::default(),
+            heard: Heard::default(),
             roads: crate::node::route::Roads::new(cores),
             runnable: Vec::new(),
             moving: Vec::new(),
@@ -226,7 +234,8 @@ impl Core {
         }
         self.background(out);
         self.finish(out);
-        self.stats.sent(out.bytes.len(), out.segments().len());
+        let bytes = out.segments().iter().map(|it| it.end - it.start).sum();
+        self.stats.sent(bytes, out.segments().len());
     }
 
     /// The first thing that happens: core 0 loads the file.
@@ -251,6 +260,7 @@ impl Core {
         !self.runnable.is_empty()
             || self.walker.has_work()
             || self.roads.has_unsent()
+            || self.roads.has_landing()
             || self.collects
     }
 
@@ -311,6 +321,8 @@ impl Core {
     /// Seals what the turn wrote under one ticket, and hands over all mail.
     pub(super) fn finish(&mut self, out: &mut Outbox) {
         self.run_kept_requests();
+        self.land_all(out);
+        self.deliver_heard(out);
         self.seal(out);
         self.close_killed(out);
         self.send_frames(out);

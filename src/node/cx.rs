@@ -36,6 +36,8 @@ pub struct NodeCx<'c> {
     pub reply: Reply<'c>,
     /// The reply comes later; what was written to `reply` is dropped.
     later: bool,
+    /// The reply is a message, which CLIENT REPLY does not hold back.
+    always: bool,
 }
 
 impl NodeCx<'_> {
@@ -53,23 +55,46 @@ impl NodeCx<'_> {
         self.core.sessions.get(self.conn).map_or(0, |it| usize::from(it.db))
     }
 
+    /// The reply is sent even where CLIENT REPLY says that there shall be none.
+    pub fn answer_always(&mut self) {
+        self.always = true;
+    }
+
     /// Runs part `part` with `args` on every core and makes one reply of the answers.
     pub fn ask_all(&mut self, part: &str, args: Args<'_>, summary: Summary) {
+        let cores: Vec<usize> = (0..self.core.cores).collect();
+        self.ask_cores(&cores, part, args, summary, true);
+    }
+
+    /// As `ask_all`, on these cores. What does not write may be under way beside the likes of it.
+    pub fn ask_cores(
+        &mut self,
+        cores: &[usize],
+        part: &str,
+        args: Args<'_>,
+        summary: Summary,
+        writes: bool,
+    ) {
         let number = self.core.shared.table.part(part);
-        let cores = self.core.cores;
         let muted = self.session().is_muted();
         let combine = Combine::Node(summary);
-        let gathering = Gathering { combine, parts: vec![None; cores], muted };
-        let slot = self.flight(|flight| flight.depart_split(gathering, true));
+        let gathering = Gathering { combine, parts: vec![None; cores.len()], muted };
+        let slot = self.flight(|flight| flight.depart_split(gathering, writes));
         let mut head = self.head(slot, number);
-        for core in (0..cores).filter(|&core| core != self.core.id) {
-            head.part = u32::try_from(core).unwrap_or(u32::MAX);
-            message::push_request(self.core.roads.to(core), &head, args.iter());
+        let mut here = None;
+        for (index, &core) in cores.iter().enumerate() {
+            head.part = u32::try_from(index).unwrap_or(u32::MAX);
+            if core == self.core.id {
+                here = Some(head.part);
+            } else {
+                message::push_request(self.core.roads.to(core), &head, args.iter());
+            }
         }
-        head.part = u32::try_from(self.core.id).unwrap_or(u32::MAX);
-        let mut reply = Vec::new();
-        self.core.execute_part(&head, args, &mut reply);
-        self.core.arrived(self.conn, head.generation, slot, head.part, &reply, self.out);
+        if let Some(part) = here {
+            let mut reply = Vec::new();
+            self.core.execute_part(&head, args, &mut reply);
+            self.core.arrived(self.conn, head.generation, slot, part, &reply, self.out);
+        }
     }
 
     /// Runs part `part` with `args` on one core; its reply is the command's.
@@ -131,16 +156,18 @@ impl Core {
         let mut buffer = std::mem::take(&mut self.scratch);
         buffer.clear();
         let reply = Reply { out: &mut buffer, proto };
-        let mut cx = NodeCx { core: self, out, conn, reply, later: false };
+        let mut cx = NodeCx { core: self, out, conn, reply, later: false, always: false };
         let result = run(&mut cx, args);
-        let later = cx.later;
+        let (later, always) = (cx.later, cx.always && result.is_ok());
         self.stats.called(number, result.is_err());
         if let Err(error) = &result {
             buffer.clear();
             self.stats.failed(error);
             error.write_to(&mut buffer);
         }
-        if !later || result.is_err() {
+        if always {
+            self.push(conn, out, |place| place.extend_from_slice(&buffer));
+        } else if !later || result.is_err() {
             self.reply(conn, out, |place| place.extend_from_slice(&buffer));
         }
         self.scratch = buffer;

@@ -8,7 +8,7 @@ use crate::base::num::{parse_f64, parse_i64};
 use crate::command::args::Args;
 use crate::command::node_rows as rows;
 use crate::command::spec::Command;
-use crate::engine::digest::{Sum, string_value};
+use crate::engine::digest::{Sum, of_value};
 use crate::engine::keyspace::Expiry;
 use crate::node::control::Ask;
 use crate::node::core::Core;
@@ -132,7 +132,7 @@ pub(super) fn digest_value(
         let key = core.keyspace.hasher().key(name);
         let expires = core.keyspace.expiry(head.db, key, now).flatten().is_some();
         let value = core.keyspace.peek(head.db, key, now);
-        let sum = value.map_or(Sum::default(), |value| string_value(value.bytes(), expires));
+        let sum = value.map_or(Sum::default(), |value| of_value(value, expires));
         sums.extend_from_slice(&sum);
     }
     reply.bulk(&sums);

@@ -2,19 +2,28 @@
 
 use crate::command::spec::Command;
 use crate::engine::shard::ShardFn;
-use crate::engine::{bits, generic, hyperloglog, strings};
+use crate::engine::{bits, generic, hashes, hyperloglog, lists, sets, streams, strings};
 use crate::node::cx::NodeFn;
 use crate::node::part::PARTS;
 use crate::node::table::Table;
-use crate::node::{clients, connection, debug, info, keys, replicate, server};
+use crate::node::{clients, connection, debug, info, keys, publish, replicate, server};
 
 /// The families that run on the shard of their keys.
-const SHARD: &[&[Command<ShardFn>]] =
-    &[strings::COMMANDS, bits::COMMANDS, hyperloglog::COMMANDS, generic::COMMANDS];
+const SHARD: &[&[Command<ShardFn>]] = &[
+    strings::COMMANDS,
+    lists::COMMANDS,
+    streams::COMMANDS,
+    hashes::COMMANDS,
+    sets::COMMANDS,
+    bits::COMMANDS,
+    hyperloglog::COMMANDS,
+    generic::COMMANDS,
+];
 
 /// The families that the node runs itself.
 const NODE: &[&[Command<NodeFn>]] = &[
     connection::COMMANDS,
+    publish::COMMANDS,
     clients::COMMANDS,
     keys::COMMANDS,
     replicate::COMMANDS,

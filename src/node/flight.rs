@@ -8,11 +8,15 @@
 //!   bytes   |.....|        |.......|             replies that are ready, in order of arrival
 //! ```
 //!
+//! Replies of one pipeline leave together: while plain requests of it are under way, what is ready
+//! waits for them ([`Flight::holds`]), up to a bound. Each send costs more than a request, and a
+//! pipeline that changes cores at every request would be answered by as many segments.
+//!
 //! **Program order.** Commands of one connection take effect in the order in which they were sent:
 //! a request may start while others are under way only if all of those are on the very core that
 //! it goes to (a road keeps its order), or if it and all of them only read ([`Flight::admits`]).
 
-use crate::base::limits::SPARE_BYTES_MAX;
+use crate::base::limits::{FLIGHT_HELD_BYTES_MAX, SPARE_BYTES_MAX};
 use crate::command::spec::Gather;
 use std::collections::VecDeque;
 
@@ -32,6 +36,8 @@ pub struct Flight {
     bytes: Vec<u8>,
     /// So many of `bytes` are not sent.
     queued: usize,
+    /// So many at the front of `bytes` answer requests from before the first slot.
+    ahead: usize,
     waiting: u32,
     away: Away,
     /// Nothing of this connection runs until everything under way is answered.
@@ -71,10 +77,32 @@ impl Flight {
             slots: VecDeque::new(),
             bytes: Vec::new(),
             queued: 0,
+            ahead: 0,
             waiting: 0,
             away: Away::Nowhere,
             barrier: false,
         }
+    }
+
+    /// Replies that were written before this flight began and have not left go before all others.
+    pub fn put_ahead(&mut self, replies: &[u8]) {
+        debug_assert!(self.bytes.is_empty());
+        self.bytes.extend_from_slice(replies);
+        self.ahead = replies.len();
+        self.queued += replies.len();
+    }
+
+    /// Do the replies that are ready wait for those under way? Not where what is under way may take
+    /// long, nor where much has come together.
+    #[must_use]
+    pub fn holds(&self) -> bool {
+        self.waiting > 0 && self.is_short()
+    }
+
+    /// Is what is queued little, and nothing under way that may take long?
+    #[must_use]
+    pub fn is_short(&self) -> bool {
+        !self.barrier && self.queued < FLIGHT_HELD_BYTES_MAX
     }
 
     /// May a request for `core` (`None`: several cores) that `writes` start now?
@@ -158,6 +186,9 @@ impl Flight {
 
     /// Moves the replies whose turn has come to `out`.
     pub fn emit(&mut self, out: &mut Vec<u8>) {
+        let ahead = std::mem::take(&mut self.ahead);
+        out.extend_from_slice(&self.bytes[..ahead]);
+        self.queued -= ahead;
         while let Some(Slot::Ready { start, end }) = self.slots.front() {
             out.extend_from_slice(&self.bytes[*start..*end]);
             self.queued -= end - start;
@@ -172,7 +203,7 @@ impl Flight {
         }
     }
 
-    /// Forgets what was sent. A client that asks without a pause is never answered everything.
+    /// Forgets what was sent (nothing is ahead any more). A client that asks without a pause is never answered everything.
     fn compact(&mut self) {
         let mut bytes = Vec::with_capacity(self.queued);
         for slot in &mut self.slots {
@@ -201,8 +232,7 @@ impl Flight {
     pub fn forget(&mut self) {
         self.slots.clear();
         self.bytes.clear();
-        self.queued = 0;
-        self.waiting = 0;
+        (self.queued, self.ahead, self.waiting) = (0, 0, 0);
     }
 
     /// Ready for another connection, with its memory kept.
@@ -278,6 +308,24 @@ mod tests {
         assert!(!flight.admits(Some(1), false));
         flight.answer(write, b"");
         assert!(flight.admits(Some(2), true));
+    }
+
+    #[test]
+    fn ready_replies_wait_for_the_rest_of_their_pipeline_but_not_for_what_may_take_long() {
+        let mut flight = Flight::new(0);
+        flight.put_ahead(b"a");
+        let away = flight.depart(Some(1), false, false);
+        flight.answer_here(|out| out.extend_from_slice(b"c"));
+        assert!(flight.holds());
+        flight.set_barrier();
+        assert!(!flight.holds());
+        assert_eq!(emitted(&mut flight), "a");
+        flight.answer(away, b"b");
+        assert!(!flight.holds());
+        assert_eq!(emitted(&mut flight), "bc");
+        flight.depart(Some(1), false, false);
+        flight.answer_here(|out| out.resize(FLIGHT_HELD_BYTES_MAX, b'x'));
+        assert!(!flight.holds(), "much is not kept");
     }
 
     #[test]

@@ -21,8 +21,9 @@ use crate::command::spec::Hop;
 use crate::node::client::Call;
 use crate::node::control::{Control, ControlCx, Op};
 use crate::node::core::Core;
-use crate::node::message::{self, Message, Origin, RequestHead, Return};
+use crate::node::message::{self, Loaded, Message, Origin, RequestHead, Return};
 use crate::node::outbox::{Action, Conn, Level, Outbox};
+use crate::node::publish;
 use crate::node::section::Step;
 use crate::node::session::{Ends, Kind, Session};
 use crate::node::settings::Settings;
@@ -35,11 +36,15 @@ use crate::replication::ring::Ring;
 use crate::replication::units::Unit;
 use crate::resp::reply::Proto;
 use crate::resp::request::{self, RequestLimits};
+use crate::snapshot::build::Making;
 use crate::snapshot::decode::{Decoder, Event, Limits, Unsupported, Value};
 use std::collections::VecDeque;
 
 /// The connection that applied commands come by on the roads between cores: none.
 pub const LINK: Conn = Conn(u32::MAX);
+
+/// Nobody: what is asked so is answered to no one.
+pub const NOBODY: Conn = Conn(u32::MAX - 1);
 
 /// See the file's header.
 #[derive(Debug)]
@@ -559,6 +564,11 @@ impl Control {
         if name.eq_ignore_ascii_case(b"MULTI") || name.eq_ignore_ascii_case(b"EXEC") {
             return true;
         }
+        if let Some((topic, channel, message)) = publish::of_stream(args) {
+            cx.core.broadcast(topic, channel, message);
+            cx.core.deliver_heard(cx.out);
+            return true;
+        }
         let table = std::sync::Arc::clone(&cx.core.shared.table);
         let db = self.following.db;
         if let Some(op) = whole_keyspace(args, db) {
@@ -689,13 +699,15 @@ impl Control {
             cx.out.mail[core].push(Message::Empty);
         }
         let settings = &self.view.settings;
-        let decoder = Box::new(Decoder::new(Limits {
+        let limits = Limits {
             databases: settings.databases as usize,
             string_bytes_max: settings.proto_max_bulk_len,
             input_bytes: None,
             unsupported: Unsupported::Refuse,
             verify_checksum: settings.rdbchecksum,
-        }));
+        };
+        let (hasher, packing) = (cx.core.keyspace.hasher(), cx.core.keyspace.packing());
+        let decoder = Box::new(Decoder::holding(limits, Making { hasher, packing }));
         (self.following.loaded_keys, self.following.loaded_db) = (0, 0);
         self.following.load =
             Some(Load { decoder, from_master, ended: false, failed: false, file_bytes: 0 });
@@ -715,14 +727,26 @@ impl Control {
         while !load.failed {
             match load.decoder.next(&mut bytes) {
                 Ok(None) => break,
-                Ok(Some(Event::Entry {
-                    db, key, value: Value::String(value), expiry_ms, ..
-                })) => {
+                Ok(Some(Event::Entry { db, key, value, expiry_ms, .. })) => {
                     let expired = expiry_ms.is_some_and(|at| at <= cx.now().wall.ms());
                     if expired && !load.from_master && !self.view.is_replica() {
                         continue; // As Redis; on a replica only its master's DEL ends a key.
                     }
                     self.following.loaded_keys += 1;
+                    let value = match value {
+                        Value::String(value) => value,
+                        Value::Collection(body) => {
+                            let loaded = Loaded { db, key: key.to_vec(), body, expiry_ms };
+                            match cx.core.owner(key) {
+                                0 => load.failed |= !cx.core.take_loaded(loaded),
+                                core => {
+                                    self.following.under_way += 1;
+                                    cx.out.mail[core].push(Message::Load(Box::new(loaded)));
+                                }
+                            }
+                            continue;
+                        }
+                    };
                     let expiry = expiry_ms.map_or([0; 8], u64::to_le_bytes);
                     let words: [&[u8]; 3] = [key, value, &expiry];
                     let args = Args::new(&words);

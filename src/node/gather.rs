@@ -9,6 +9,7 @@ use crate::node::flight::{Combine, Gathering};
 use crate::node::info::{Section, write::Report};
 use crate::resp::decode::{self, Value};
 use crate::resp::reply::{Proto, Reply};
+use std::collections::BTreeSet;
 
 /// How the parts of a node command become its reply.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,6 +18,12 @@ pub enum Summary {
     Sum,
     /// Arrays, one after another.
     Concat,
+    /// Arrays of names: each name once, wherever it comes from.
+    Names,
+    /// As `Names`: how many they are.
+    CountNames,
+    /// Arrays of names and numbers in turn, all of the same names: the numbers, added.
+    Counts,
     /// Bulk strings, one after another in one bulk (or verbatim) string.
     Text,
     /// `+OK` where all say so, else the first error.
@@ -60,6 +67,13 @@ impl Core {
             Summary::Sum => reply.int(sum(parts)),
             Summary::AllOk => reply.ok(),
             Summary::Concat => concat(parts, reply),
+            Summary::Names => {
+                let names = names(parts);
+                reply.array(names.len());
+                names.iter().for_each(|name| reply.bulk(name));
+            }
+            Summary::CountNames => reply.int(i64::try_from(names(parts).len()).unwrap_or(0)),
+            Summary::Counts => counts(parts, reply),
             Summary::Text => {
                 let mut text = Vec::new();
                 parts.iter().for_each(|part| text.extend_from_slice(&bulk(part)));
@@ -156,6 +170,42 @@ fn counted_key(part: &[u8]) -> Option<(u64, Vec<u8>)> {
     match items.as_slice() {
         [Value::Int(keys), Value::Bulk(key)] => Some((u64::try_from(*keys).ok()?, key.to_vec())),
         _ => None,
+    }
+}
+
+/// The bulk strings of all arrays, each once.
+fn names(parts: &[&[u8]]) -> BTreeSet<Vec<u8>> {
+    let mut names = BTreeSet::new();
+    for part in parts {
+        let Ok(Some((Value::Array(items), _))) = decode::decode(part) else { continue };
+        names.extend(items.into_iter().filter_map(|it| match it {
+            Value::Bulk(name) => Some(name),
+            _ => None,
+        }));
+    }
+    names
+}
+
+/// `[name, number, ..]` of all cores, added up.
+fn counts(parts: &[&[u8]], reply: &mut Reply<'_>) {
+    let (mut order, mut sums) = (Vec::new(), Vec::new());
+    for part in parts {
+        let Ok(Some((Value::Array(items), _))) = decode::decode(part) else { continue };
+        for (index, pair) in items.chunks_exact(2).enumerate() {
+            let [Value::Bulk(name), Value::Int(number)] = pair else { continue };
+            if index == order.len() {
+                order.push(name.clone());
+                sums.push(0);
+            }
+            if let Some(sum) = sums.get_mut(index) {
+                *sum += number;
+            }
+        }
+    }
+    reply.array(2 * order.len());
+    for (name, sum) in order.iter().zip(sums) {
+        reply.bulk(name);
+        reply.int(sum);
     }
 }
 

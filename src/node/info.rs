@@ -16,6 +16,7 @@ use crate::node::cx::{NodeCx, NodeFn, PartHead};
 use crate::node::feeding::why;
 use crate::node::figures::Figures;
 use crate::node::gather::Summary;
+use crate::node::pubsub::Topic;
 use crate::node::session::{Kind, Session};
 use crate::node::stats::Stats;
 use crate::replication::info::{MasterLink, Replication};
@@ -142,6 +143,9 @@ fn count_keys(core: &Core, figures: &mut Figures) {
     }
     let stats = core.keyspace.stats();
     figures.add("hits", stats.hits);
+    figures.add("pubsub_channels", core.pubsub.names(Topic::Channel).len());
+    figures.add("pubsub_patterns", core.pubsub.names(Topic::Pattern).len());
+    figures.add("pubsubshard_channels", core.pubsub.names(Topic::Shard).len());
     figures.add("misses", stats.misses);
     figures.add("expired", stats.expired);
     figures.add("key_bytes", core.keyspace.used_bytes());

@@ -63,6 +63,8 @@ impl Core {
             }
             split => session.input = split.map(Box::new),
         }
+        // Replies that were held because more was about to run.
+        self.roads.lands(conn);
         self.receive_again(conn, out);
     }
 

@@ -56,7 +56,9 @@ impl Core {
             }
             if self.roads.holds(conn, session.generation) {
                 self.moving.push(conn);
-            } else if let Some(session) = self.sessions.close(conn) {
+            } else {
+                self.forget_listener(conn);
+                let Some(session) = self.sessions.close(conn) else { continue };
                 out.actions.push(Action::Move { conn, core: 0, session: Box::new(session) });
             }
         }
@@ -73,6 +75,7 @@ impl Core {
             }
             out.actions.push(Action::Close(conn));
         }
+        self.forget_listener(conn);
         let Some(session) = self.sessions.close(conn) else { return };
         self.shared.clients.fetch_sub(1, Ordering::Relaxed);
         if let Some(mut flight) = session.flight {
@@ -112,11 +115,13 @@ impl Core {
         self.with_control(out, |control, cx| control.writable(cx, conn));
     }
 
-    /// Closes a session whose unsent output is over `client-output-buffer-limit normal`.
+    /// Closes a session whose unsent output is over its class of
+    /// `client-output-buffer-limit`.
     pub(super) fn check_output(&mut self, conn: Conn, written: usize, out: &mut Outbox) {
         let seconds = self.stats.seconds;
-        let limit = self.view.settings.client_output_buffer_limit.normal;
+        let limits = &self.view.settings.client_output_buffer_limit;
         let Some(session) = self.sessions.get_mut(conn) else { return };
+        let limit = if session.subscribed { limits.pubsub } else { limits.normal };
         if session.kind != Kind::Normal || session.closing {
             return;
         }
@@ -165,7 +170,8 @@ impl Core {
             let handshake = !session.authenticated
                 && now.saturating_sub(session.created) > crate::base::limits::HANDSHAKE_SECONDS_MAX;
             let blocked = session.rare.as_ref().is_some_and(|rare| rare.blocked);
-            if (timeout > 0 && idle > timeout && !blocked) || handshake {
+            let waits = blocked || session.subscribed;
+            if (timeout > 0 && idle > timeout && !waits) || handshake {
                 late.push(conn);
             }
         }

@@ -4,11 +4,11 @@ use crate::base::limits::{EXPIRE_BUCKETS_PER_TURN, EXPIRE_BUCKETS_PER_TURN_PRESS
 use crate::base::time::Mono;
 use crate::command::args::Args;
 use crate::engine::effect::Part;
-use crate::engine::keyspace::ExpiryMode;
+use crate::engine::keyspace::{Expiry, ExpiryMode};
 use crate::node::control::Ask;
 use crate::node::core::Core;
 use crate::node::flight::Flight;
-use crate::node::message::{Message, Origin, Return};
+use crate::node::message::{Loaded, Message, Origin, Return};
 use crate::node::outbox::{Conn, Outbox};
 use crate::node::pauses::Scope;
 use crate::node::view::View;
@@ -20,7 +20,10 @@ impl Core {
             Message::Requests(frames) if self.frozen.is_frozen() || self.frozen.has_requests() => {
                 self.frozen.keep(from, frames);
             }
-            Message::Requests(frames) => self.requests(from, frames),
+            Message::Requests(frames) => {
+                self.requests(from, frames);
+                self.deliver_heard(out);
+            }
             Message::Replies(frames) => self.replies(from, frames, out),
             Message::Answer(frame) => self.deliver(&frame, out),
             Message::Effects(batch) => self.with_control(out, |it, cx| it.effects(cx, batch)),
@@ -40,6 +43,14 @@ impl Core {
                 out.mail[0].push(Message::Stepped(answer));
             }
             Message::Empty => self.keyspace.flush_all(),
+            Message::Load(loaded) => {
+                let taken = self.take_loaded(*loaded);
+                out.mail[0].push(Message::Taken(taken));
+            }
+            Message::Taken(true) => self.with_control(out, |it, cx| it.applied(cx, b"+OK")),
+            Message::Taken(false) => {
+                self.with_control(out, |it, cx| it.applied(cx, b"-no room for a collection"));
+            }
             Message::Stepped(answer) => {
                 self.with_control(out, |it, cx| it.core_stepped(cx, answer))
             }
@@ -55,6 +66,18 @@ impl Core {
                 self.with_control(out, |it, _| it.snapshots.note_changes(changes));
             }
         }
+    }
+
+    /// A collection of a file or a full sync becomes a key of this core; false: there is no room.
+    pub(super) fn take_loaded(&mut self, loaded: Loaded) -> bool {
+        let Loaded { db, key, body, expiry_ms } = loaded;
+        let mode = self.keyspace.expiry_mode();
+        self.keyspace.set_expiry_mode(ExpiryMode::Ignore);
+        let key = self.keyspace.key(&key);
+        let expiry = expiry_ms.map_or(Expiry::None, Expiry::At);
+        let taken = self.keyspace.put_body(db, key, body, expiry, self.now.wall).is_ok();
+        self.keyspace.set_expiry_mode(mode);
+        taken
     }
 
     /// The node's roles and settings changed.

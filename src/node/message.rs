@@ -18,6 +18,7 @@ use crate::node::view::View;
 use crate::replication::log::Batch;
 use crate::resp::reply::Proto;
 use crate::snapshot::cut::Chunk;
+use crate::types::object::Body;
 
 /// From one core to another. A road between two cores keeps its order.
 #[derive(Debug)]
@@ -40,6 +41,10 @@ pub enum Message {
     Stepped(Answer),
     /// From core 0: drop all keys, because others are about to be loaded. No answer.
     Empty,
+    /// From core 0: a collection of a file or a full sync, for the core that owns its key.
+    Load(Box<Loaded>),
+    /// To core 0: it is taken in, or there was no room for it.
+    Taken(bool),
     /// To core 0: a request that concerns the whole node, for the session named.
     Ask {
         from: Return,
@@ -61,6 +66,15 @@ pub enum Message {
     ChunkTaken,
     /// From core 0: stop the walk.
     AbandonWalk,
+}
+
+/// A key with a collection, as it stood in an RDB.
+#[derive(Debug)]
+pub struct Loaded {
+    pub db: usize,
+    pub key: Vec<u8>,
+    pub body: Body,
+    pub expiry_ms: Option<u64>,
 }
 
 /// Where a reply belongs: which core's connection, and which slot of its flight.

@@ -2,10 +2,13 @@
 //!
 //! Replies of all connections lie in one lent buffer, one segment each, in the order of execution;
 //! the driver sends them from there. Whoever writes a reply says first whose it is ([`Outbox::to`]).
+//! A message to many lies there once, and each has a segment of it ([`Outbox::share`]).
 
+use crate::base::limits::FLIGHT_HELD_BYTES_MAX;
 use crate::node::message::Message;
 use crate::node::session::Session;
 use bytes::Bytes;
+use std::ops::Range;
 
 /// A connection of one core: a small number, used again after it was closed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -112,12 +115,36 @@ impl Outbox {
         &mut self.bytes
     }
 
+    /// Takes bytes in that several connections are to be sent; where they begin, for [`Outbox::share`].
+    pub fn lend(&mut self, bytes: &[u8]) -> usize {
+        self.close_segment();
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(bytes);
+        start
+    }
+
+    /// Sends a part of what was lent to `conn`, behind what was written to it so far.
+    pub fn share(&mut self, conn: Conn, range: Range<usize>) {
+        self.close_segment();
+        self.segments.push(Segment { conn, start: range.start, end: range.end });
+    }
+
     /// How many bytes the segment being written has for `conn`.
     #[must_use]
     pub fn written_to(&self, conn: Conn) -> usize {
         match self.open {
             Some((open, start)) if open == conn => self.bytes.len() - start,
             _ => 0,
+        }
+    }
+
+    /// Takes out what the segment being written has for `conn`, where it is small.
+    pub fn take_back(&mut self, conn: Conn, mut take: impl FnMut(&[u8])) {
+        let written = self.written_to(conn);
+        if written > 0 && written <= FLIGHT_HELD_BYTES_MAX {
+            let start = self.bytes.len() - written;
+            take(&self.bytes[start..]);
+            self.bytes.truncate(start);
         }
     }
 
@@ -168,6 +195,22 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_is_lent_is_there_once_and_goes_behind_what_was_written() {
+        let mut out = Outbox::new(1);
+        out.to(Conn(1)).extend_from_slice(b"ab");
+        let base = out.lend(b"message");
+        out.share(Conn(1), base..base + 7);
+        out.share(Conn(2), base..base + 4);
+        out.to(Conn(1)).extend_from_slice(b"c");
+        let segment = |conn, start, end| Segment { conn: Conn(conn), start, end };
+        assert_eq!(
+            out.segments(),
+            [segment(1, 0, 2), segment(1, 2, 9), segment(2, 2, 6), segment(1, 9, 10)]
+        );
+        assert_eq!(out.bytes, b"abmessagec");
+    }
+
+    #[test]
     fn adjacent_replies_of_a_connection_are_one_segment() {
         let mut out = Outbox::new(1);
         for (conn, text) in [(1, "a"), (1, "b"), (2, ""), (3, "c"), (1, "d")] {
@@ -177,5 +220,18 @@ mod tests {
         assert_eq!(out.segments(), [segment(1, 0, 2), segment(3, 2, 3), segment(1, 3, 4)]);
         out.clear_segments();
         assert!(out.segments().is_empty() && out.is_empty());
+    }
+
+    #[test]
+    fn what_was_just_written_can_be_taken_back() {
+        let mut out = Outbox::new(1);
+        out.to(Conn(1)).extend_from_slice(b"a");
+        out.to(Conn(2)).extend_from_slice(b"bc");
+        let mut taken = Vec::new();
+        out.take_back(Conn(1), |bytes| taken.extend_from_slice(bytes));
+        assert!(taken.is_empty(), "its segment is closed");
+        out.take_back(Conn(2), |bytes| taken.extend_from_slice(bytes));
+        assert_eq!(taken, b"bc");
+        assert_eq!(out.segments(), [Segment { conn: Conn(1), start: 0, end: 1 }]);
     }
 }

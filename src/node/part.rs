@@ -12,7 +12,7 @@ use crate::engine::keyspace::Expiry;
 use crate::node::core::Core;
 use crate::node::cx::{PartFn, PartHead};
 use crate::node::debug;
-use crate::node::{client_kill, client_list, clients};
+use crate::node::{client_kill, client_list, clients, publish};
 use crate::resp::reply::{Proto, Reply};
 use crate::types::record::Encode;
 
@@ -38,6 +38,13 @@ pub const PARTS: &[(&str, &Spec, PartFn)] = &[
     ("populate",     PART, debug::populate),
     ("active-expire", PART, debug::active_expire),
     ("change-repl-id", PART, debug::change_repl_id),
+    ("hear", PART, publish::hear_part),
+    ("hear-shard", PART, publish::hear_shard_part),
+    ("channels", PART, publish::channels_part),
+    ("patterns", PART, publish::patterns_part),
+    ("shard-channels", PART, publish::shard_channels_part),
+    ("numsub", PART, publish::numsub_part),
+    ("shard-numsub", PART, publish::shard_numsub_part),
     ("info", PART, super::info::part),
     ("role",        PART, super::replicate::role_part),
 ];
@@ -137,7 +144,7 @@ impl Core {
                 let key = self.keyspace.hasher().key(&name);
                 let expires = self.keyspace.expiry(db, key, PAST).flatten().is_some();
                 if let Some(value) = self.keyspace.peek(db, key, PAST) {
-                    digest.add_string(db, &name, value.bytes(), expires);
+                    digest.add(db, &name, value, expires);
                 }
             }
         }

@@ -1,6 +1,7 @@
 //! `CLIENT PAUSE`: until when, and for which commands, clients wait.
 
 use crate::base::time::{Mono, Now};
+use crate::command::spec::Flags;
 use crate::node::outbox::Conn;
 use crate::node::table::Row;
 
@@ -57,7 +58,7 @@ impl Pauses {
         if row.container == Some("CLIENT") || row.spec.name == "REPLCONF" {
             return false;
         }
-        scope == Scope::All || row.spec.is_write()
+        scope == Scope::All || row.spec.is_write() || row.spec.flags.has(Flags::MAY_REPLICATE)
     }
 }
 

@@ -12,13 +12,13 @@
 use crate::base::limits::{ROAD_BATCHES_MAX, ROAD_BYTES_MAX, SPARE_BUFFERS_MAX, SPARE_BYTES_MAX};
 use crate::command::args::Args;
 use crate::command::keys;
-use crate::command::spec::{Gather, Hop};
+use crate::command::spec::{Flags, Gather, Hop};
 use crate::node::client::Call;
 use crate::node::core::Core;
 use crate::node::flight::{Combine, Flight, Gathering};
 use crate::node::message::{self, Message, Origin, RequestHead, Return};
 use crate::node::outbox::{Action, Conn, Outbox, Segment};
-use crate::node::session::Stall;
+use crate::node::session::{Stall, Waiting};
 use crate::node::table::{Row, Run};
 use crate::resp::error::ErrorKind;
 use std::collections::VecDeque;
@@ -35,6 +35,8 @@ pub(super) struct Roads {
     stalled: Vec<Conn>,
     #[expect(clippy::vec_box, reason = "spare boxes: a session holds its flight in one")]
     flights: Vec<Box<Flight>>,
+    /// Sessions whose flight got a reply in this turn.
+    landing: Vec<Conn>,
     /// The last ticket taken here, and the last that is known to be with the replicas.
     wrote: u64,
     streamed: u64,
@@ -65,6 +67,7 @@ impl Roads {
             spare: Vec::new(),
             stalled: Vec::new(),
             flights: Vec::new(),
+            landing: Vec::new(),
             wrote: 0,
             streamed: 0,
             held: VecDeque::new(),
@@ -110,6 +113,18 @@ impl Roads {
         }
     }
 
+    /// The session's flight has something to send, or is over: looked at when the turn ends.
+    pub(super) fn lands(&mut self, conn: Conn) {
+        if self.landing.last() != Some(&conn) {
+            self.landing.push(conn);
+        }
+    }
+
+    /// A reply came in after this turn's were sent.
+    pub(super) fn has_landing(&self) -> bool {
+        !self.landing.is_empty()
+    }
+
     fn recycle(&mut self, mut buffer: Vec<u8>) {
         if self.spare.len() < SPARE_BUFFERS_MAX && buffer.capacity() <= SPARE_BYTES_MAX {
             buffer.clear();
@@ -132,6 +147,10 @@ impl Core {
     pub(super) fn admits(&self, flight: &Flight, row: &Row, core: usize, args: Args<'_>) -> bool {
         let writes = row.spec.is_write();
         match (&row.run, row.spec.hop) {
+            // One message after another: the roads keep their order.
+            (Run::Node(_), _) if row.spec.flags.has(Flags::MAY_REPLICATE) => {
+                flight.admits(None, false)
+            }
             (Run::Node(_) | Run::Part(_), _) => flight.admits(None, true),
             (Run::Shard(_), Hop::Single | Hop::Local | Hop::All) => {
                 flight.admits(Some(core), writes)
@@ -158,15 +177,19 @@ impl Core {
         conn: Conn,
         command: u16,
         row: &Row,
-        core: usize,
-        hash: u64,
+        (core, hash): (usize, u64),
         args: Args<'_>,
+        out: &mut Outbox,
     ) {
         self.stats.hops += 1;
         let writes = row.spec.is_write();
         let Some(session) = self.sessions.get_mut(conn) else { return };
         let muted = session.is_muted();
-        let flight = session.flight.get_or_insert_with(|| self.roads.new_flight(session.next_slot));
+        let flight = session.flight.get_or_insert_with(|| {
+            let mut flight = self.roads.new_flight(session.next_slot);
+            out.take_back(conn, |replies| flight.put_ahead(replies));
+            flight
+        });
         let slot = flight.depart(Some(core), writes, muted);
         let head = RequestHead {
             conn,
@@ -203,7 +226,7 @@ impl Core {
         }
         match self.only_owner(row, args) {
             Some(core) if core == self.id => self.run_here(conn, command, run, args, out),
-            Some(core) => self.depart(conn, command, row, core, 0, args),
+            Some(core) => self.depart(conn, command, row, (core, 0), args, out),
             None => self.split_over_cores(conn, command, row, gather, args, out),
         }
     }
@@ -286,8 +309,8 @@ impl Core {
             return Some(0);
         }
         let mut owner = None;
-        for key in keys::keys_of(row.spec, args).ok()? {
-            let core = self.owner(args.get(key.at)?);
+        for at in keys::keys_found(row.spec, args) {
+            let core = self.owner(args.get(at)?);
             match owner {
                 None => owner = Some(core),
                 Some(other) if other != core => return None,
@@ -405,31 +428,45 @@ impl Core {
             }
             let mut combined = Vec::new();
             self.combine(&gathering, proto, &mut combined);
-            self.answer(conn, generation, slot, &combined, out);
+            self.answer(conn, generation, slot, &combined);
             return;
         }
-        self.land(conn, out);
+        self.landed(conn);
     }
 
     /// Answers a slot that waits, and sends what is in turn.
-    pub(super) fn answer(
-        &mut self,
-        conn: Conn,
-        generation: u32,
-        slot: u32,
-        reply: &[u8],
-        out: &mut Outbox,
-    ) {
+    pub(super) fn answer(&mut self, conn: Conn, generation: u32, slot: u32, reply: &[u8]) {
         let Some(session) = self.sessions.same(conn, generation) else { return };
         let Some(flight) = session.flight.as_mut() else { return };
         flight.answer(slot, reply);
-        self.land(conn, out);
+        self.landed(conn);
     }
 
-    /// Sends the replies that are in turn; with the last one the flight is over.
+    /// A reply is in: what waits behind it may go on, and at the turn's end replies leave.
+    fn landed(&mut self, conn: Conn) {
+        self.roads.lands(conn);
+        self.wake(conn, Stall::Flight);
+    }
+
+    /// At the end of a turn: sends the replies that are in turn.
+    pub(super) fn land_all(&mut self, out: &mut Outbox) {
+        let mut landing = std::mem::take(&mut self.roads.landing);
+        landing.drain(..).for_each(|conn| self.land(conn, out));
+        if self.roads.landing.is_empty() {
+            self.roads.landing = landing; // Its memory is used again.
+        }
+    }
+
+    /// Sends the replies that are in turn, unless more of the pipeline is under way or about to run;
+    /// with the last one the flight is over.
     fn land(&mut self, conn: Conn, out: &mut Outbox) {
         let Some(session) = self.sessions.get_mut(conn) else { return };
         let Some(flight) = session.flight.as_mut() else { return };
+        let goes_on = session.stall == Stall::Running
+            && matches!(session.input.as_deref(), Some(Waiting::Stalled(..)));
+        if flight.holds() || goes_on && flight.is_short() {
+            return;
+        }
         flight.emit(out.to(conn));
         if flight.is_over() {
             session.next_slot = flight.next_number();
@@ -447,8 +484,9 @@ impl Core {
             self.hang_up(conn, out);
             return;
         }
-        // Others under way may admit the next request, or none are left.
-        self.wake(conn, Stall::Flight);
+        if session.flight.is_none() {
+            self.wake(conn, Stall::Flight);
+        }
     }
 
     /// Sends this turn's requests and replies, or holds the replies until the stream is ahead.
@@ -510,9 +548,10 @@ impl Core {
         let active = self.log.is_active();
         let streamed = self.roads.streamed;
         while let Some(turn) = self.roads.held.pop_front_if(|it| !active || it.ticket <= streamed) {
+            let base = out.lend(&turn.bytes);
             for (segment, generation) in turn.segments {
                 if self.sessions.same(segment.conn, generation).is_some() {
-                    out.to(segment.conn).extend_from_slice(&turn.bytes[segment.start..segment.end]);
+                    out.share(segment.conn, base + segment.start..base + segment.end);
                 }
             }
             for (core, frames) in turn.mail {

@@ -16,10 +16,10 @@
 //! back ([`Step::Put`]). Simple and right; the price is that everybody waits.
 
 use crate::base::time::Wall;
-use crate::engine::keyspace::{Expiry, Keyspace};
+use crate::engine::collections::Carried;
+use crate::engine::generic::moves::{put_in, take_out};
+use crate::engine::keyspace::Keyspace;
 use crate::node::outbox::Conn;
-use crate::types::record::{Encode, Encoding};
-use bytes::Bytes;
 
 /// What every core does in a section.
 #[derive(Clone, Debug)]
@@ -64,10 +64,7 @@ pub enum Answer {
 pub struct Record {
     pub db: usize,
     pub key: Vec<u8>,
-    pub value: Bytes,
-    pub encoding: Encoding,
-    /// Milliseconds since the epoch.
-    pub expiry: Option<u64>,
+    pub carried: Carried,
 }
 
 /// Is this core in a section, and who waits for its end.
@@ -119,13 +116,8 @@ impl Frozen {
 pub fn take(keyspace: &mut Keyspace, keys: &[(usize, Vec<u8>)], now: Wall) -> Vec<Record> {
     let mut records = Vec::new();
     for (db, name) in keys {
-        let key = keyspace.hasher().key(name);
-        let Some(expiry) = keyspace.expiry(*db, key, now) else { continue };
-        let Some(view) = keyspace.peek(*db, key, now) else { continue };
-        let value = view.shared().unwrap_or_else(|| Bytes::copy_from_slice(view.bytes()));
-        let encoding = view.encoding();
-        keyspace.remove(*db, key, now);
-        records.push(Record { db: *db, key: name.clone(), value, encoding, expiry });
+        let Some(carried) = take_out(keyspace, *db, name, now) else { continue };
+        records.push(Record { db: *db, key: name.clone(), carried });
     }
     records
 }
@@ -134,14 +126,7 @@ pub fn take(keyspace: &mut Keyspace, keys: &[(usize, Vec<u8>)], now: Wall) -> Ve
 pub fn put(keyspace: &mut Keyspace, records: Vec<Record>, now: Wall) -> usize {
     let mut lost = 0;
     for record in records {
-        let key = keyspace.hasher().key(&record.key);
-        let expiry = record.expiry.map_or(Expiry::None, Expiry::At);
-        let encode = match record.encoding {
-            Encoding::Int => Encode::Auto,
-            Encoding::Embstr => Encode::Text,
-            Encoding::Raw => Encode::Raw,
-        };
-        let kept = keyspace.set_shared(record.db, key, record.value, expiry, encode, now);
+        let kept = put_in(keyspace, record.db, &record.key, record.carried, now);
         lost += usize::from(kept.is_err());
     }
     lost

@@ -386,7 +386,7 @@ impl Core {
         let Run::Shard(run) = row.run else { return };
         match self.only_owner(row, args) {
             Some(core) if core == self.id => self.run_here(conn, number, run, args, out),
-            Some(core) => self.depart(conn, number, row, core, 0, args),
+            Some(core) => self.depart(conn, number, row, (core, 0), args, out),
             None => {
                 let Some(session) = self.sessions.get(conn) else { return };
                 let (db, proto) = (usize::from(session.db), session.proto);
@@ -415,11 +415,9 @@ pub(super) fn keys_op(
 ) -> Op {
     let words: Vec<Vec<u8>> = args.iter().map(<[u8]>::to_vec).collect();
     let mut keys = Vec::new();
-    if let Ok(found) = crate::command::keys::keys_of(row.spec, args) {
-        for key in found {
-            if let Some(name) = args.get(key.at) {
-                keys.push((db, name.to_vec()));
-            }
+    for at in crate::command::keys::keys_found(row.spec, args) {
+        if let Some(name) = args.get(at) {
+            keys.push((db, name.to_vec()));
         }
     }
     // COPY may name another database for its second key; the key is then taken from both.

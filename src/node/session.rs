@@ -88,6 +88,13 @@ pub enum Kind {
     Master,
 }
 
+/// As `Kind`, with those that listen to channels apart: what has limits and filters of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Class {
+    Of(Kind),
+    Pubsub,
+}
+
 /// See the file's header.
 #[derive(Debug, Default)]
 pub struct Session {
@@ -119,6 +126,8 @@ pub struct Session {
     pub open: bool,
     pub no_evict: bool,
     pub no_touch: bool,
+    /// It listens to channels (`pubsub.rs` knows which).
+    pub subscribed: bool,
     /// Nothing more is received until less of its input waits.
     pub paused: bool,
 }
@@ -185,6 +194,14 @@ impl Session {
         }
     }
 
+    #[must_use]
+    pub fn class(&self) -> Class {
+        match self.kind {
+            Kind::Normal if self.subscribed => Class::Pubsub,
+            kind => Class::Of(kind),
+        }
+    }
+
     /// The rare part, made where there is none.
     pub fn rare_mut(&mut self) -> &mut Rare {
         self.rare.get_or_insert_default()
@@ -204,7 +221,7 @@ impl Session {
     /// May its next request run?
     #[must_use]
     pub fn is_running(&self) -> bool {
-        self.stall == Stall::Running && !self.closing
+        self.stall == Stall::Running && !self.closing && !self.doomed
     }
 
     /// Does the command being executed now get an answer?

@@ -89,6 +89,7 @@ impl Node {
             tickets: Arc::default(),
             clients: Arc::default(),
             client_ids: Arc::default(),
+            listeners: Arc::default(),
             table: Arc::new(families::table()),
             host: Arc::default(),
         };

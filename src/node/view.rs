@@ -8,6 +8,7 @@ use crate::engine::keyspace::Keyspace;
 use crate::node::settings::Settings;
 use crate::resp::error::ErrorKind;
 use crate::resp::request::RequestLimits;
+use crate::types::packing::Packing;
 use std::sync::Arc;
 
 /// What this node is in replication.
@@ -126,10 +127,32 @@ impl View {
         }
     }
 
+    /// Up to where collections are packed.
+    #[must_use]
+    pub fn packing(&self) -> Packing {
+        let settings = &self.settings;
+        let int = |it: i64| usize::try_from(it).unwrap_or(0);
+        let size = |it: u64| usize::try_from(it).unwrap_or(usize::MAX);
+        Packing {
+            hash_entries: int(settings.hash_max_listpack_entries),
+            hash_value_bytes: size(settings.hash_max_listpack_value),
+            intset_entries: int(settings.set_max_intset_entries),
+            set_entries: int(settings.set_max_listpack_entries),
+            set_value_bytes: size(settings.set_max_listpack_value),
+            zset_entries: int(settings.zset_max_listpack_entries),
+            zset_value_bytes: size(settings.zset_max_listpack_value),
+            list_node_size: settings.list_max_listpack_size,
+            list_compress_depth: int(settings.list_compress_depth),
+            stream_node_bytes: size(settings.stream_node_max_bytes),
+            stream_node_entries: int(settings.stream_node_max_entries),
+        }
+    }
+
     /// What a shard must know of the settings.
     pub fn tune(&self, keyspace: &mut Keyspace) {
         let bytes = |number| usize::try_from(number).unwrap_or(usize::MAX);
         keyspace.set_string_bytes_max(self.string_bytes_max());
+        keyspace.set_packing(self.packing());
         keyspace.set_hll_sparse_bytes_max(bytes(self.settings.hll_sparse_max_bytes));
     }
 

@@ -59,9 +59,15 @@ impl Core {
         if !self.walker.walked {
             let walk = self.keyspace.walk(budget, &mut |record| {
                 keys += 1;
-                let value = match record.value.shared() {
-                    Some(value) => RecordValue::Shared(value),
-                    None => RecordValue::String(record.value.bytes()),
+                let value = match (record.value.object(), record.value.encoding()) {
+                    (Some(object), _) => RecordValue::Object(object.clone()),
+                    (None, encoding) if !encoding.is_string() => {
+                        RecordValue::Packed(encoding, record.value.bytes())
+                    }
+                    _ => match record.value.shared() {
+                        Some(value) => RecordValue::Shared(value),
+                        None => RecordValue::String(record.value.bytes()),
+                    },
                 };
                 let (db, key, expiry_ms) = (record.db, record.key, record.expiry);
                 cut.add(&Record { db, key, value, expiry_ms });

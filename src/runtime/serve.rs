@@ -16,7 +16,7 @@ use crate::runtime::looping::{self, Seat};
 use crate::runtime::mesh::mesh;
 use crate::runtime::{host, logs, notify};
 use crate::uring::{fit, sys};
-use glommio::{LocalExecutorBuilder, Placement, PoolPlacement};
+use glommio::{ExecutorJoinHandle, LocalExecutorBuilder, Placement, PoolPlacement};
 use std::ffi::OsStr;
 use std::fs;
 use std::io;
@@ -88,20 +88,32 @@ fn start(
             .name(&format!("ringfold-{}", seat.id))
             .ring_depth(256)
             .io_memory(1 << 20)
-            .preempt_timer(Duration::from_millis(2))
+            .preempt_timer(Duration::from_micros(250)) // how soon a file goes on
             .blocking_thread_pool_placement(PoolPlacement::Unbound(1));
         let thread = builder
             .spawn(move || looping::serve(seat))
             .map_err(|error| refuse(UNFIT_HOST, "cannot start a core", &error))?;
         threads.push(thread);
     }
-    for thread in threads {
-        if let Err(error) = thread.join() {
-            tracing::error!("a core ended badly: {error}");
-        }
-    }
+    let result = wait_for(threads);
     clean_up(&settings);
-    Ok(exit.load(std::sync::atomic::Ordering::Acquire))
+    result.map(|()| exit.load(std::sync::atomic::Ordering::Acquire))
+}
+
+/// Waits for the cores' threads together: one that cannot start must end the others, which wait for
+/// it, whichever it is.
+fn wait_for(threads: Vec<ExecutorJoinHandle<()>>) -> Result<(), Refusal> {
+    let count = threads.len();
+    let (ended, ends) = std::sync::mpsc::channel();
+    for thread in threads {
+        let ended = ended.clone();
+        std::thread::spawn(move || drop(ended.send(thread.join())));
+    }
+    drop(ended);
+    for end in ends.into_iter().take(count) {
+        end.map_err(|error| refuse(UNFIT_HOST, "a core ended badly", &error))?;
+    }
+    Ok(())
 }
 
 /// What each core's thread is given.
@@ -118,6 +130,7 @@ fn seats(
         tickets: Arc::new(AtomicU64::new(0)),
         clients: Arc::new(AtomicUsize::new(0)),
         client_ids: Arc::new(AtomicU64::new(0)),
+        listeners: Arc::default(),
         table: Arc::new(families::table()),
         host,
     };

@@ -27,7 +27,10 @@ use bytes::Bytes;
 use crate::base::crc::Crc64;
 use crate::base::limits::SNAPSHOT_CHUNK_BYTES;
 use crate::snapshot::encode;
+use crate::snapshot::encode_value::{self, Slices};
 use crate::snapshot::lzf::Compressor;
+use crate::types::object::Object;
+use crate::types::record::Encoding;
 
 /// A piece of the file.
 #[derive(Clone, Debug)]
@@ -53,6 +56,17 @@ pub enum RecordValue<'a> {
     String(&'a [u8]),
     /// A string that may be kept by reference.
     Shared(Bytes),
+    /// A packed collection.
+    Packed(Encoding, &'a [u8]),
+    /// A large one.
+    Object(Object),
+}
+
+/// What is to be taken.
+enum Part {
+    Bytes(Bytes, bool),
+    /// The rest of a large collection: written when its turn has come.
+    Slices(Slices),
 }
 
 /// One core's part of a snapshot.
@@ -62,7 +76,7 @@ pub struct Cut {
     /// The database that its last entry belongs to.
     db: Option<usize>,
     /// Complete chunks, and whether they continue. Those that are too long are cut up when taken.
-    complete: VecDeque<(Bytes, bool)>,
+    complete: VecDeque<Part>,
     lzf: Option<Compressor>,
 }
 
@@ -87,10 +101,14 @@ impl Cut {
                 let (lzf, len) = (self.lzf.as_mut(), value.len() as u64);
                 encode::string_entry_head(&mut self.chunk, key, len, expiry_ms, lzf);
                 self.complete_chunk(true);
-                self.complete.push_back((value.clone(), false));
+                self.complete.push_back(Part::Bytes(value.clone(), false));
                 return;
             }
             RecordValue::Shared(value) => value.as_ref(),
+            RecordValue::Packed(encoding, bytes) => {
+                return self.add_packed(record, *encoding, bytes);
+            }
+            RecordValue::Object(object) => return self.add_object(record, object),
         };
         let lzf = self.lzf.as_mut().filter(|_| value.len() <= SNAPSHOT_CHUNK_BYTES);
         encode::string_entry(&mut self.chunk, key, value, expiry_ms, lzf);
@@ -108,7 +126,18 @@ impl Cut {
 
     /// The next chunk that is complete.
     pub fn take(&mut self) -> Option<Chunk> {
-        let (bytes, continues) = self.complete.front_mut()?;
+        let (bytes, continues) = match self.complete.front_mut()? {
+            Part::Bytes(bytes, continues) => (bytes, continues),
+            Part::Slices(slices) => {
+                let mut bytes = Vec::with_capacity(SNAPSHOT_CHUNK_BYTES + SNAPSHOT_CHUNK_BYTES / 8);
+                let continues = !slices.write(&mut bytes, self.lzf.as_mut());
+                if !continues {
+                    self.complete.pop_front();
+                }
+                let crc = Crc64::of(&bytes);
+                return Some(Chunk { bytes: bytes.into(), crc, continues });
+            }
+        };
         let (bytes, continues) = if bytes.len() > 2 * SNAPSHOT_CHUNK_BYTES {
             (bytes.split_to(SNAPSHOT_CHUNK_BYTES), true)
         } else {
@@ -120,10 +149,37 @@ impl Cut {
         Some(Chunk { bytes, crc, continues })
     }
 
+    fn add_packed(&mut self, record: &Record<'_>, encoding: Encoding, bytes: &[u8]) {
+        let Some(code) = encode_value::type_code(encoding) else { return };
+        let lzf = self.lzf.as_mut();
+        encode::entry_head(&mut self.chunk, code, record.key, record.expiry_ms, lzf);
+        let lzf = self.lzf.as_mut().filter(|_| bytes.len() <= SNAPSHOT_CHUNK_BYTES);
+        encode_value::packed(&mut self.chunk, encoding, bytes, lzf);
+        if self.chunk.len() >= SNAPSHOT_CHUNK_BYTES {
+            self.complete_chunk(false);
+        }
+    }
+
+    fn add_object(&mut self, record: &Record<'_>, object: &Object) {
+        let Some(code) = encode_value::type_code(object.encoding()) else { return };
+        let lzf = self.lzf.as_mut();
+        encode::entry_head(&mut self.chunk, code, record.key, record.expiry_ms, lzf);
+        let mut slices = Slices::new(object.clone());
+        let small = object.bytes() <= SNAPSHOT_CHUNK_BYTES;
+        if small && slices.write(&mut self.chunk, self.lzf.as_mut()) {
+            if self.chunk.len() >= SNAPSHOT_CHUNK_BYTES {
+                self.complete_chunk(false);
+            }
+            return;
+        }
+        self.complete_chunk(true);
+        self.complete.push_back(Part::Slices(slices));
+    }
+
     fn complete_chunk(&mut self, continues: bool) {
         let next = Vec::with_capacity(SNAPSHOT_CHUNK_BYTES + SNAPSHOT_CHUNK_BYTES / 8);
         let chunk = std::mem::replace(&mut self.chunk, next);
-        self.complete.push_back((chunk.into(), continues));
+        self.complete.push_back(Part::Bytes(chunk.into(), continues));
         self.db = None;
     }
 }

@@ -14,16 +14,18 @@
 //! After the end `next` takes no byte more, so that its caller sees what follows the file (a replication
 //! stream's mark, an AOF's tail).
 //!
-//! Only strings are held so far. A value of another type is refused or passed over, as the caller wants;
+//! Strings are held always, collections by a decoder that was made for it. A value of another type is refused or passed over, as the caller wants;
 //! passing over checks its structure, not what packed collections hold inside.
 //!
 //! Not here: sockets, files, the mark around a diskless transfer, what becomes of the keys.
 
 use crate::base::crc::Crc64;
 use crate::base::limits;
+use crate::snapshot::build::{Builder, Making};
 use crate::snapshot::error::{DecodeError, ERROR_KEY_BYTES_MAX, Why};
 use crate::snapshot::format::{self, ValueType};
 use crate::snapshot::items::{Bounds, KEPT_BYTES_MAX, Passer, Reader};
+use crate::types::object::Body;
 
 /// What a file may contain.
 #[derive(Clone, Copy, Debug)]
@@ -66,7 +68,7 @@ pub struct Skipped {
 }
 
 /// One thing that the file says.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum Event<'d> {
     Aux {
         name: &'d [u8],
@@ -97,10 +99,12 @@ pub enum Event<'d> {
 }
 
 /// A value that this server can hold.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum Value<'d> {
     /// The buffer may be taken: a large value then moves without a copy.
     String(&'d mut Vec<u8>),
+    /// A collection, of any form; it may be empty.
+    Collection(Body),
 }
 
 /// What the end said about the bytes before it. A mismatch that matters is an error instead.
@@ -129,6 +133,9 @@ pub struct Decoder {
     freq: Option<u8>,
     key: Vec<u8>,
     value: Vec<u8>,
+    body: Option<Body>,
+    /// `None`: collections are not held.
+    making: Option<Making>,
     skipped: Skipped,
 }
 
@@ -149,6 +156,7 @@ enum State {
     Key(&'static ValueType),
     Value,
     Pass(What, Passer),
+    Build(&'static ValueType, Passer, Box<Builder>),
     Checksum,
     Finished,
     Failed(DecodeError),
@@ -195,8 +203,16 @@ impl Decoder {
             freq: None,
             key: Vec::new(),
             value: Vec::new(),
+            body: None,
+            making: None,
             skipped: Skipped::default(),
         }
+    }
+
+    /// One that holds collections.
+    #[must_use]
+    pub fn holding(limits: Limits, making: Making) -> Self {
+        Self { making: Some(making), ..Self::new(limits) }
     }
 
     /// Takes bytes from the front of `input` up to the next event. `None`: they are used up, or the file
@@ -342,7 +358,9 @@ impl Decoder {
                 self.freq = Some(freq);
                 Ok(State::Opcode)
             }),
-            State::Key(_) | State::Value | State::Pass(..) => self.step_entry(input, bounds),
+            State::Key(_) | State::Value | State::Pass(..) | State::Build(..) => {
+                self.step_entry(input, bounds)
+            }
             State::Checksum => match reader.fixed(input) {
                 None => Ok(Step::Starved),
                 Some(stored) => self.end(u64::from_le_bytes(stored)),
@@ -362,6 +380,11 @@ impl Decoder {
                 if value_type.code == format::TYPE_STRING {
                     return Ok(Step::Next(State::Value));
                 }
+                let making = self.making.as_ref();
+                if let Some(builder) = making.and_then(|it| Builder::new(value_type.code, it)) {
+                    let passer = Passer::new(value_type.items);
+                    return Ok(Step::Next(State::Build(value_type, passer, Box::new(builder))));
+                }
                 let key = &self.key[..self.key.len().min(ERROR_KEY_BYTES_MAX)];
                 let type_name = value_type.name;
                 self.limits.pass(What::Value(value_type), value_type.items, || {
@@ -377,13 +400,31 @@ impl Decoder {
                 Ok(Step::Ready(State::Opcode, ready))
             }
             State::Pass(what, passer) => {
-                if !passer.pass(reader, input, bounds)? {
+                if !passer.pass(reader, input, bounds, None)? {
                     return Ok(Step::Starved);
                 }
                 let what = *what;
                 Ok(self.passed(what))
             }
-            _ => unreachable!("called in these three states"),
+            State::Build(value_type, passer, builder) => {
+                let value_type = *value_type;
+                let key = &self.key[..self.key.len().min(ERROR_KEY_BYTES_MAX)];
+                let damaged = || Why::Damaged { key: key.to_vec(), type_name: value_type.name };
+                match passer.pass(reader, input, bounds, Some(builder)) {
+                    Ok(true) => {}
+                    Ok(false) => return Ok(Step::Starved),
+                    Err(Why::Item) => return Err(damaged()),
+                    Err(why) => return Err(why),
+                }
+                let State::Build(_, _, builder) = std::mem::replace(&mut self.state, State::Opcode)
+                else {
+                    return Ok(Step::Starved);
+                };
+                self.body = Some(builder.finish().map_err(|_| damaged())?);
+                let (expiry_ms, idle_seconds, freq) = self.take_attributes();
+                Ok(Step::Ready(State::Opcode, Ready::Entry { expiry_ms, idle_seconds, freq }))
+            }
+            _ => unreachable!("called in these states"),
         }
     }
 
@@ -463,7 +504,10 @@ impl Decoder {
             Ready::SelectDb => Event::SelectDb(db),
             Ready::ResizeDb { keys, expires } => Event::ResizeDb { keys, expires },
             Ready::Entry { expiry_ms, idle_seconds, freq } => {
-                let value = Value::String(&mut self.value);
+                let value = match self.body.take() {
+                    Some(body) => Value::Collection(body),
+                    None => Value::String(&mut self.value),
+                };
                 Event::Entry { db, key: &self.key, value, expiry_ms, idle_seconds, freq }
             }
             Ready::Skipped(value_type) => {
@@ -574,7 +618,7 @@ mod tests {
         let mut decoder = Decoder::new(Limits::default());
         let first = decoder.next(&mut b"RADIS0010".as_slice()).unwrap_err();
         assert_eq!(first.to_string(), "RDB offset 5: no RDB file, it does not begin with REDIS");
-        assert_eq!(decoder.next(&mut b"REDIS0010".as_slice()), Err(first.clone()));
+        assert_eq!(decoder.next(&mut b"REDIS0010".as_slice()).unwrap_err(), first);
         assert_eq!(decoder.input_ended(), Err(first));
     }
 

@@ -70,7 +70,7 @@ pub fn end(out: &mut Vec<u8>, crc: Option<Crc64>) {
 }
 
 /// A length in its shortest form.
-fn length(out: &mut Vec<u8>, len: u64) {
+pub(super) fn length(out: &mut Vec<u8>, len: u64) {
     let bytes = len.to_be_bytes();
     match len {
         0..=0x3f => out.push(format::LEN_6BIT | bytes[7]),
@@ -87,15 +87,27 @@ fn length(out: &mut Vec<u8>, len: u64) {
 }
 
 fn string_key(out: &mut Vec<u8>, key: &[u8], expiry_ms: Option<u64>, lzf: Option<&mut Compressor>) {
+    entry_head(out, format::TYPE_STRING, key, expiry_ms, lzf);
+}
+
+/// Expiry, type and name of a key, whose value follows.
+pub(super) fn entry_head(
+    out: &mut Vec<u8>,
+    type_code: u8,
+    key: &[u8],
+    expiry_ms: Option<u64>,
+    lzf: Option<&mut Compressor>,
+) {
     if let Some(ms) = expiry_ms {
         out.push(format::OP_EXPIRETIME_MS);
         out.extend_from_slice(&ms.to_le_bytes());
     }
-    out.push(format::TYPE_STRING);
+    out.push(type_code);
     string(out, key, lzf);
 }
 
-fn string(out: &mut Vec<u8>, bytes: &[u8], lzf: Option<&mut Compressor>) {
+/// A string, in the shortest form that Redis would choose.
+pub(super) fn string(out: &mut Vec<u8>, bytes: &[u8], lzf: Option<&mut Compressor>) {
     if let Some(number) = canonical_integer(bytes) {
         return integer(out, number);
     }

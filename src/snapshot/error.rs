@@ -53,6 +53,13 @@ pub enum Why {
         key: Vec<u8>,
         type_name: &'static str,
     },
+    /// A value that is none of its type, or has an element twice.
+    Damaged {
+        key: Vec<u8>,
+        type_name: &'static str,
+    },
+    /// An item that does not fit its value; `Damaged` says whose.
+    Item,
     UnsupportedFunction,
     UnsupportedModuleData,
 }
@@ -107,6 +114,10 @@ impl fmt::Display for Why {
             Self::UnsupportedType { key, type_name } => {
                 write!(f, "key '{}' holds a {type_name}, unsupported", key.escape_ascii())
             }
+            Self::Damaged { key, type_name } => {
+                write!(f, "key '{}' holds a damaged {type_name}", key.escape_ascii())
+            }
+            Self::Item => write!(f, "a damaged value"),
             Self::UnsupportedFunction => write!(f, "a function library, unsupported"),
             Self::UnsupportedModuleData => write!(f, "data of a module, unsupported"),
         }

@@ -31,7 +31,7 @@ pub const HEADER_BYTES: usize = 9;
 /// Versions that are read. Which version brought what does not matter to a reader but for the
 /// checksum: opcodes and types only ever were added.
 pub const VERSION_READ_MIN: u32 = 1;
-pub const VERSION_READ_MAX: u32 = 10;
+pub const VERSION_READ_MAX: u32 = 11;
 /// The one that Redis 7.0 to 8 and Valkey all load.
 pub const VERSION_WRITTEN: u32 = 10;
 pub const HEADER_WRITTEN: [u8; HEADER_BYTES] = *b"REDIS0010";
@@ -113,7 +113,7 @@ const STREAM_ID: Item = Raw(16); // big-endian, so that bytes sort as IDs do
 const MS: Item = Raw(8);
 const DOUBLE: Item = Raw(8);
 
-/// Every type that Redis up to 7.0 writes. Type 6 (modules before 4.0) has no end mark, so nobody but
+/// Every type that Redis up to 7.2 writes. Type 6 (modules before 4.0) has no end mark, so nobody but
 /// its module can read it, and 8 was never used: both are absent, and so refused.
 #[rustfmt::skip] // A table should look like one.
 pub const VALUES: &[ValueType] = &[
@@ -135,6 +135,8 @@ pub const VALUES: &[ValueType] = &[
     ValueType { code: 17, name: "zset (listpack)",   items: &[Str] },
     ValueType { code: 18, name: "list (quicklist 2)", items: &[Repeat(2), Length, Str] },
     ValueType { code: 19, name: "stream (2)",        items: STREAM_2 },
+    ValueType { code: 20, name: "set (listpack)",    items: &[Str] },
+    ValueType { code: 21, name: "stream (3)",        items: STREAM_3 },
 ];
 
 #[rustfmt::skip]
@@ -161,6 +163,20 @@ const STREAM_2: &[Item] = &[
             STREAM_ID, MS, Length,
         Repeat(4),
             Str, MS,
+            Repeat(1), STREAM_ID,
+];
+
+#[rustfmt::skip]
+const STREAM_3: &[Item] = &[
+    Repeat(2), Str, Str,
+    Length, Length, Length,
+    Length, Length, Length, Length, Length,
+    Repeat(14),
+        Str, Length, Length, Length,
+        Repeat(3),
+            STREAM_ID, MS, Length,
+        Repeat(5),
+            Str, MS, MS,                    // and when it last got anything
             Repeat(1), STREAM_ID,
 ];
 

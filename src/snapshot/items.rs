@@ -7,6 +7,7 @@
 //!
 //! Not here: opcodes and their meaning (`decode.rs`).
 
+use crate::snapshot::build::{Builder, Token};
 use crate::snapshot::error::Why;
 use crate::snapshot::format::{self, Item};
 use crate::snapshot::lzf;
@@ -220,6 +221,8 @@ pub struct Passer {
     loops: [Loop; format::REPEAT_DEPTH_MAX],
     depth: usize,
     raw_left: u64,
+    /// `Raw` bytes are being collected.
+    raw: bool,
     /// The opcode of a module whose operand comes next.
     module: Option<u64>,
 }
@@ -238,30 +241,51 @@ impl Passer {
         Self { program, ..Self::default() }
     }
 
-    /// Goes on. True: the value is over.
+    /// Goes on, and gives the items to who builds of them. True: the value is over.
     pub fn pass(
         &mut self,
         reader: &mut Reader,
         input: &mut &[u8],
         bounds: Bounds,
+        mut builder: Option<&mut Builder>,
     ) -> Result<bool, Why> {
         loop {
-            take_up_to(input, &mut self.raw_left);
+            let bytes = take_up_to(input, &mut self.raw_left);
+            if let Some(builder) = &mut builder {
+                builder.raw.extend_from_slice(if self.raw { bytes } else { &[] });
+            }
             if self.raw_left > 0 {
                 return Ok(false);
+            }
+            if let Some(builder) = &mut builder
+                && std::mem::take(&mut self.raw)
+            {
+                let raw = std::mem::take(&mut builder.raw);
+                builder.token(self.at - 1, Token::Raw(&raw)).map_err(|_| Why::Item)?;
             }
             self.close_loops();
             let Some(item) = self.program.get(self.at) else { return Ok(true) };
             match *item {
                 Item::Length => {
-                    let Some(_) = reader.length(input)? else { return Ok(false) };
-                }
-                Item::Str => {
-                    if !reader.string(input, None, bounds)? {
-                        return Ok(false);
+                    let Some(len) = reader.length(input)? else { return Ok(false) };
+                    if let Some(builder) = &mut builder {
+                        builder.token(self.at, Token::Length(len)).map_err(|_| Why::Item)?;
                     }
                 }
-                Item::Raw(bytes) => self.raw_left = u64::from(bytes),
+                Item::Str => {
+                    let text = builder.as_mut().map(|it| &mut it.text);
+                    if !reader.string(input, text, bounds)? {
+                        return Ok(false);
+                    }
+                    if let Some(builder) = &mut builder {
+                        let text = std::mem::take(&mut builder.text);
+                        builder.token(self.at, Token::Text(text)).map_err(|_| Why::Item)?;
+                    }
+                }
+                Item::Raw(bytes) => {
+                    self.raw_left = u64::from(bytes);
+                    self.raw = builder.is_some();
+                }
                 Item::Repeat(body) => {
                     let Some(count) = reader.length(input)? else { return Ok(false) };
                     self.open_loop(usize::from(body), count);

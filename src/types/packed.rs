@@ -245,6 +245,11 @@ impl<'a> Packed<'a> {
         Items { packed: self, at: self.last(), backwards: true }
     }
 
+    #[must_use]
+    pub fn iter_back_from(self, at: Option<usize>) -> Items<'a> {
+        Items { packed: self, at, backwards: true }
+    }
+
     /// Elements two by two: fields and values, members and scores.
     pub fn pairs(self) -> impl Iterator<Item = (Item<'a>, Item<'a>)> {
         let mut items = self.iter();

@@ -1,7 +1,7 @@
 //! One key and its value as bytes in an arena slot.
 //!
 //! ```text
-//!   flags  1       bits 0-1 encoding, 2-4 kind, 5 has expiry, 6 value is large, 7 key is large
+//!   flags  1       bits 0-1 form, 2-4 kind, 5 has expiry, 6 value is large, 7 key is large
 //!   key    1 or 2  length of the key part:   0xxxxxxx  or  1xxxxxxx xxxxxxxx
 //!   value  1 or 2  length of the value part: likewise
 //!   expiry 0 or 8  absolute milliseconds, little-endian, only where there is one
@@ -11,9 +11,9 @@
 //! A part that is large is 4 bytes here: its index in the side table of `large.rs`. So 16+16 bytes
 //! without an expiry take 35 bytes, and a change of a large value never moves the record.
 //!
-//! The encoding is kept because OBJECT ENCODING must tell what Redis would hold; all three are
-//! the same bytes here. A further kind (list, hash, ...) takes a number of `Kind`, and its value is
-//! an entry of the side table.
+//! A string's encoding is kept because OBJECT ENCODING must tell what Redis would hold; all three are
+//! the same bytes here. A small collection's value is its packed bytes (`packed.rs`, `intset.rs`), a
+//! large one's is an object of the side table.
 //!
 //! Trap: the functions trust the bytes, since only `write` makes them. They may be longer than the
 //! record (the arena lends up to the end of the page).
@@ -24,51 +24,115 @@ use crate::base::limits::{INLINE_KEY_BYTES_MAX, INLINE_VALUE_BYTES_MAX};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     String,
+    List,
+    Set,
+    ZSet,
+    Hash,
+    Stream,
 }
 
 impl Kind {
+    pub const ALL: [Self; 6] =
+        [Self::String, Self::List, Self::Set, Self::ZSet, Self::Hash, Self::Stream];
+
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::String => "string",
+            Self::List => "list",
+            Self::Set => "set",
+            Self::ZSet => "zset",
+            Self::Hash => "hash",
+            Self::Stream => "stream",
         }
     }
 }
 
-/// What OBJECT ENCODING answers.
+/// How a value is held: its kind in bits 2 to 4, the form in bits 0 and 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
 pub enum Encoding {
-    Int,
-    Embstr,
-    Raw,
+    Int = 0,
+    Embstr = 1,
+    Raw = 2,
+    /// A listpack.
+    PackedList = 4,
+    List = 5,
+    /// A listpack.
+    PackedSet = 8,
+    /// An intset.
+    IntSet = 9,
+    Set = 10,
+    /// A listpack of members and scores.
+    PackedZSet = 12,
+    ZSet = 13,
+    /// A listpack of fields and values.
+    PackedHash = 16,
+    Hash = 17,
+    Stream = 20,
 }
 
 impl Encoding {
+    /// What OBJECT ENCODING of Redis 7.0 says of such a value. It knows neither sets nor lists of one
+    /// listpack.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::Int => "int",
             Self::Embstr => "embstr",
             Self::Raw => "raw",
+            Self::List => "quicklist",
+            Self::PackedSet | Self::Set | Self::Hash => "hashtable",
+            Self::IntSet => "intset",
+            Self::PackedList | Self::PackedZSet | Self::PackedHash => "listpack",
+            Self::ZSet => "skiplist",
+            Self::Stream => "stream",
         }
+    }
+
+    #[inline]
+    #[must_use]
+    pub const fn kind(self) -> Kind {
+        match self {
+            Self::Int | Self::Embstr | Self::Raw => Kind::String,
+            Self::PackedList | Self::List => Kind::List,
+            Self::PackedSet | Self::IntSet | Self::Set => Kind::Set,
+            Self::PackedZSet | Self::ZSet => Kind::ZSet,
+            Self::PackedHash | Self::Hash => Kind::Hash,
+            Self::Stream => Kind::Stream,
+        }
+    }
+
+    #[inline]
+    #[must_use]
+    pub const fn is_string(self) -> bool {
+        (self as u8) < 4
     }
 
     const fn bits(self) -> u8 {
-        match self {
-            Self::Int => 0,
-            Self::Embstr => 1,
-            Self::Raw => 2,
-        }
+        self as u8
     }
 
+    #[inline]
     const fn of(flags: u8) -> Self {
-        match flags & ENCODING {
-            0 => Self::Int,
-            1 => Self::Embstr,
-            _ => Self::Raw,
-        }
+        OF_BITS[(flags & ENCODING) as usize]
     }
 }
+
+const OF_BITS: [Encoding; 32] = {
+    use Encoding::*;
+    let all = [
+        Int, Embstr, Raw, PackedList, List, PackedSet, IntSet, Set, PackedZSet, ZSet, PackedHash,
+        Hash, Stream,
+    ];
+    let mut of = [Raw; 32];
+    let mut at = 0;
+    while at < all.len() {
+        of[all[at] as usize] = all[at];
+        at += 1;
+    }
+    of
+};
 
 /// How a command wants its string to be encoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -112,7 +176,8 @@ pub struct Parts<'a> {
 /// Redis' `OBJ_ENCODING_EMBSTR_SIZE_LIMIT`.
 const EMBSTR_BYTES_MAX: usize = 44;
 
-const ENCODING: u8 = 0b0000_0011;
+/// Form and kind.
+const ENCODING: u8 = 0b0001_1111;
 const EXPIRES: u8 = 0b0010_0000;
 const LARGE_VALUE: u8 = 0b0100_0000;
 const LARGE_KEY: u8 = 0b1000_0000;
@@ -177,6 +242,18 @@ impl Parts<'_> {
             at += bytes.len();
         }
     }
+}
+
+/// How the value is held, by itself.
+#[inline]
+#[must_use]
+pub fn read_encoding(bytes: &[u8]) -> Encoding {
+    Encoding::of(bytes[0])
+}
+
+/// Says that the value is held otherwise from now on.
+pub fn set_encoding(bytes: &mut [u8], encoding: Encoding) {
+    bytes[0] = bytes[0] & !ENCODING | encoding.bits();
 }
 
 /// Takes a record apart.

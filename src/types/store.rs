@@ -10,8 +10,9 @@ use bytes::Bytes;
 use std::hash::{BuildHasher, Hasher as _};
 
 use super::arena::{Arena, Full, Handle};
-use super::large::Large;
-use super::record::{self, Encoding, Part, Parts};
+use super::large::{Entry, EntryRef, Large};
+use super::object::{Body, Object};
+use super::record::{self, Encoding, Kind, Part, Parts};
 use super::segment::Segments;
 use crate::base::limits::{ARENA_RECORD_BYTES_MAX, INLINE_KEY_BYTES_MAX, INLINE_VALUE_BYTES_MAX};
 
@@ -28,38 +29,46 @@ pub struct Key<'a> {
     pub hash: u64,
 }
 
-/// The text of a string value, borrowed; a long one can be kept by reference.
+/// A value, borrowed; a long one can be kept by reference.
 #[derive(Clone, Copy, Debug)]
-pub struct StrView<'a> {
-    text: Text<'a>,
+pub struct ValueRef<'a> {
+    held: Held<'a>,
     encoding: Encoding,
 }
 
 #[derive(Clone, Copy, Debug)]
-enum Text<'a> {
+enum Held<'a> {
     Inline(&'a [u8]),
     Shared(&'a Bytes),
+    Object(&'a Object),
 }
 
 /// A record as its owner sees it.
 #[derive(Clone, Copy, Debug)]
 pub struct View<'a> {
     pub key: &'a [u8],
-    pub value: StrView<'a>,
+    pub value: ValueRef<'a>,
     pub expiry: Option<u64>,
 }
 
 /// What a new record's value is made of.
+#[derive(Clone, Debug)]
 pub enum Value<'a> {
     Bytes(&'a [u8]),
     Shared(Bytes),
+    Object(Object),
 }
+
+/// Nodes of a collection that are freed with its record at once.
+const FREED_AT_ONCE: usize = 16;
 
 pub struct Store {
     arena: Arena,
     large: Large,
     pub segments: Segments,
     hasher: Hasher,
+    /// Collections that nobody can reach any more, to be freed in slices.
+    dying: Vec<Object>,
     /// The number of the newest snapshot.
     pub cut: u32,
 }
@@ -87,22 +96,64 @@ impl Hasher {
     }
 }
 
-impl<'a> StrView<'a> {
-    #[inline]
+impl<'a> ValueRef<'a> {
+    /// Of a collection that is being changed, or in no shard.
     #[must_use]
-    pub fn bytes(&self) -> &'a [u8] {
-        match self.text {
-            Text::Inline(bytes) => bytes,
-            Text::Shared(bytes) => bytes,
+    pub fn of_body(body: &'a Body) -> Self {
+        match body {
+            Body::Packed(encoding, bytes) => {
+                Self { held: Held::Inline(bytes), encoding: *encoding }
+            }
+            Body::Object(object) => {
+                Self { held: Held::Object(object), encoding: object.encoding() }
+            }
         }
     }
 
-    /// The value by reference, where it is long enough for that to be cheaper than a copy.
+    /// Of a value that was taken along.
+    #[must_use]
+    pub fn of_value(value: &'a Value<'_>, encoding: Encoding) -> Self {
+        let held = match value {
+            Value::Bytes(bytes) => Held::Inline(bytes),
+            Value::Shared(bytes) => Held::Shared(bytes),
+            Value::Object(object) => Held::Object(object),
+        };
+        Self { held, encoding }
+    }
+
+    /// Of bytes in no shard.
+    #[must_use]
+    pub fn of_bytes(bytes: &'a [u8], encoding: Encoding) -> Self {
+        Self { held: Held::Inline(bytes), encoding }
+    }
+
+    /// A string's text, or the bytes of a packed collection; an object has none.
+    #[inline]
+    #[must_use]
+    pub fn bytes(&self) -> &'a [u8] {
+        match self.held {
+            Held::Inline(bytes) => bytes,
+            Held::Shared(bytes) => bytes,
+            Held::Object(_) => &[],
+        }
+    }
+
+    /// The bytes by reference, where they are long enough for that to be cheaper than a copy.
     #[must_use]
     pub fn shared(&self) -> Option<Bytes> {
-        match self.text {
-            Text::Inline(_) => None,
-            Text::Shared(bytes) => Some(bytes.clone()),
+        match self.held {
+            Held::Inline(_) | Held::Object(_) => None,
+            Held::Shared(bytes) => Some(bytes.clone()),
+        }
+    }
+
+    /// A large collection.
+    #[inline]
+    #[must_use]
+    pub fn object(&self) -> Option<&'a Object> {
+        match self.held {
+            Held::Inline(_) | Held::Shared(_) => None,
+            Held::Object(object) => Some(object),
         }
     }
 
@@ -110,21 +161,38 @@ impl<'a> StrView<'a> {
     #[inline]
     #[must_use]
     pub fn is_large(&self) -> bool {
-        matches!(self.text, Text::Shared(_))
+        matches!(self.held, Held::Shared(_))
     }
 
     #[must_use]
     pub fn encoding(&self) -> Encoding {
         self.encoding
     }
+
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        self.encoding.kind()
+    }
+
+    /// The value by itself: what is large is shared, not copied.
+    #[must_use]
+    pub fn to_value(&self) -> Value<'static> {
+        match self.held {
+            Held::Inline(bytes) => Value::Shared(Bytes::copy_from_slice(bytes)),
+            Held::Shared(bytes) => Value::Shared(bytes.clone()),
+            Held::Object(object) => Value::Object(object.clone()),
+        }
+    }
 }
 
 impl Value<'_> {
+    /// The bytes of what is no object.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
         match self {
             Self::Bytes(bytes) => bytes,
             Self::Shared(bytes) => bytes,
+            Self::Object(_) => &[],
         }
     }
 }
@@ -133,7 +201,7 @@ impl Store {
     #[must_use]
     pub fn new(hasher: Hasher) -> Self {
         let (arena, large, segments) = Default::default();
-        Self { arena, large, segments, hasher, cut: 0 }
+        Self { arena, large, segments, hasher, dying: Vec::new(), cut: 0 }
     }
 
     #[must_use]
@@ -151,11 +219,14 @@ impl Store {
     ) -> Result<Handle, Full> {
         let value = match value {
             Value::Bytes(bytes) if bytes.len() <= INLINE_VALUE_BYTES_MAX => Part::Inline(bytes),
-            Value::Bytes(bytes) => Part::Large(self.large.put(Bytes::copy_from_slice(bytes))?),
+            Value::Bytes(bytes) => {
+                Part::Large(self.large.put(Entry::Bytes(Bytes::copy_from_slice(bytes)))?)
+            }
             Value::Shared(bytes) if bytes.len() <= INLINE_VALUE_BYTES_MAX => {
                 return self.create_parts(key, Part::Inline(&bytes), encoding, expiry);
             }
-            Value::Shared(bytes) => Part::Large(self.large.put(bytes)?),
+            Value::Shared(bytes) => Part::Large(self.large.put(Entry::Bytes(bytes))?),
+            Value::Object(object) => Part::Large(self.large.put(Entry::Object(object))?),
         };
         self.create_parts(key, value, encoding, expiry)
     }
@@ -225,7 +296,13 @@ impl Store {
         };
         let value = match parts.value {
             Part::Inline(bytes) => Part::Inline(bytes),
-            Part::Large(index) => Part::Large(self.large.put(self.large.get(index).clone())?),
+            Part::Large(index) => {
+                let entry = match self.large.entry(index) {
+                    EntryRef::Bytes(bytes) => Entry::Bytes(bytes.clone()),
+                    EntryRef::Object(object) => Entry::Object(object.clone()),
+                };
+                Part::Large(self.large.put(entry)?)
+            }
         };
         self.create_parts(key, value, parts.encoding, expiry)
     }
@@ -256,15 +333,68 @@ impl Store {
         Some(self.large.edit(index, len_min, edit))
     }
 
-    /// Frees a record with all that it owns.
+    /// Is the value an entry of the side table?
+    #[must_use]
+    pub fn is_large(&self, handle: Handle) -> bool {
+        matches!(record::read(self.arena.bytes(handle)).value, Part::Large(_))
+    }
+
+    /// Takes a large value out to be changed; `None`: this one is not large. Nobody may look at the
+    /// record until it is closed.
+    #[must_use]
+    pub fn open(&mut self, handle: Handle) -> Option<Body> {
+        let parts = record::read(self.arena.bytes(handle));
+        let Part::Large(index) = parts.value else { return None };
+        let encoding = parts.encoding;
+        Some(match self.large.open(index) {
+            Entry::Bytes(bytes) => Body::Packed(encoding, bytes.into()),
+            Entry::Object(object) => Body::Object(object),
+        })
+    }
+
+    /// Puts back what `open` took out, in whichever form it is now.
+    pub fn close(&mut self, handle: Handle, body: Body) {
+        let Part::Large(index) = record::read(self.arena.bytes(handle)).value else {
+            panic!("only a large value is opened");
+        };
+        record::set_encoding(self.arena.bytes_mut(handle), body.encoding());
+        match body {
+            Body::Packed(_, bytes) => {
+                let spare = bytes.capacity() - bytes.len();
+                self.large.close(index, Entry::Bytes(bytes.into()), spare);
+            }
+            Body::Object(object) => self.large.close(index, Entry::Object(object), 0),
+        }
+    }
+
+    /// Frees a record with all that it owns, a large collection in slices.
     pub fn free(&mut self, handle: Handle) {
         let parts = record::read(self.arena.bytes(handle));
         for part in [parts.key, parts.value] {
-            if let Part::Large(index) = part {
-                self.large.take(index);
+            if let Part::Large(index) = part
+                && let Entry::Object(mut object) = self.large.take(index)
+                && !object.free_some(&mut FREED_AT_ONCE.clone())
+            {
+                self.dying.push(object);
             }
         }
         self.arena.free(handle);
+    }
+
+    /// Takes what was cut off a large collection, to be freed with the others.
+    pub fn bury(&mut self, object: Object) {
+        self.dying.push(object);
+    }
+
+    /// Frees some of the large collections that nobody can reach any more; true: there are more.
+    pub fn free_dying(&mut self, budget: &mut usize) -> bool {
+        while let Some(object) = self.dying.last_mut() {
+            if *budget == 0 || !object.free_some(budget) {
+                return true;
+            }
+            self.dying.pop();
+        }
+        false
     }
 
     /// Gives a bounded amount of unused memory back; true: there is more.
@@ -276,12 +406,20 @@ impl Store {
     #[must_use]
     pub fn view(&self, handle: Handle) -> View<'_> {
         let parts = record::read(self.arena.bytes(handle));
-        let text = match parts.value {
-            Part::Inline(bytes) => Text::Inline(bytes),
-            Part::Large(index) => Text::Shared(self.large.get(index)),
+        let held = match parts.value {
+            Part::Inline(bytes) => Held::Inline(bytes),
+            Part::Large(index) => match self.large.entry(index) {
+                EntryRef::Bytes(bytes) => Held::Shared(bytes),
+                EntryRef::Object(object) => Held::Object(object),
+            },
         };
-        let value = StrView { text, encoding: parts.encoding };
+        let value = ValueRef { held, encoding: parts.encoding };
         View { key: self.part(parts.key), value, expiry: parts.expiry }
+    }
+
+    #[must_use]
+    pub fn kind(&self, handle: Handle) -> Kind {
+        record::read_encoding(self.arena.bytes(handle)).kind()
     }
 
     #[inline]
@@ -319,6 +457,18 @@ impl Store {
         self.arena.slot_bytes_of(handle) + large(parts.key) + large(parts.value)
     }
 
+    /// As `record_bytes`, without the nodes of a collection: whoever keeps a record only for these
+    /// shares them.
+    #[must_use]
+    pub fn own_bytes(&self, handle: Handle) -> usize {
+        match record::read(self.arena.bytes(handle)).value {
+            Part::Large(index) if matches!(self.large.entry(index), EntryRef::Object(_)) => {
+                self.arena.slot_bytes_of(handle)
+            }
+            _ => self.record_bytes(handle),
+        }
+    }
+
     /// Bytes of records, large values and segments.
     #[must_use]
     pub fn used_bytes(&self) -> usize {
@@ -350,7 +500,7 @@ impl Store {
         let key = if key.len() <= INLINE_KEY_BYTES_MAX {
             Part::Inline(key)
         } else {
-            Part::Large(self.large.put(Bytes::copy_from_slice(key))?)
+            Part::Large(self.large.put(Entry::Bytes(Bytes::copy_from_slice(key)))?)
         };
         let parts = Parts { encoding, expiry, key, value };
         let made = self.arena.allocate(parts.size());

@@ -257,8 +257,11 @@ impl Parking {
                     _ => {}
                 }
             }
+            // One call runs a few dozen of the deferred pieces of work and leaves the others, without another
+            // signal to the eventfd: the flag says that there are more.
             let submission = lot.ring.submission();
-            if reaped == 0 || (submission.is_empty() && !submission.cq_overflow()) {
+            let more = submission.taskrun() || submission.cq_overflow();
+            if !more && (reaped == 0 || submission.is_empty()) {
                 return;
             }
         }

@@ -132,6 +132,7 @@ impl Host {
             tickets: Arc::default(),
             clients: Arc::default(),
             client_ids: Arc::default(),
+            listeners: Arc::default(),
             table: Arc::clone(table),
             host: Arc::default(),
         };

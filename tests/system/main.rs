@@ -10,6 +10,7 @@ mod faults;
 mod files;
 mod hosts;
 mod process;
+mod pubsub;
 mod replication;
 mod settings;
 mod tuning;

@@ -6,11 +6,10 @@
 
 use crate::base::time::Wall;
 use crate::command::args::Args;
-use crate::engine::keyspace::{Expiry, Full, Keyspace};
+use crate::engine::collections::Carried;
+use crate::engine::keyspace::{Full, Keyspace};
 use crate::engine::shard::{Cx, integer};
 use crate::resp::error::ErrorKind;
-use crate::types::record::{Encode, Encoding};
-use bytes::Bytes;
 
 /// `RENAME key newkey`
 pub fn rename(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), ErrorKind> {
@@ -47,7 +46,7 @@ pub fn renamenx(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), ErrorKind> {
 pub fn copy(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), ErrorKind> {
     let Copy { to_db, replace } = Copy::parse(args, cx.db, cx.keyspace.databases())?;
     let (from, to) = (cx.key(args.key()), cx.key(&args[2]));
-    let copied = cx.keyspace.get(cx.db, from, cx.now).is_some()
+    let copied = cx.keyspace.get_any(cx.db, from, cx.now).is_some()
         && (!cx.keyspace.exists(to_db, to, cx.now) || replace);
     if copied {
         cx.keyspace.copy(cx.db, from, to_db, to, cx.now)?;
@@ -115,22 +114,10 @@ pub(crate) fn database(word: &[u8], databases: usize) -> Result<usize, ErrorKind
     number.ok_or(ErrorKind::DbOutOfRange)
 }
 
-/// A value on its way to another core.
-#[derive(Clone, Debug)]
-pub struct Carried {
-    value: Bytes,
-    expiry: Option<u64>,
-    encoding: Encoding,
-}
-
 /// The value of a key with its expiry; the key stays.
 pub fn read_out(keyspace: &mut Keyspace, db: usize, key: &[u8], now: Wall) -> Option<Carried> {
     let key = keyspace.key(key);
-    let expiry = keyspace.expiry(db, key, now)?;
-    let value = keyspace.peek(db, key, now)?;
-    let encoding = value.encoding();
-    let value = value.shared().unwrap_or_else(|| Bytes::copy_from_slice(value.bytes()));
-    Some(Carried { value, expiry, encoding })
+    keyspace.read_out(db, key, now)
 }
 
 /// The same, and the key is gone.
@@ -141,27 +128,23 @@ pub fn take_out(keyspace: &mut Keyspace, db: usize, key: &[u8], now: Wall) -> Op
     Some(carried)
 }
 
-/// Puts it under a key, whatever was there. After an error the value is still the caller's.
+/// Puts it under a key, whatever was there.
 pub fn put_in(
     keyspace: &mut Keyspace,
     db: usize,
     key: &[u8],
-    carried: &Carried,
+    carried: Carried,
     now: Wall,
 ) -> Result<(), Full> {
     let key = keyspace.key(key);
-    let expiry = carried.expiry.map_or(Expiry::None, Expiry::At);
-    let encode = match carried.encoding {
-        Encoding::Int => Encode::Auto,
-        Encoding::Embstr => Encode::Text,
-        Encoding::Raw => Encode::Raw,
-    };
-    keyspace.set_shared(db, key, carried.value.clone(), expiry, encode, now)
+    keyspace.put_in(db, key, carried, now)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::keyspace::Expiry;
+    use crate::types::record::Encode;
 
     const NOW: Wall = Wall(1_000_000_000);
 
@@ -185,10 +168,10 @@ mod tests {
 
             let read = read_out(from, 0, b"from", NOW).unwrap();
             assert!(from.exists(0, key, NOW));
-            put_in(to, 1, b"copy", &read, NOW).unwrap();
+            put_in(to, 1, b"copy", read, NOW).unwrap();
             let taken = take_out(from, 0, b"from", NOW).unwrap();
             assert!(!from.exists(0, key, NOW));
-            put_in(to, 1, b"moved", &taken, NOW).unwrap();
+            put_in(to, 1, b"moved", taken, NOW).unwrap();
             assert!(take_out(from, 0, b"from", NOW).is_none());
 
             for key in [&b"copy"[..], b"moved"] {

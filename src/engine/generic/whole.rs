@@ -11,6 +11,7 @@ use crate::command::args::Args;
 use crate::engine::keyspace::Keyspace;
 use crate::engine::shard::integer;
 use crate::resp::error::ErrorKind;
+use crate::resp::reply::Reply;
 
 /// Keys that one SCAN looks at where the request does not say.
 const SCAN_COUNT: usize = 10;
@@ -28,7 +29,7 @@ pub struct Scan<'a> {
 impl<'a> Scan<'a> {
     /// `SCAN cursor [MATCH pattern] [COUNT count] [TYPE type]`
     pub fn parse(args: Args<'a>) -> Result<Self, ErrorKind> {
-        let cursor = parse_cursor(args.key()).ok_or(ErrorKind::InvalidCursor)?;
+        let cursor = Self::cursor(args.key())?;
         let mut scan = Self { cursor, count: SCAN_COUNT, pattern: None, kind: None };
         for at in (2..args.len()).step_by(2) {
             let value = args.get(at + 1).ok_or(ErrorKind::Syntax)?;
@@ -46,6 +47,31 @@ impl<'a> Scan<'a> {
         Ok(scan)
     }
 
+    /// A cursor as clients send it.
+    pub fn cursor(word: &[u8]) -> Result<u64, ErrorKind> {
+        parse_cursor(word).ok_or(ErrorKind::InvalidCursor)
+    }
+
+    /// `cursor [MATCH pattern] [COUNT count]`, behind a key: HSCAN, SSCAN, ZSCAN.
+    pub fn of_elements(args: Args<'a>) -> Result<Self, ErrorKind> {
+        let scan = Self::parse(args)?;
+        if scan.kind.is_some() { Err(ErrorKind::Syntax) } else { Ok(scan) }
+    }
+
+    /// Is this element asked for?
+    #[must_use]
+    pub fn matches(&self, element: &[u8]) -> bool {
+        self.pattern.is_none_or(|pattern| glob::matches(pattern, element))
+    }
+
+    /// The next cursor and `found` elements, which are in `elements` as bulk strings.
+    pub fn reply(reply: &mut Reply<'_>, next: u64, found: usize, elements: &[u8]) {
+        reply.array(2);
+        reply.bulk(next.to_string().as_bytes());
+        reply.array(found);
+        reply.raw(elements);
+    }
+
     /// Goes on from the shard's own `cursor` and gives the next one; 0: this shard is done.
     pub fn step(
         &self,
@@ -57,9 +83,7 @@ impl<'a> Scan<'a> {
     ) -> u64 {
         keyspace.scan(db, cursor, self.count, now, &mut |key, kind| {
             let name = kind.name().as_bytes();
-            if self.kind.is_none_or(|it| it.eq_ignore_ascii_case(name))
-                && self.pattern.is_none_or(|pattern| glob::matches(pattern, key))
-            {
+            if self.kind.is_none_or(|it| it.eq_ignore_ascii_case(name)) && self.matches(key) {
                 each(key);
             }
         })

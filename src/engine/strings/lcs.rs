@@ -17,9 +17,12 @@ use crate::resp::reply::Reply;
 pub fn lcs(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), ErrorKind> {
     let mut of = |at: usize| {
         let key = cx.key(&args[at]);
-        cx.keyspace.get(cx.db, key, cx.now).map(|value| value.bytes().to_vec()).unwrap_or_default()
+        match cx.keyspace.get(cx.db, key, cx.now) {
+            Ok(value) => Ok(value.map(|value| value.bytes().to_vec()).unwrap_or_default()),
+            Err(_) => Err(ErrorKind::LcsNotStrings),
+        }
     };
-    let (a, b) = (of(1), of(2));
+    let (a, b) = (of(1)?, of(2)?);
     write_lcs(&a, &b, args, &mut cx.reply)
 }
 

@@ -223,7 +223,10 @@ impl Report<'_> {
         out.zeros(&["total_eviction_exceeded_time", "current_eviction_exceeded_time"]);
         out.field("keyspace_hits", self.get("hits"));
         out.field("keyspace_misses", self.get("misses"));
-        out.zeros(&["pubsub_channels", "pubsub_patterns", "pubsubshard_channels", "latest_fork_usec",
+        for name in ["pubsub_channels", "pubsub_patterns", "pubsubshard_channels"] {
+            out.field(name, self.get(name));
+        }
+        out.zeros(&["latest_fork_usec",
                     "total_forks", "migrate_cached_sockets", "slave_expires_tracked_keys",
                     "active_defrag_hits", "active_defrag_misses", "active_defrag_key_hits",
                     "active_defrag_key_misses", "total_active_defrag_time",

@@ -323,7 +323,7 @@ mod tests {
         check("port 1", None);
         check("appendonly no", Some(("appendonly", true)));
         check("appendonly yes", Some(("appendonly", false)));
-        check("hash-max-ziplist-entries 7", Some(("hash-max-listpack-entries", false)));
+        check("cluster-slave-validity-factor 7", Some(("cluster-replica-validity-factor", false)));
         check("maxmemory-policy noeviction", None);
         check("maxmemory-policy allkeys-lru", Some(("maxmemory-policy", false)));
         check("supervised systemd", None);

@@ -91,6 +91,19 @@ pub struct Settings {
     pub rdbchecksum: bool,
     pub stop_writes_on_bgsave_error: bool,
 
+    // Up to where collections are packed.
+    pub hash_max_listpack_entries: i64,
+    pub hash_max_listpack_value: u64,
+    pub set_max_intset_entries: i64,
+    pub set_max_listpack_entries: i64,
+    pub set_max_listpack_value: u64,
+    pub zset_max_listpack_entries: i64,
+    pub zset_max_listpack_value: u64,
+    pub list_max_listpack_size: i64,
+    pub list_compress_depth: i64,
+    pub stream_node_max_bytes: u64,
+    pub stream_node_max_entries: i64,
+
     /// `user` lines, each as its words after `user`.
     pub users: Vec<Vec<Vec<u8>>>,
     /// `rename-command` lines: the old name and the new one, which is empty to forbid it.

@@ -1,7 +1,11 @@
 //! Rows of the generator, a file for each family of commands; `generate.rs` says how to read them.
 
 pub mod bits;
+pub mod hashes;
 pub mod hyperloglog;
+pub mod lists;
+pub mod streams;
+pub mod sets;
 
 use crate::compare::Compare;
 
@@ -9,9 +13,18 @@ use crate::compare::Compare;
 pub type Row = (u32, Compare, &'static str);
 
 /// All families of this folder.
-pub const FAMILIES: &[&[Row]] = &[bits::COMMANDS, hyperloglog::COMMANDS];
+pub const FAMILIES: &[&[Row]] = &[
+    bits::COMMANDS,
+    hashes::COMMANDS,
+    hyperloglog::COMMANDS,
+    lists::COMMANDS,
+    sets::COMMANDS,
+    streams::COMMANDS,
+];
 
 /// What a family's own token stands for.
 pub fn token(token: &str, pick: &mut dyn FnMut(usize) -> usize) -> Option<Vec<u8>> {
-    bits::token(token, pick).or_else(|| hyperloglog::token(token, pick))
+    let families =
+        [bits::token, hashes::token, hyperloglog::token, lists::token, sets::token, streams::token];
+    families.into_iter().find_map(|of| of(token, pick))
 }
