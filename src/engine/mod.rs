@@ -16,6 +16,7 @@ pub mod lists;
 pub mod streams;
 pub mod hashes;
 pub mod sets;
+pub mod sorted_sets;
 pub mod bits;
 pub mod bitfield;
 pub mod hyperloglog;

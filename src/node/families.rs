@@ -2,7 +2,9 @@
 
 use crate::command::spec::Command;
 use crate::engine::shard::ShardFn;
-use crate::engine::{bits, generic, hashes, hyperloglog, lists, sets, streams, strings};
+use crate::engine::{
+    bits, generic, hashes, hyperloglog, lists, sets, sorted_sets, streams, strings,
+};
 use crate::node::cx::NodeFn;
 use crate::node::part::PARTS;
 use crate::node::table::Table;
@@ -15,6 +17,7 @@ const SHARD: &[&[Command<ShardFn>]] = &[
     streams::COMMANDS,
     hashes::COMMANDS,
     sets::COMMANDS,
+    sorted_sets::COMMANDS,
     bits::COMMANDS,
     hyperloglog::COMMANDS,
     generic::COMMANDS,

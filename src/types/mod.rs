@@ -19,4 +19,5 @@ pub mod segment;
 pub mod store;
 pub mod fields;
 pub mod members;
+pub mod scores;
 pub mod table;

@@ -124,16 +124,35 @@ impl Ranked {
     /// # Panics
     /// `score` is NaN.
     pub fn insert(&mut self, hash: u64, member: &[u8], score: f64) -> Option<f64> {
-        assert!(!score.is_nan(), "a score is a number");
+        let mut old = None;
+        self.update(hash, member, |it| {
+            old = it;
+            Some(score)
+        });
+        old
+    }
+
+    /// Gives a member the score that `decide` makes of the one that it has, if any; `None` leaves all as it is.
+    ///
+    /// # Panics
+    /// The score is NaN.
+    pub fn update(
+        &mut self,
+        hash: u64,
+        member: &[u8],
+        decide: impl FnOnce(Option<f64>) -> Option<f64>,
+    ) {
         let hash = short(hash);
         let old = self.names.find(|it| it.compare(hash, member)).map(Named::score);
+        let Some(score) = decide(old) else { return };
+        assert!(!score.is_nan(), "a score is a number");
         let Some(old) = old else {
             let name = Member::new(member);
             let scored = Scored { score, member: name.clone() };
             self.ranks.insert_by(|it| it.compare(score, member), scored);
             let named = Named { hash, score: score.to_ne_bytes(), member: name };
             self.names.insert_by(|it| it.compare(hash, member), named);
-            return None;
+            return;
         };
         if old != score {
             self.names.edit_by(|it| it.compare(hash, member), |it| it.score = score.to_ne_bytes());
@@ -142,7 +161,6 @@ impl Ranked {
             scored.score = score;
             self.ranks.insert_by(|it| it.compare(score, member), scored);
         }
-        Some(old)
     }
 
     /// Takes a member out; the score that it had.

@@ -160,7 +160,13 @@ const NEVER_BENT: &[&str] = &[
     "SETBIT",
     "BITFIELD",
     "XAUTOCLAIM",
+    // 7.2 knows one more argument.
+    "ZRANK",
+    "ZREVRANK",
 ];
+
+/// What such keys hold has one score, and must keep it.
+const KEYS_NEVER_BENT: &[u8] = b"lex";
 
 /// Parameters whose value both servers know and start with.
 const CONFIGS: &[&str] = &[
@@ -303,7 +309,9 @@ impl Generator {
         }
         // 7.0.15 does by halves what it then refuses; later ones, and ours, look at all of it first.
         let half_done = args[0].eq_ignore_ascii_case(b"HELLO") && args.len() > 2;
-        if !half_done && !NEVER_BENT.iter().any(|it| args[0].eq_ignore_ascii_case(it.as_bytes())) {
+        let straight = NEVER_BENT.iter().any(|it| args[0].eq_ignore_ascii_case(it.as_bytes()))
+            || args.get(1).is_some_and(|key| key.starts_with(KEYS_NEVER_BENT));
+        if !half_done && !straight {
             self.bend(&mut args);
         }
         self.avoid_the_past(&mut args);

@@ -6,6 +6,7 @@ pub mod hyperloglog;
 pub mod lists;
 pub mod streams;
 pub mod sets;
+pub mod sorted_sets;
 
 use crate::compare::Compare;
 
@@ -19,12 +20,20 @@ pub const FAMILIES: &[&[Row]] = &[
     hyperloglog::COMMANDS,
     lists::COMMANDS,
     sets::COMMANDS,
+    sorted_sets::COMMANDS,
     streams::COMMANDS,
 ];
 
 /// What a family's own token stands for.
 pub fn token(token: &str, pick: &mut dyn FnMut(usize) -> usize) -> Option<Vec<u8>> {
-    let families =
-        [bits::token, hashes::token, hyperloglog::token, lists::token, sets::token, streams::token];
+    let families = [
+        bits::token,
+        hashes::token,
+        hyperloglog::token,
+        lists::token,
+        sets::token,
+        sorted_sets::token,
+        streams::token,
+    ];
     families.into_iter().find_map(|of| of(token, pick))
 }
