@@ -62,7 +62,7 @@ impl Member {
             ptr::copy_nonoverlapping(bytes.as_ptr(), place, bytes.len());
         }
         own[..PREFIX].copy_from_slice(&bytes[..PREFIX]);
-        own[PREFIX..TAG].copy_from_slice(&head.as_ptr().expose_provenance().to_ne_bytes());
+        own[PREFIX..TAG].copy_from_slice(&head.as_ptr().expose_provenance().to_le_bytes());
         own[TAG] = LONG;
         Self(own)
     }
@@ -104,7 +104,7 @@ impl Member {
         }
         let mut address = [0; TAG - PREFIX];
         address.copy_from_slice(&self.0[PREFIX..TAG]);
-        NonNull::new(ptr::with_exposed_provenance_mut(usize::from_ne_bytes(address)))
+        NonNull::new(ptr::with_exposed_provenance_mut(usize::from_le_bytes(address)))
     }
 
     fn layout(len: usize) -> Layout {

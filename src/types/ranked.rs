@@ -77,7 +77,7 @@ impl Named {
     }
 
     fn score(&self) -> f64 {
-        f64::from_ne_bytes(self.score)
+        f64::from_le_bytes(self.score)
     }
 }
 
@@ -150,12 +150,12 @@ impl Ranked {
             let name = Member::new(member);
             let scored = Scored { score, member: name.clone() };
             self.ranks.insert_by(|it| it.compare(score, member), scored);
-            let named = Named { hash, score: score.to_ne_bytes(), member: name };
+            let named = Named { hash, score: score.to_le_bytes(), member: name };
             self.names.insert_by(|it| it.compare(hash, member), named);
             return;
         };
         if old != score {
-            self.names.edit_by(|it| it.compare(hash, member), |it| it.score = score.to_ne_bytes());
+            self.names.edit_by(|it| it.compare(hash, member), |it| it.score = score.to_le_bytes());
             let scored = self.ranks.remove_by(|it| it.compare(old, member));
             let Some(mut scored) = scored else { panic!("a member with a score has a rank") };
             scored.score = score;

@@ -112,9 +112,9 @@ impl<'a> Scores<'a> {
     ) -> Range<usize> {
         match self {
             Self::Packed(packed) => {
-                let mut pairs = packed.pairs().map(|(member, score)| (member, number(score)));
+                let pairs = packed.pairs().map(|(member, score)| (member, number(score)));
                 let (mut start, mut end) = (0, 0);
-                while let Some((member, score)) = pairs.next() {
+                for (member, score) in pairs {
                     let member = member.text();
                     if end == start && below(score, &member) {
                         (start, end) = (start + 1, end + 1);
@@ -493,7 +493,7 @@ mod tests {
             let (mut body, mut model) = (empty(), BTreeMap::new());
             for step in 0..60 {
                 let name = prng.below(if round % 2 == 0 { 15 } else { 40 });
-                let name = if name % 3 == 0 { format!("m{name}") } else { name.to_string() };
+                let name = if name.is_multiple_of(3) { format!("m{name}") } else { name.to_string() };
                 let name = name.into_bytes();
                 let pick = usize::try_from(prng.below(SCORES.len() as u64)).unwrap();
                 if prng.below(60) + 10 > step {
