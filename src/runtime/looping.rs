@@ -16,13 +16,14 @@
 #![expect(clippy::disallowed_methods, reason = "the I/O layer sleeps where it was told to")]
 
 use crate::base::time::Now;
-use crate::node::core::{Core, Input};
+use crate::node::core::{Core, FileEvent, Input};
 use crate::node::outbox::{Action, Conn, Level, Outbox};
 use crate::node::session::{Ends, Session};
 use crate::node::settings::{Settings, Supervised};
 use crate::runtime::clock::Clock;
 use crate::runtime::disk::Disk;
 use crate::runtime::mesh::{Mesh, Parcel};
+use crate::runtime::texts::Texts;
 use crate::runtime::{links, logs, notify, serve};
 use crate::uring::driver::{Buffer, Driver, Event, Segment, Sizes, Socket, Wait};
 use crate::uring::sys;
@@ -70,6 +71,7 @@ struct Loop {
     stopped_listeners: Vec<u32>,
     accept_again: u64,
     dial: Option<links::Dial>,
+    texts: Texts,
     /// The connect under way to the master that was last named.
     connecting: Option<Socket>,
     ended: Option<u8>,
@@ -116,6 +118,7 @@ async fn run(seat: Seat) -> std::io::Result<()> {
         stopped_listeners: Vec::new(),
         accept_again: 0,
         dial: None,
+        texts: Texts::default(),
         connecting: None,
         ended: None,
         ready: false,
@@ -170,7 +173,7 @@ impl Loop {
             if let Some(code) = self.ended {
                 return self.end(code);
             }
-            if self.disk.is_working() || self.dial.is_some() {
+            if self.has_files() {
                 glommio::yield_if_needed().await;
             }
         }
@@ -312,6 +315,9 @@ impl Loop {
         while let Some(event) = self.disk.take_event() {
             pending.push(Pending::Input(Input::File(event)));
         }
+        if let Some(result) = self.texts.take() {
+            pending.push(Pending::Input(Input::File(FileEvent::Text(result))));
+        }
         if let Some(dial) = &self.dial
             && let Some(found) = dial.take()
         {
@@ -391,6 +397,7 @@ impl Loop {
                 }
                 Action::Save(step) => self.disk.save(step),
                 Action::LoadFile => self.disk.read(),
+                Action::Text { path, replace } => self.texts.start(path, replace),
                 Action::SettingsChanged => {
                     self.settings = core.settings();
                     self.disk.set_target(rdb_path(&self.settings));
@@ -442,10 +449,15 @@ impl Loop {
         {
             return Wait::No;
         }
-        if self.disk.is_working() || self.dial.is_some() {
+        if self.has_files() {
             return Wait::AtMost(FILE_NAP);
         }
         Wait::AtMost(Duration::from_millis(core.sleep_ms()))
+    }
+
+    /// Is anything under way that glommio works on?
+    fn has_files(&self) -> bool {
+        self.disk.is_working() || self.dial.is_some() || self.texts.is_working()
     }
 
     fn ready(&mut self) {
