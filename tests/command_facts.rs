@@ -10,7 +10,7 @@ use ringfold::command::keys::legacy_range;
 use ringfold::command::node_rows;
 use ringfold::command::spec::{Begin, Command, Find, Spec};
 use ringfold::engine::{
-    bits, generic, hashes, hyperloglog, lists, sets, sorted_sets, streams, strings,
+    bits, generic, geo, hashes, hyperloglog, lists, sets, sorted_sets, streams, strings,
 };
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -40,6 +40,7 @@ fn every_row_says_what_redis_says() {
         hashes::COMMANDS,
         sets::COMMANDS,
         sorted_sets::COMMANDS,
+        geo::COMMANDS,
         bits::COMMANDS,
         hyperloglog::COMMANDS,
         generic::COMMANDS,

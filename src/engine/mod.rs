@@ -17,6 +17,7 @@ pub mod streams;
 pub mod hashes;
 pub mod sets;
 pub mod sorted_sets;
+pub mod geo;
 pub mod bits;
 pub mod bitfield;
 pub mod hyperloglog;

@@ -14,7 +14,7 @@ use crate::engine::effect::{Effect, Part};
 use crate::engine::keyspace::{ExpiryMode, Keyspace};
 use crate::engine::shard::{Cx, ShardFn, execute};
 use crate::engine::{
-    bits, generic, hashes, hyperloglog, lists, sets, sorted_sets, streams, strings,
+    bits, generic, geo, hashes, hyperloglog, lists, sets, sorted_sets, streams, strings,
 };
 use crate::resp::error::ErrorKind;
 use crate::resp::reply::{Proto, Reply};
@@ -107,6 +107,7 @@ fn find(args: Args<'_>) -> Result<&'static Command<ShardFn>, ErrorKind> {
         hashes::COMMANDS,
         sets::COMMANDS,
         sorted_sets::COMMANDS,
+        geo::COMMANDS,
         streams::COMMANDS,
         bits::COMMANDS,
         hyperloglog::COMMANDS,

@@ -3,7 +3,7 @@
 use crate::command::spec::Command;
 use crate::engine::shard::ShardFn;
 use crate::engine::{
-    bits, generic, hashes, hyperloglog, lists, sets, sorted_sets, streams, strings,
+    bits, generic, geo, hashes, hyperloglog, lists, sets, sorted_sets, streams, strings,
 };
 use crate::node::cx::NodeFn;
 use crate::node::part::PARTS;
@@ -18,6 +18,7 @@ const SHARD: &[&[Command<ShardFn>]] = &[
     hashes::COMMANDS,
     sets::COMMANDS,
     sorted_sets::COMMANDS,
+    geo::COMMANDS,
     bits::COMMANDS,
     hyperloglog::COMMANDS,
     generic::COMMANDS,

@@ -365,6 +365,15 @@ pub fn pack(ranked: &Ranked, packing: &Packing) -> Option<Body> {
     Some(Body::Packed(Encoding::PackedZSet, list))
 }
 
+/// Packed, where the settings allow it.
+#[must_use]
+pub fn packed_if_small(body: Body, packing: &Packing) -> Body {
+    match &body {
+        Body::Object(Object::ZSet(ranked)) => pack(ranked, packing).unwrap_or(body),
+        _ => body,
+    }
+}
+
 /// From a listpack to a `Ranked`.
 pub fn unpack(body: &mut Body, hasher: &Hasher) {
     let mut ranked = Ranked::default();
@@ -493,7 +502,8 @@ mod tests {
             let (mut body, mut model) = (empty(), BTreeMap::new());
             for step in 0..60 {
                 let name = prng.below(if round % 2 == 0 { 15 } else { 40 });
-                let name = if name.is_multiple_of(3) { format!("m{name}") } else { name.to_string() };
+                let name =
+                    if name.is_multiple_of(3) { format!("m{name}") } else { name.to_string() };
                 let name = name.into_bytes();
                 let pick = usize::try_from(prng.below(SCORES.len() as u64)).unwrap();
                 if prng.below(60) + 10 > step {

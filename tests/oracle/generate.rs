@@ -160,6 +160,10 @@ const NEVER_BENT: &[&str] = &[
     "SETBIT",
     "BITFIELD",
     "XAUTOCLAIM",
+    // A real server draws as many as it is asked for.
+    "HRANDFIELD",
+    "SRANDMEMBER",
+    "ZRANDMEMBER",
     // 7.2 knows one more argument.
     "ZRANK",
     "ZREVRANK",

@@ -68,11 +68,17 @@ fn words(cx: &mut Cx<'_>, args: Args<'_>, mut how: Adding) -> Result<(), ErrorKi
     let number = |word: &[u8]| num::parse_f64(word).ok_or(ErrorKind::NotAFloat);
     if words == 2 {
         let score = number(&args[at])?;
-        return add(cx, args.key(), how, [(score, &args[at + 1])].into_iter());
+        let members = [(score, &args[at + 1])].into_iter();
+        let changed = add(cx, args.key(), how, members)?;
+        super::changed(cx, changed);
+        return Ok(());
     }
     // All are read before the first is added.
     let scores: Vec<f64> = args.from(at).step_by(2).map(number).collect::<Result<_, _>>()?;
-    add(cx, args.key(), how, scores.into_iter().zip(args.from(at + 1).step_by(2)))
+    let members = scores.into_iter().zip(args.from(at + 1).step_by(2));
+    let changed = add(cx, args.key(), how, members)?;
+    super::changed(cx, changed);
+    Ok(())
 }
 
 impl Adding {
@@ -104,13 +110,13 @@ impl Adding {
     }
 }
 
-/// Gives members these scores, replies and notes the effect.
+/// Gives members these scores and replies; how many are new or have another score now.
 pub fn add<'a>(
     cx: &mut Cx<'_>,
     key: &[u8],
     how: Adding,
     members: impl Iterator<Item = (f64, &'a [u8])>,
-) -> Result<(), ErrorKind> {
+) -> Result<usize, ErrorKind> {
     let (packing, hasher) = (cx.keyspace.packing(), cx.keyspace.hasher());
     let key = cx.key(key);
     let edit = |body: &mut Body| add_all(body, &packing, &hasher, how, members);
@@ -121,14 +127,13 @@ pub fn add<'a>(
         Some(cx.keyspace.modify_or_create(cx.db, key, Kind::ZSet, cx.now, new, edit)??)
     };
     let counts = counts.unwrap_or_default();
-    super::changed(cx, counts.added + counts.changed);
     match counts.score {
         Some(score) if how.increments => cx.reply.double(score),
         None if how.increments => cx.reply.null(),
         _ if how.count_changed => cx.reply_len(counts.added + counts.changed),
         _ => cx.reply_len(counts.added),
     }
-    Ok(())
+    Ok(counts.added + counts.changed)
 }
 
 fn add_all<'a>(

@@ -1,6 +1,7 @@
 //! Rows of the generator, a file for each family of commands; `generate.rs` says how to read them.
 
 pub mod bits;
+pub mod geo;
 pub mod hashes;
 pub mod hyperloglog;
 pub mod lists;
@@ -16,6 +17,7 @@ pub type Row = (u32, Compare, &'static str);
 /// All families of this folder.
 pub const FAMILIES: &[&[Row]] = &[
     bits::COMMANDS,
+    geo::COMMANDS,
     hashes::COMMANDS,
     hyperloglog::COMMANDS,
     lists::COMMANDS,
@@ -28,6 +30,7 @@ pub const FAMILIES: &[&[Row]] = &[
 pub fn token(token: &str, pick: &mut dyn FnMut(usize) -> usize) -> Option<Vec<u8>> {
     let families = [
         bits::token,
+        geo::token,
         hashes::token,
         hyperloglog::token,
         lists::token,
