@@ -8,7 +8,7 @@ use crate::engine::{
 use crate::node::cx::NodeFn;
 use crate::node::part::PARTS;
 use crate::node::table::Table;
-use crate::node::{clients, connection, debug, info, keys, publish, replicate, server};
+use crate::node::{clients, connection, debug, info, keys, multi, publish, replicate, server};
 
 /// The families that run on the shard of their keys.
 const SHARD: &[&[Command<ShardFn>]] = &[
@@ -29,6 +29,7 @@ const NODE: &[&[Command<NodeFn>]] = &[
     connection::COMMANDS,
     publish::COMMANDS,
     clients::COMMANDS,
+    multi::COMMANDS,
     keys::COMMANDS,
     replicate::COMMANDS,
     server::COMMANDS,

@@ -9,10 +9,8 @@
 //! mail (which may tell other cores to let theirs go) after that. So no client sees an answer that a
 //! healthy replica's socket has not been given before.
 //!
-//! The loop is one glommio task that sleeps in its own ring, and never in glommio's: a timer of 200 us with
-//! which an executor parked has been seen to never fire, so that a server hung as it started. Glommio's
-//! files make progress whenever the loop yields at the end of a slice of the preempt timer, which it does
-//! as long as something is under way there.
+//! The loop is one glommio task that sleeps in its own ring, and never in glommio's. Glommio's files make
+//! progress while something is under way there, in slices of the loop's time (`slices.rs`).
 #![expect(clippy::disallowed_methods, reason = "the I/O layer sleeps where it was told to")]
 
 use crate::base::time::Now;
@@ -23,6 +21,7 @@ use crate::node::settings::{Settings, Supervised};
 use crate::runtime::clock::Clock;
 use crate::runtime::disk::Disk;
 use crate::runtime::mesh::{Mesh, Parcel};
+use crate::runtime::slices::Slices;
 use crate::runtime::texts::Texts;
 use crate::runtime::{links, logs, notify, serve};
 use crate::uring::driver::{Buffer, Driver, Event, Segment, Sizes, Socket, Wait};
@@ -149,6 +148,7 @@ impl Loop {
     async fn serve(&mut self, core: &mut Core, out: &mut Outbox) -> std::io::Result<()> {
         let (mut events, mut pending) = (Vec::new(), Vec::new());
         let (mut segments, mut feeds) = (Vec::new(), Vec::new());
+        let mut slices = Slices::begin();
         loop {
             self.driver.take_events(&mut events);
             self.happened(&mut events, &mut pending);
@@ -166,6 +166,7 @@ impl Loop {
                 end: it.end,
             }));
             let wait = self.wait(core, !pending.is_empty());
+            let busy = matches!(wait, Wait::No);
             self.driver.enter(&out.bytes, &segments, wait)?;
             self.mesh.wake_up();
             out.clear_segments();
@@ -174,7 +175,7 @@ impl Loop {
                 return self.end(code);
             }
             if self.has_files() {
-                glommio::yield_if_needed().await;
+                slices.give(busy).await;
             }
         }
     }
