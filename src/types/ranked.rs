@@ -155,9 +155,9 @@ impl Ranked {
             return;
         };
         if old != score {
-            self.names.edit_by(|it| it.compare(hash, member), |it| it.score = score.to_le_bytes());
-            let scored = self.ranks.remove_by(|it| it.compare(old, member));
-            let Some(mut scored) = scored else { panic!("a member with a score has a rank") };
+            let order = |it: &Named| it.compare(hash, member);
+            self.names.edit_known(order, |it| it.score = score.to_le_bytes());
+            let mut scored = self.ranks.remove_known(|it| it.compare(old, member));
             scored.score = score;
             self.ranks.insert_by(|it| it.compare(score, member), scored);
         }
@@ -167,8 +167,7 @@ impl Ranked {
     pub fn remove(&mut self, hash: u64, member: &[u8]) -> Option<f64> {
         let hash = short(hash);
         let score = self.names.remove_by(|it| it.compare(hash, member))?.score();
-        let scored = self.ranks.remove_by(|it| it.compare(score, member));
-        assert!(scored.is_some(), "a member with a score has a rank");
+        self.ranks.remove_known(|it| it.compare(score, member));
         Some(score)
     }
 
@@ -185,8 +184,7 @@ impl Ranked {
         for _ in ranks.clone() {
             let Scored { score, member } = self.ranks.remove(ranks.start);
             let hash = short(hash(member.bytes()));
-            let named = self.names.remove_by(|it| it.compare(hash, member.bytes()));
-            assert!(named.is_some(), "a member with a rank has a name");
+            self.names.remove_known(|it| it.compare(hash, member.bytes()));
             each(member.bytes(), score);
         }
     }

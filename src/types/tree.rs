@@ -265,6 +265,12 @@ impl<T: Item> Tree<T> {
         Some(self.cut(&mut Ordered(order)))
     }
 
+    /// As `remove_by`, of an item that is known to be there: one way down less.
+    pub fn remove_known(&mut self, mut order: impl FnMut(&T) -> Ordering) -> T {
+        debug_assert!(self.find(&mut order).is_some(), "the item is there");
+        self.cut(&mut Ordered(order))
+    }
+
     /// Changes the item that holds the element at `position`; it stays where it is in the order.
     ///
     /// # Panics
@@ -274,14 +280,15 @@ impl<T: Item> Tree<T> {
         self.alter(&mut Within(position), change)
     }
 
-    /// Changes the item at which `order` is `Equal`, if there is one; it stays where it is in the order.
-    pub fn edit_by<R>(
+    /// Changes the item at which `order` is `Equal`, which is known to be there; it stays where it is in the
+    /// order.
+    pub fn edit_known<R>(
         &mut self,
         mut order: impl FnMut(&T) -> Ordering,
         change: impl FnOnce(&mut T) -> R,
-    ) -> Option<R> {
-        self.find(&mut order)?;
-        Some(self.alter(&mut Ordered(order), change))
+    ) -> R {
+        debug_assert!(self.find(&mut order).is_some(), "the item is there");
+        self.alter(&mut Ordered(order), change)
     }
 
     #[must_use]

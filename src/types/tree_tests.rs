@@ -112,7 +112,7 @@ impl World {
         let got = if self.by_position {
             Some(self.tree.edit(inside, change))
         } else {
-            self.tree.edit_by(|it| it.key.cmp(&key), change)
+            Some(self.tree.edit_known(|it| it.key.cmp(&key), change))
         };
         assert_eq!(got, Some(old));
     }

@@ -21,7 +21,7 @@ enum Which {
 }
 
 /// What is asked for.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 struct Query<'a> {
     /// Not told where there is no key to find the member in.
     centre: Option<Place>,
@@ -128,19 +128,7 @@ impl<'a> Query<'a> {
         scores: Option<Scores<'_>>,
         hasher: &Hasher,
     ) -> Result<Self, ErrorKind> {
-        let mut query = Self {
-            centre: None,
-            form: None,
-            unit_m: 1.0,
-            order: None,
-            count: 0,
-            any: false,
-            with_distance: false,
-            with_hash: false,
-            with_place: false,
-            store: None,
-            store_distance: false,
-        };
+        let mut query = Self { unit_m: 1.0, ..Self::default() };
         let place_of = |at: usize| match (scores, args.get(at)) {
             (Some(scores), Some(member)) => {
                 let score = scores.score(|it| hasher.hash(it), member);
