@@ -4,7 +4,7 @@
 //! few leaves equals in any order.
 
 use super::Row;
-use crate::compare::Compare::Exact;
+use crate::compare::Compare::{Encoding, Exact};
 
 #[rustfmt::skip] // One row, one line: a table should look like one.
 pub const COMMANDS: &[Row] = &[
@@ -23,7 +23,7 @@ pub const COMMANDS: &[Row] = &[
     (2,  Exact, "ZRANGE DKEY 0 -1 WITHSCORES"),
     (2,  Exact, "ZREM GKEY ZNAME ?ZNAME"),
     (1,  Exact, "DEL GKEY"),
-    (1,  Exact, "OBJECT ENCODING GKEY"),
+    (1,  Encoding, "OBJECT ENCODING GKEY"),
 ];
 
 pub fn token(token: &str, below: &mut dyn FnMut(usize) -> usize) -> Option<Vec<u8>> {

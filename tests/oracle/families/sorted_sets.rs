@@ -4,7 +4,7 @@
 //! said.
 
 use super::Row;
-use crate::compare::Compare::{Exact, Kind, Unordered};
+use crate::compare::Compare::{Encoding, Exact, Kind, Unordered};
 
 #[rustfmt::skip] // One row, one line: a table should look like one.
 pub const COMMANDS: &[Row] = &[
@@ -44,7 +44,7 @@ pub const COMMANDS: &[Row] = &[
     (3,  Exact, "DEL ZKEY"),
     (2,  Exact, "COPY ZKEY ZKEY ?REPLACE"),
     (2,  Exact, "RENAME ZKEY ZKEY"),
-    (4,  Exact, "OBJECT ENCODING ZKEY"),
+    (4,  Encoding, "OBJECT ENCODING ZKEY"),
     (2,  Exact, "TYPE ZKEY"),
     (2,  Exact, "EXPIRE ZKEY TTLS"),
     (1,  Exact, "DEBUG DIGEST-VALUE ZKEY"),
