@@ -271,21 +271,35 @@ pub fn remove(body: &mut Body, hasher: &Hasher, member: &[u8]) -> bool {
     }
 }
 
-/// Takes out the members of these ranks.
+/// Takes out the members of these ranks. Where they are most of a large one, the others move to a new one, and
+/// the old one is given back, to be freed in slices.
 ///
 /// # Panics
 /// The ranks go beyond the last.
-pub fn remove_ranks(body: &mut Body, hasher: &Hasher, ranks: Range<usize>) {
-    match body {
-        Body::Packed(_, bytes) => {
-            let first = Packed::new(bytes).iter().nth_offset(2 * ranks.start);
-            if let Some(at) = first {
-                packed::remove(bytes, at, 2 * ranks.len());
-            }
+#[must_use]
+pub fn remove_ranks(body: &mut Body, hasher: &Hasher, ranks: Range<usize>) -> Option<Object> {
+    if let Body::Packed(_, bytes) = body {
+        let first = Packed::new(bytes).iter().nth_offset(2 * ranks.start);
+        if let Some(at) = first {
+            packed::remove(bytes, at, 2 * ranks.len());
         }
-        Body::Object(_) => {
-            ranked(body).remove_ranks(ranks, |member| hasher.hash(member), &mut |_, _| {});
-        }
+        return None;
+    }
+    let old = ranked(body);
+    let len = old.len();
+    assert!(ranks.end <= len, "members are removed beyond the last");
+    if ranks.len() <= len / 2 {
+        old.remove_ranks(ranks, |member| hasher.hash(member), &mut |_, _| {});
+        return None;
+    }
+    let mut rest = Ranked::default();
+    let before = old.iter_from(0).take(ranks.start);
+    for (member, score) in before.chain(old.iter_from(ranks.end)) {
+        rest.insert(hasher.hash(member), member, score);
+    }
+    match std::mem::replace(body, Body::Object(Object::ZSet(Box::new(rest)))) {
+        Body::Object(old) => Some(old),
+        Body::Packed(..) => None,
     }
 }
 
@@ -542,9 +556,11 @@ mod tests {
                 assert_eq!(met, all[from..to]);
             }
             assert_eq!(listed(Scores::of_body(&of_pairs(all.clone(), &packing, &hasher()))), all);
-            remove_ranks(&mut body, &hasher(), from..to);
+            drop(remove_ranks(&mut body, &hasher(), from..to));
             let rest = [&all[..from], &all[to..]].concat();
             assert_eq!(listed(Scores::of_body(&body)), rest);
+            drop(remove_ranks(&mut body, &hasher(), rest.len().min(1)..rest.len()));
+            assert_eq!(listed(Scores::of_body(&body)), rest[..rest.len().min(1)]);
         }
     }
 

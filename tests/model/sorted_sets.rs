@@ -107,7 +107,8 @@ impl World {
                     set.remove(member);
                 });
                 let edit = |body: &mut _| scores::remove_ranks(body, &hasher, start..end);
-                self.keyspace.modify(0, key, Kind::ZSet, NOW, edit).unwrap();
+                let old = self.keyspace.modify(0, key, Kind::ZSet, NOW, edit).unwrap();
+                old.flatten().into_iter().for_each(|it| self.keyspace.bury_object(it));
             }
             84..87 => {
                 let to = self.name();

@@ -79,7 +79,7 @@ fn take(
     told: Told,
 ) -> Result<Option<usize>, ErrorKind> {
     let (key, hasher, reply) = (cx.key(word), cx.keyspace.hasher(), &mut cx.reply);
-    cx.keyspace.modify(cx.db, key, Kind::ZSet, cx.now, |body| {
+    let popped = cx.keyspace.modify(cx.db, key, Kind::ZSet, cx.now, |body| {
         let scores = Scores::of_body(body);
         let len = scores.len();
         let count = count.min(len);
@@ -93,11 +93,12 @@ fn take(
             reply.double(score);
             true
         });
-        if count > 0 {
-            scores::remove_ranks(body, &hasher, ranks);
-        }
-        count
-    })
+        let old = if count > 0 { scores::remove_ranks(body, &hasher, ranks) } else { None };
+        (count, old)
+    })?;
+    let Some((count, old)) = popped else { return Ok(None) };
+    old.into_iter().for_each(|it| cx.keyspace.bury_object(it));
+    Ok(Some(count))
 }
 
 /// The headers before the members; true: each goes into a pair.

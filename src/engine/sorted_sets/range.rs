@@ -167,12 +167,15 @@ fn remove(cx: &mut Cx<'_>, args: Args<'_>, by: By) -> Result<(), ErrorKind> {
     let (key, hasher) = (cx.key(args.key()), cx.keyspace.hasher());
     let removed = cx.keyspace.modify(cx.db, key, Kind::ZSet, cx.now, |body| {
         let ranks = span.ranks(Scores::of_body(body), false);
-        if !ranks.is_empty() {
-            scores::remove_ranks(body, &hasher, ranks.clone());
-        }
-        ranks.len()
+        let old = if ranks.is_empty() {
+            None
+        } else {
+            scores::remove_ranks(body, &hasher, ranks.clone())
+        };
+        (ranks.len(), old)
     })?;
-    let removed = removed.unwrap_or(0);
+    let (removed, old) = removed.unwrap_or((0, None));
+    old.into_iter().for_each(|it| cx.keyspace.bury_object(it));
     changed(cx, removed);
     cx.reply_len(removed);
     Ok(())
