@@ -15,6 +15,8 @@ const NOW: Wall = Wall(1_700_000_000_000_000);
 
 /// Members with their scores as bits, in the order of the set.
 type Listed = Vec<(Vec<u8>, u64)>;
+/// All sorted sets of an instant.
+type Instant = BTreeMap<Vec<u8>, Listed>;
 type Model = BTreeMap<Vec<u8>, BTreeMap<Vec<u8>, f64>>;
 
 struct World {
@@ -24,7 +26,7 @@ struct World {
     prng: Prng,
     seed: u64,
     /// What the cut must give, and what the walk has given.
-    cut: Option<(BTreeMap<Vec<u8>, Listed>, BTreeMap<Vec<u8>, Listed>)>,
+    cut: Option<(Instant, Instant)>,
     cuts_done: usize,
 }
 
