@@ -8,7 +8,9 @@ use crate::engine::{
 use crate::node::cx::NodeFn;
 use crate::node::part::PARTS;
 use crate::node::table::Table;
-use crate::node::{clients, connection, debug, info, keys, multi, publish, replicate, server};
+use crate::node::{
+    access, clients, connection, debug, info, keys, multi, publish, replicate, server,
+};
 
 /// The families that run on the shard of their keys.
 const SHARD: &[&[Command<ShardFn>]] = &[
@@ -35,10 +37,19 @@ const NODE: &[&[Command<NodeFn>]] = &[
     server::COMMANDS,
     debug::COMMANDS,
     info::COMMANDS,
+    access::COMMANDS,
 ];
 
 /// The table of every command that this server has.
 #[must_use]
 pub fn table() -> Table {
-    Table::new(SHARD, NODE, PARTS)
+    renamed(&[]).unwrap_or_else(|why| unreachable!("{why}"))
+}
+
+/// As [`table`], with the names that `rename-command` lines give.
+///
+/// # Errors
+/// Why these names cannot be given.
+pub fn renamed(names: &[(Vec<u8>, Vec<u8>)]) -> Result<Table, String> {
+    Table::new(SHARD, NODE, PARTS, names)
 }

@@ -17,6 +17,9 @@
 //! it saw; the first piece compares when it has the keys. So nobody has to tell a session that a key
 //! has changed.
 //!
+//! A request that was allowed when it was queued and is not any more is refused by itself, as in Redis; what
+//! stands before and behind it are two pieces then.
+//!
 //! The trap: who watches must say so when it ends, else the owner keeps an entry for ever.
 
 use crate::command::args::Args;
@@ -76,8 +79,19 @@ struct Watched {
 
 #[derive(Debug)]
 enum Piece {
-    Unit { form: Form, frames: Vec<u8>, writes: bool, wants: Wants },
-    Node { frame: Vec<u8> },
+    Unit {
+        form: Form,
+        frames: Vec<u8>,
+        writes: bool,
+        wants: Wants,
+    },
+    Node {
+        frame: Vec<u8>,
+    },
+    /// Its user may no longer do it: the rules changed since it was queued.
+    Refused {
+        error: ErrorKind,
+    },
 }
 
 impl Multi {
@@ -387,6 +401,10 @@ impl Core {
                     self.begin_for(conn, frames, form, writes, wanted, out);
                 }
                 Some(Piece::Node { frame }) => self.run_piece(conn, &frame, out),
+                Some(Piece::Refused { error }) => {
+                    self.stats.failed(&error);
+                    self.reply(conn, out, |buffer| error.write_to(buffer));
+                }
                 None => {
                     multi.working = false;
                     return;
@@ -435,6 +453,10 @@ impl Core {
             let Some(head) = message::pop_request(&mut rest, &mut words) else { return pieces };
             let (row, args) = (table.row(head.command), Args::new(&words));
             let head = RequestHead { db, proto, no_touch, ..head };
+            if let Some(error) = self.no_longer_allowed(conn, head.command, args) {
+                pieces.push_back(Piece::Refused { error });
+                continue;
+            }
             if !matches!(row.run, Run::Shard(_)) && !runs_here(row) {
                 let mut frame = Vec::new();
                 message::push_request(&mut frame, &head, args.iter());

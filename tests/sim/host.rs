@@ -5,6 +5,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use ringfold::acl::users::Users;
 use ringfold::base::time::{Mono, Now, Wall};
 use ringfold::engine::keyspace::Keyspace;
 use ringfold::node::core::{Core, FileEvent, Input, Shared};
@@ -127,7 +128,8 @@ impl Host {
         settings.save = Vec::new();
         settings.repl_backlog_size = 128 * 1024;
         settings.replicaof = master.map(|it| Master { host: name(it), port: 7_000 });
-        let view = View::new(Arc::new(settings));
+        let users = Arc::new(Users::new(table.catalog(), false));
+        let view = View::new(Arc::new(settings), users);
         let shared = Shared {
             tickets: Arc::default(),
             clients: Arc::default(),
