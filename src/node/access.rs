@@ -185,7 +185,7 @@ fn dry_run(cx: &mut NodeCx<'_>, args: Args<'_>) -> Result<(), ErrorKind> {
     let users = &cx.core.view.users;
     let user = users.named(name).ok_or_else(|| ErrorKind::AclUser { name: name.into() })?;
     let request = args.skip(3);
-    let table = &cx.core.shared.table;
+    let table = cx.core.shared.table;
     let unknown = || ErrorKind::AclCommand { name: request.name().into() };
     let number = table.find(request).ok_or_else(unknown)?;
     let row = table.row(number);
@@ -350,7 +350,7 @@ pub(super) fn merge_log(parts: &[&[u8]], count: usize, now: Wall, reply: &mut Re
 impl Control {
     /// All cores stand still: makes the change, and says what its client is answered.
     pub(super) fn change_users(&mut self, cx: &mut ControlCx<'_>, change: &Change) -> Vec<u8> {
-        let table = Arc::clone(&cx.core.shared.table);
+        let table = cx.core.shared.table;
         let users = &self.view.users;
         let mut answer = Vec::new();
         let mut reply = Reply { out: &mut answer, proto: Proto::Resp2 };

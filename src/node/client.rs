@@ -296,7 +296,7 @@ impl Core {
             return;
         }
         let Some(number) = number else { return };
-        let table = std::sync::Arc::clone(&self.shared.table);
+        let table = self.shared.table;
         let row = table.row(number);
         if in_multi && self.queues(row) {
             return self.enqueue(conn, number, args, out);
@@ -396,7 +396,7 @@ impl Core {
         core: usize,
         args: Args<'_>,
     ) -> Option<Stall> {
-        let table = std::sync::Arc::clone(&self.shared.table);
+        let table = self.shared.table;
         let row = number.map(|number| table.row(number));
         if self.frozen.is_frozen() {
             return Some(Stall::Frozen);

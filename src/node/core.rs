@@ -111,7 +111,7 @@ pub struct Shared {
     pub client_ids: Arc<AtomicU64>,
     /// Which cores have clients that listen to channels.
     pub listeners: Arc<Listeners>,
-    pub table: Arc<Table>,
+    pub table: &'static Table,
     pub host: Arc<Host>,
 }
 

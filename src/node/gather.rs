@@ -109,7 +109,7 @@ impl Core {
             figures: &figures,
             host: &self.shared.host,
             settings: &self.view.settings,
-            table: &self.shared.table,
+            table: self.shared.table,
             cores: self.cores,
             loading: self.view.loading,
             now: self.now,

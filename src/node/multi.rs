@@ -39,7 +39,6 @@ use crate::node::transactions::{Asker, Form, NOBODY, Wanted, Wants};
 use crate::resp::error::ErrorKind;
 use crate::resp::reply::Reply;
 use std::collections::VecDeque;
-use std::sync::Arc;
 
 #[rustfmt::skip] // One row, one line.
 pub const COMMANDS: &[Command<NodeFn>] = &[
@@ -243,7 +242,7 @@ impl Core {
 
     /// Queues a request that has passed the gate.
     pub(super) fn enqueue(&mut self, conn: Conn, number: u16, args: Args<'_>, out: &mut Outbox) {
-        let table = Arc::clone(&self.shared.table);
+        let table = self.shared.table;
         let row = table.row(number);
         if row.spec.flags.has(Flags::NO_MULTI) || row.spec.name == "REPLCONF" {
             self.break_multi(conn);
@@ -419,7 +418,7 @@ impl Core {
     fn run_piece(&mut self, conn: Conn, frame: &[u8], out: &mut Outbox) {
         let (mut rest, mut words) = (frame, Vec::new());
         let Some(head) = message::pop_request(&mut rest, &mut words) else { return };
-        let table = Arc::clone(&self.shared.table);
+        let table = self.shared.table;
         if let Run::Node(run) = table.row(head.command).run {
             self.run_node(conn, head.command, run, Args::new(&words), out);
         }
@@ -443,7 +442,7 @@ impl Core {
     }
 
     fn pieces(&mut self, conn: Conn, frames: &[u8]) -> VecDeque<Piece> {
-        let table = Arc::clone(&self.shared.table);
+        let table = self.shared.table;
         let mut pieces = VecDeque::new();
         let Some(session) = self.sessions.get(conn) else { return pieces };
         let (mut db, proto, no_touch) = (session.db, session.proto, session.no_touch);

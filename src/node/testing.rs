@@ -94,7 +94,7 @@ impl Node {
             client_ids: Arc::default(),
             transactions: Arc::default(),
             listeners: Arc::default(),
-            table: Arc::new(table),
+            table,
             host: Arc::default(),
         };
         let now = Now { mono: Mono(0), wall: Wall(1_700_000_000_000_000) };

@@ -123,7 +123,7 @@ fn wait_for(threads: Vec<ExecutorJoinHandle<()>>) -> Result<(), Refusal> {
 }
 
 /// The commands by their names, and the users, from the configuration or from a file of their own.
-fn access(settings: &Settings) -> Result<(Arc<Table>, Arc<Users>), Refusal> {
+fn access(settings: &Settings) -> Result<(&'static Table, Arc<Users>), Refusal> {
     let wrong = |why: String| Refusal { code: BAD_CONFIGURATION, why };
     let table = families::renamed(&settings.renamed_commands).map_err(wrong)?;
     let mut users = users_of(settings, table.catalog()).map_err(wrong)?;
@@ -143,13 +143,13 @@ fn access(settings: &Settings) -> Result<(Arc<Table>, Arc<Users>), Refusal> {
         let name = String::from_utf8_lossy(&user.name);
         tracing::info!("the user '{name}' is disabled: no rule of it says 'on'");
     }
-    Ok((Arc::new(table), Arc::new(users)))
+    Ok((table, Arc::new(users)))
 }
 
 /// What each core's thread is given.
 fn seats(
     view: View,
-    table: Arc<Table>,
+    table: &'static Table,
     cpus: Vec<usize>,
     listeners: Vec<OwnedFd>,
     signals: OwnedFd,
