@@ -15,7 +15,7 @@ import subprocess
 import sys
 import time
 
-PORT = 26100
+PORT = 22100
 CONNECTIONS = 50
 VALUE = "0123456789abcdef"
 TICK_NS = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
@@ -50,14 +50,15 @@ class Server:
         os.makedirs("/tmp/collections-bench", exist_ok=True)
         command = ["taskset", "-c", "0", *command, "--port", str(PORT), "--save", "", "--dir", "/tmp/collections-bench"]
         self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        for _ in range(200):
+        for _ in range(500):
             try:
                 self.socket = socket.create_connection(("127.0.0.1", PORT))
-                break
+                self.file = self.socket.makefile("rb")
+                self.pipe([["PING"]])
+                return
             except OSError:
                 time.sleep(0.02)
-        self.file = self.socket.makefile("rb")
-        self.pipe([["PING"]])
+        raise SystemExit(f"{name} does not answer")
 
     def pipe(self, requests):
         """Sends requests and waits for as many one-line or bulk replies."""
