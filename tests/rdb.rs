@@ -14,6 +14,8 @@ use ringfold::snapshot::format;
 use ringfold::types::record::Encoding;
 use ringfold::types::store::ValueRef;
 
+#[path = "rdb/collections.rs"]
+mod collections;
 #[path = "rdb/server.rs"]
 mod server;
 

@@ -109,6 +109,24 @@ pub fn parse_f64(text: &[u8]) -> Option<f64> {
     (!value.is_nan() && !lost).then_some(value)
 }
 
+/// A double as C's `strtod` reads it from a text that ends at a NUL, if nothing of that is left over: spaces
+/// may lead, nothing at all is 0, and what is too large or too small is infinite or 0. Not NaN.
+#[must_use]
+pub fn parse_f64_as_c(text: &[u8]) -> Option<f64> {
+    let text = text.split(|&byte| byte == 0).next().unwrap_or(text);
+    if text.is_empty() {
+        return Some(0.0);
+    }
+    let is_space = |byte: &u8| matches!(byte, b' ' | b'\t'..=b'\r');
+    let start = text.iter().position(|byte| !is_space(byte))?;
+    let number = text.get(start..)?;
+    if let Some(value) = parse_f64(number) {
+        return Some(value);
+    }
+    let value = std::str::from_utf8(number).ok()?.parse::<f64>().ok()?;
+    (!value.is_nan()).then_some(value)
+}
+
 /// Appends a double as C's `%.17g` prints it: enough digits to read the same double back.
 pub fn write_g17(out: &mut Vec<u8>, value: f64) {
     if value.is_nan() {
@@ -231,6 +249,19 @@ mod tests {
         ];
         for (text, expected) in table {
             assert_eq!(parse_f64(text.as_bytes()), *expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn doubles_are_read_up_to_a_nul_as_strtod_does() {
+        #[rustfmt::skip]
+        let table: &[(&str, Option<f64>)] = &[
+            ("", Some(0.0)), ("\x001", Some(0.0)), (" \t-1.5", Some(-1.5)), ("1 ", None), ("  ", None), ("1e400", Some(f64::INFINITY)),
+            ("-1e400", Some(f64::NEG_INFINITY)), ("1e-400", Some(0.0)), ("nan", None), ("inf", Some(f64::INFINITY)), ("5\0x", Some(5.0)),
+            ("1x", None), ("-", None), ("0x10", Some(16.0)),
+        ];
+        for (text, expected) in table {
+            assert_eq!(parse_f64_as_c(text.as_bytes()), *expected, "{text:?}");
         }
     }
 

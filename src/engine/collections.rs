@@ -18,6 +18,7 @@
 //! Not here: what elements mean and when a value outgrows its form (the families).
 
 use super::keyspace::{Expiry, Full, Key, Keyspace, ValueRef};
+use super::shard::Cx;
 use crate::base::limits::STRING_BYTES_MAX;
 use crate::base::time::Wall;
 use crate::resp::error::ErrorKind;
@@ -259,6 +260,25 @@ impl Keyspace {
             self.scratch = bytes;
         }
         Ok(result)
+    }
+}
+
+impl Cx<'_> {
+    /// Keeps a command's result under a key, whatever was there, and says so; one without elements takes
+    /// the key away.
+    pub(crate) fn keep(&mut self, key: &[u8], body: Body) -> Result<(), ErrorKind> {
+        let key = self.key(key);
+        if body.is_gone() {
+            if self.keyspace.remove_even_expired(self.db, key) {
+                self.effect.verbatim();
+            }
+            return Ok(());
+        }
+        // An expired target goes out as a DEL.
+        self.keyspace.exists(self.db, key, self.now);
+        self.keyspace.put_body(self.db, key, body, Expiry::None, self.now)?;
+        self.effect.verbatim();
+        Ok(())
     }
 }
 

@@ -7,6 +7,7 @@
 //!   string  mix(d, bytes)
 //!   set     for each member   d ^= SHA1(member)
 //!   hash    for each field    e = 0; mix(e, field); mix(e, value); d ^= SHA1(e)
+//!   zset    for each member   e = 0; mix(e, member); mix(e, score as %.17g); d ^= SHA1(e)
 //!   list    for each element  mix(d, element)
 //!   stream  for each entry    mix(d, its ID as ms.seq); mix(d, name), mix(d, value) of each field
 //!   entry   the same, after mix(d, key)
@@ -22,6 +23,7 @@
 use sha1_smol::Sha1;
 use std::ops::ControlFlow;
 
+use crate::base::num;
 use crate::engine::keyspace::ValueRef;
 use crate::engine::lists::form::Form;
 use crate::types::fields::Fields;
@@ -30,6 +32,7 @@ use crate::types::log::id::StreamId;
 use crate::types::members::Members;
 use crate::types::object::Object;
 use crate::types::record::Kind;
+use crate::types::scores::Scores;
 
 /// A digest as Redis prints it: 40 lowercase hex digits of these.
 pub type Sum = [u8; 20];
@@ -143,7 +146,18 @@ fn mix_value(sum: &mut Sum, value: ValueRef<'_>, expires: bool) {
                 mix_stream(sum, stream);
             }
         }
-        Kind::ZSet => {}
+        Kind::ZSet => {
+            let mut text = Vec::new();
+            Scores::of(value).all(&mut |member, score| {
+                let mut entry = Sum::default();
+                mix(&mut entry, &member.text());
+                text.clear();
+                num::write_g17(&mut text, score);
+                mix(&mut entry, &text);
+                xor(sum, &sha1(&entry));
+                true
+            });
+        }
     }
     if expires {
         xor(sum, &sha1(EXPIRES));

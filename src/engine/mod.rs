@@ -18,6 +18,8 @@ pub mod lists;
 pub mod streams;
 pub mod hashes;
 pub mod sets;
+pub mod sorted_sets;
+pub mod geo;
 pub mod bits;
 pub mod bitfield;
 pub mod hyperloglog;

@@ -13,7 +13,6 @@ use crate::command::spec::Arity::{AtLeast, Exactly};
 use crate::command::spec::{Command, Flags, Group, Hop, KeyFlags, KeySpec, Spec};
 use crate::engine::draw::{self, Count};
 use crate::engine::generic::whole::Scan;
-use crate::engine::keyspace::Expiry;
 use crate::engine::shard::{Cx, ShardFn};
 use crate::resp::error::ErrorKind;
 use crate::resp::reply::Reply;
@@ -402,18 +401,8 @@ fn sscan(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), ErrorKind> {
 
 /// Keeps a set under a key, whatever was there; a set without members takes the key away. How many members.
 fn store(cx: &mut Cx<'_>, key: &[u8], body: Body) -> Result<usize, ErrorKind> {
-    let key = cx.key(key);
     let len = body.len();
-    if len == 0 {
-        if cx.keyspace.remove_even_expired(cx.db, key) {
-            cx.effect.verbatim();
-        }
-        return Ok(0);
-    }
-    // An expired target goes out as a DEL.
-    cx.keyspace.exists(cx.db, key, cx.now);
-    cx.keyspace.put_body(cx.db, key, body, Expiry::None, cx.now)?;
-    cx.effect.verbatim();
+    cx.keep(key, body)?;
     Ok(len)
 }
 

@@ -13,7 +13,9 @@ use crate::command::spec::Command;
 use crate::engine::effect::{Effect, Part};
 use crate::engine::keyspace::{ExpiryMode, Keyspace};
 use crate::engine::shard::{Cx, ShardFn, execute};
-use crate::engine::{bits, generic, hashes, hyperloglog, lists, sets, streams, strings};
+use crate::engine::{
+    bits, generic, geo, hashes, hyperloglog, lists, sets, sorted_sets, streams, strings,
+};
 use crate::resp::error::ErrorKind;
 use crate::resp::reply::{Proto, Reply};
 
@@ -104,6 +106,8 @@ fn find(args: Args<'_>) -> Result<&'static Command<ShardFn>, ErrorKind> {
         lists::COMMANDS,
         hashes::COMMANDS,
         sets::COMMANDS,
+        sorted_sets::COMMANDS,
+        geo::COMMANDS,
         streams::COMMANDS,
         bits::COMMANDS,
         hyperloglog::COMMANDS,

@@ -2,7 +2,9 @@
 
 use crate::command::spec::Command;
 use crate::engine::shard::ShardFn;
-use crate::engine::{bits, generic, hashes, hyperloglog, lists, sets, streams, strings};
+use crate::engine::{
+    bits, generic, geo, hashes, hyperloglog, lists, sets, sorted_sets, streams, strings,
+};
 use crate::node::cx::NodeFn;
 use crate::node::part::PARTS;
 use crate::node::table::Table;
@@ -19,6 +21,8 @@ const SHARD: &[&[Command<ShardFn>]] = &[
     streams::COMMANDS,
     hashes::COMMANDS,
     sets::COMMANDS,
+    sorted_sets::COMMANDS,
+    geo::COMMANDS,
     bits::COMMANDS,
     hyperloglog::COMMANDS,
     generic::COMMANDS,

@@ -131,6 +131,13 @@ error_kinds! {
         GeoUnit => "ERR unsupported unit provided. please use M, KM, FT, MI",
         GeoRadius => "ERR need numeric radius",
         GeoRadiusNegative => "ERR radius cannot be negative",
+        GeoWidth => "ERR need numeric width",
+        GeoHeight => "ERR need numeric height",
+        GeoBoxNegative => "ERR height or width cannot be negative",
+        GeoCount => "ERR COUNT must be > 0",
+        GeoMember => "ERR could not decode requested zset member",
+        GeoradiusStore => "ERR STORE option in GEORADIUS is not compatible with WITHDIST, WITHHASH and WITHCOORD options",
+        GeosearchstoreWith => "ERR GEOSEARCHSTORE is not compatible with WITHDIST, WITHHASH and WITHCOORD options",
         GeoAny => "ERR the ANY argument requires COUNT argument",
 
         // Streams
@@ -293,6 +300,8 @@ error_kinds! {
         XclaimOption { option: Text } => ["ERR Unrecognized XCLAIM option '", option, "'"],
         NoInputKeys { command: &'static str } => ["ERR at least 1 input key is needed for '", Lower(command), "' command"],
         PfdebugUnknown { subcommand: Text } => ["ERR Unknown PFDEBUG subcommand '", subcommand, "'"],
+        GeoFrom { command: Text } => ["ERR exactly one of FROMMEMBER or FROMLONLAT can be specified for ", command],
+        GeoBy { command: Text } => ["ERR exactly one of BYRADIUS and BYBOX can be specified for ", command],
         GeoPair { pair: Text } => ["ERR invalid longitude,latitude pair ", pair],
         NoGroup { key: Text, group: Text } => ["NOGROUP No such key '", key, "' or consumer group '", group, "'"],
         NoGroupOfRead { key: Text, group: Text } => ["NOGROUP No such key '", key, "' or consumer group '", group, "' in XREADGROUP with GROUP option"],

@@ -4,11 +4,11 @@
 //! checked before anything reads them; elements that are there twice are refused, as Redis does. What is
 //! small enough by the settings becomes packed, whatever form the file has it in.
 //!
-//! Not here: how items are read (`items.rs`), sorted sets.
+//! Not here: how items are read (`items.rs`).
 
 use super::build_stream::StreamParts;
 use super::old_packed;
-use crate::base::num::parse_i64;
+use crate::base::num::{self, parse_i64};
 use crate::types::dict::Dict;
 use crate::types::fields::Fields;
 use crate::types::intset;
@@ -16,7 +16,9 @@ use crate::types::list::{End, Fill, List};
 use crate::types::object::{Body, Object};
 use crate::types::packed::{self, Packed};
 use crate::types::packing::Packing;
+use crate::types::ranked::Ranked;
 use crate::types::record::Encoding;
+use crate::types::scores;
 use crate::types::store::Hasher;
 
 /// What is needed to make collections.
@@ -55,6 +57,8 @@ enum Shape {
     List(List),
     Set(Dict),
     Hash(Dict, Option<Vec<u8>>),
+    /// With the member whose score comes next.
+    ZSet(Box<Ranked>, Option<Vec<u8>>),
     Whole(Body),
     Stream(Box<StreamParts>),
 }
@@ -72,6 +76,7 @@ impl Builder {
         let shape = match code {
             1 | 10 | 14 | 18 => Shape::List(List::default()),
             2 | 20 => Shape::Set(Dict::new(false)),
+            3 | 5 | 12 | 17 => Shape::ZSet(Box::default(), None),
             4 | 9 | 13 | 16 => Shape::Hash(Dict::new(true), None),
             11 => Shape::Whole(Body::Packed(Encoding::IntSet, intset::empty())),
             15 | 19 | 21 => Shape::Stream(Box::new(StreamParts::new(code))),
@@ -124,7 +129,22 @@ impl Builder {
                 self.shape = Shape::Whole(packed_hash(list, &self.making)?);
                 Ok(())
             }
-            (Shape::Whole(body), Token::Text(text)) => {
+            (Shape::ZSet(_, member @ None), Token::Text(text)) if matches!(self.code, 3 | 5) => {
+                *member = Some(text);
+                Ok(())
+            }
+            (Shape::ZSet(ranked, member), Token::Raw(raw)) => {
+                let member = member.take().ok_or(Damaged)?;
+                let score = score(self.code, raw).ok_or(Damaged)?;
+                unique(ranked.insert(hasher.hash(&member), &member, score).is_none())
+            }
+            (Shape::ZSet(..), Token::Text(text)) => {
+                let list = listpack(self.code, text)?;
+                let body = scores::of_foreign(list, &self.making.packing, hasher);
+                self.shape = Shape::Whole(body.ok_or(Damaged)?);
+                Ok(())
+            }
+            (Shape::Whole(body), Token::Text(text)) if self.code == 11 => {
                 intset::validate(&text).ok_or(Damaged)?;
                 *body = Body::Packed(Encoding::IntSet, text);
                 Ok(())
@@ -156,7 +176,10 @@ impl Builder {
             Shape::Hash(dict, None) => {
                 small_hash(&dict, packing).unwrap_or_else(|| Body::Object(Object::Hash(dict)))
             }
-            Shape::Hash(_, Some(_)) => return Err(Damaged),
+            Shape::ZSet(ranked, None) => {
+                scores::pack(&ranked, packing).unwrap_or_else(|| Body::Object(Object::ZSet(ranked)))
+            }
+            Shape::Hash(_, Some(_)) | Shape::ZSet(_, Some(_)) => return Err(Damaged),
         })
     }
 }
@@ -165,7 +188,7 @@ impl Builder {
 fn listpack(code: u8, bytes: Vec<u8>) -> Result<Vec<u8>, Damaged> {
     match code {
         9 => old_packed::zipmap(&bytes).ok_or(Damaged),
-        10 | 13 | 14 => old_packed::ziplist(&bytes).ok_or(Damaged),
+        10 | 12..=14 => old_packed::ziplist(&bytes).ok_or(Damaged),
         _ => packed::validate(&bytes).map(|_| bytes).ok_or(Damaged),
     }
 }
@@ -222,6 +245,15 @@ fn small_set(dict: &Dict, packing: &Packing) -> Option<Body> {
         member.len() <= packing.set_value_bytes
     });
     short.then_some(Body::Packed(Encoding::PackedSet, list))
+}
+
+/// A score, as text in files of old, which is never NaN.
+fn score(code: u8, raw: &[u8]) -> Option<f64> {
+    if code == 3 {
+        return num::parse_f64(raw);
+    }
+    let score = f64::from_le_bytes(raw.try_into().ok()?);
+    (!score.is_nan()).then_some(score)
 }
 
 fn unique(new: bool) -> Result<(), Damaged> {

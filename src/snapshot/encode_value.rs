@@ -15,17 +15,22 @@ use crate::types::log::group::Group;
 use crate::types::log::id::StreamId;
 use crate::types::object::Object;
 use crate::types::packed::Packed;
+use crate::types::ranked::Ranked;
 use crate::types::record::Encoding;
 use std::ops::ControlFlow;
 
 const SET: u8 = 2;
 const HASH: u8 = 4;
+const ZSET: u8 = 5;
 const INTSET: u8 = 11;
 const PACKED_HASH: u8 = 16;
+const PACKED_ZSET: u8 = 17;
 const LIST: u8 = 18;
 const STREAM: u8 = 19;
 /// A node of a list that is a listpack.
 const NODE_PACKED: u64 = 2;
+/// Members of a sorted set between two looks at how long the slice is.
+const MEMBERS_AT_ONCE: usize = 64;
 
 /// The type byte of a collection that is held like this; `None`: there is none yet.
 #[must_use]
@@ -36,6 +41,8 @@ pub fn type_code(encoding: Encoding) -> Option<u8> {
         Encoding::IntSet => Some(INTSET),
         Encoding::PackedHash => Some(PACKED_HASH),
         Encoding::Hash => Some(HASH),
+        Encoding::PackedZSet => Some(PACKED_ZSET),
+        Encoding::ZSet => Some(ZSET),
         Encoding::Stream => Some(STREAM),
         _ => None,
     }
@@ -78,7 +85,7 @@ pub struct Slices {
 #[derive(Clone, Copy, Debug)]
 enum At {
     Start,
-    /// A node of a list or a stream, or where a dict goes on.
+    /// A node of a list or a stream, where a dict goes on, how many members of a sorted set are left.
     Node(u64),
     /// A consumer group.
     Group(usize),
@@ -115,6 +122,7 @@ impl Slices {
                 },
                 Object::Set(dict) => slice_of_dict(dict, false, self.at, out, &mut lzf),
                 Object::Hash(dict) => slice_of_dict(dict, true, self.at, out, &mut lzf),
+                Object::ZSet(ranked) => slice_of_ranked(ranked, self.at, out, &mut lzf),
                 Object::Stream(stream) => slice_of_stream(stream, self.at, out, &mut lzf),
             };
         }
@@ -143,6 +151,28 @@ fn slice_of_dict(
         }
     });
     next.map_or(At::Done, At::Node)
+}
+
+/// From the highest score down, as Redis does: who reads it puts each before the last.
+fn slice_of_ranked(
+    ranked: &Ranked,
+    at: At,
+    out: &mut Vec<u8>,
+    lzf: &mut Option<&mut Compressor>,
+) -> At {
+    let left = match at {
+        At::Node(left) => usize::try_from(left).unwrap_or(0),
+        _ => {
+            length(out, ranked.len() as u64);
+            ranked.len()
+        }
+    };
+    let Some(last) = left.checked_sub(1) else { return At::Done };
+    for (member, score) in ranked.iter_back_from(last).take(MEMBERS_AT_ONCE) {
+        string(out, member, short(member, lzf));
+        out.extend_from_slice(&score.to_le_bytes());
+    }
+    At::Node(left.saturating_sub(MEMBERS_AT_ONCE) as u64)
 }
 
 fn slice_of_stream(

@@ -293,7 +293,17 @@ impl Passer {
                 }
                 Item::TextDouble => {
                     let Some([len]) = reader.fixed(input) else { return Ok(false) };
-                    self.raw_left = if len < 253 { u64::from(len) } else { 0 };
+                    let word: &[u8] = match len {
+                        253 => b"nan",
+                        254 => b"inf",
+                        255 => b"-inf",
+                        _ => b"",
+                    };
+                    self.raw_left = if word.is_empty() { u64::from(len) } else { 0 };
+                    self.raw = builder.is_some();
+                    if let Some(builder) = &mut builder {
+                        builder.raw.extend_from_slice(word);
+                    }
                 }
                 Item::Module => match self.pass_module(reader, input, bounds)? {
                     None => return Ok(false),

@@ -1,6 +1,8 @@
 //! Containers behind values; they know no command and no RESP.
 pub mod run;
 pub mod tree;
+pub mod member;
+pub mod ranked;
 pub mod packed;
 pub mod chain;
 pub mod list;
@@ -17,4 +19,5 @@ pub mod segment;
 pub mod store;
 pub mod fields;
 pub mod members;
+pub mod scores;
 pub mod table;

@@ -14,6 +14,7 @@ use super::intset::IntSet;
 use super::list::List;
 use super::log::Stream;
 use super::packed::Packed;
+use super::ranked::Ranked;
 use super::record::{Encoding, Kind};
 
 /// A large collection.
@@ -21,6 +22,7 @@ use super::record::{Encoding, Kind};
 pub enum Object {
     List(List),
     Set(Dict),
+    ZSet(Box<Ranked>),
     Hash(Dict),
     Stream(Box<Stream>),
 }
@@ -39,6 +41,7 @@ impl Object {
         match self {
             Self::List(_) => Encoding::List,
             Self::Set(_) => Encoding::Set,
+            Self::ZSet(_) => Encoding::ZSet,
             Self::Hash(_) => Encoding::Hash,
             Self::Stream(_) => Encoding::Stream,
         }
@@ -50,6 +53,7 @@ impl Object {
         match self {
             Self::List(list) => list.len(),
             Self::Set(dict) | Self::Hash(dict) => dict.len(),
+            Self::ZSet(ranked) => ranked.len(),
             Self::Stream(stream) => usize::try_from(stream.len()).unwrap_or(usize::MAX),
         }
     }
@@ -65,6 +69,7 @@ impl Object {
         match self {
             Self::List(list) => list.bytes(),
             Self::Set(dict) | Self::Hash(dict) => dict.bytes(),
+            Self::ZSet(ranked) => ranked.bytes(),
             Self::Stream(stream) => stream.bytes(),
         }
     }
@@ -75,6 +80,7 @@ impl Object {
         match self {
             Self::List(list) => list.free_some(budget),
             Self::Set(dict) | Self::Hash(dict) => dict.free_some(budget),
+            Self::ZSet(ranked) => ranked.free_some(budget),
             Self::Stream(stream) => stream.free_some(budget),
         }
     }
@@ -94,7 +100,7 @@ impl Body {
         self.encoding().kind()
     }
 
-    /// Elements of the listpack (fields and values count singly), the intset or the object.
+    /// Elements of the listpack (fields and values, members and scores count singly), the intset or the object.
     #[must_use]
     pub fn len(&self) -> usize {
         match self {

@@ -4,6 +4,8 @@
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 #![expect(clippy::cast_possible_truncation, reason = "drawn numbers are below small bounds")]
 
+mod sorted_sets;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use ringfold::base::prng::Prng;

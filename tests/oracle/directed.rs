@@ -72,7 +72,9 @@ fn command_info_agrees_for_every_command_of_ours() {
         let facts = |row: &Value| {
             let mut flags: Vec<Value> = row.items()[2].items().to_vec();
             flags.sort();
-            let at = |index: usize| row.items()[index].int();
+            // Of 7.2's further argument of these the server at hand knows nothing.
+            let later = ["zrank", "zrevrank"].contains(&name.as_str());
+            let at = |index: usize| row.items()[index].int().filter(|_| !later || index > 1);
             (row.items()[0].bytes().to_vec(), at(1), flags, at(3), at(4), at(5))
         };
         if facts(&real) != facts(&ours) {

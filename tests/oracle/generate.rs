@@ -165,10 +165,20 @@ const NEVER_BENT: &[&str] = &[
     "BLMOVE",
     "BRPOPLPUSH",
     "BLMPOP",
+    // A real server draws as many as it is asked for.
+    "HRANDFIELD",
+    "SRANDMEMBER",
+    "ZRANDMEMBER",
+    // 7.2 knows one more argument.
+    "ZRANK",
+    "ZREVRANK",
 ];
 
 /// What is not queued: it ends the queue, or speaks another protocol from here on.
 const NEVER_QUEUED: &[&str] = &["RESET", "HELLO", "CLIENT"];
+
+/// What such keys hold has one score, and must keep it.
+const KEYS_NEVER_BENT: &[u8] = b"lex";
 
 /// Parameters whose value both servers know and start with.
 const CONFIGS: &[&str] = &[
@@ -352,10 +362,9 @@ impl Generator {
         // 7.0.15 does by halves what it then refuses; later ones, and ours, look at all of it first.
         let half_done = args[0].eq_ignore_ascii_case(b"HELLO") && args.len() > 2;
         let waits = args.iter().any(|it| it.eq_ignore_ascii_case(b"BLOCK"));
-        if !half_done
-            && !waits
-            && !NEVER_BENT.iter().any(|it| args[0].eq_ignore_ascii_case(it.as_bytes()))
-        {
+        let straight = NEVER_BENT.iter().any(|it| args[0].eq_ignore_ascii_case(it.as_bytes()))
+            || args.get(1).is_some_and(|key| key.starts_with(KEYS_NEVER_BENT));
+        if !half_done && !waits && !straight {
             self.bend(&mut args);
         }
         self.avoid_the_past(&mut args);

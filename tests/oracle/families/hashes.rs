@@ -20,7 +20,7 @@ pub const COMMANDS: &[Row] = &[
     (3,  Unordered, "HVALS HKEY"),
     (6,  Exact, "HINCRBY HKEY FIELD INT"),
     (6,  Exact, "HINCRBYFLOAT HKEY FIELD FLOAT"),
-    (2,  Kind,  "HRANDFIELD HKEY ?INT ?WITHVALUES"),
+    (2,  Kind,  "HRANDFIELD HKEY ?3|-3|0|-1|abc|-9223372036854775808 ?WITHVALUES"),
     (2,  Unordered, "HRANDFIELD HKEY 1000 ?FOO"),
     (2,  Kind,  "HSCAN HKEY 0 ?MATCH_PATTERN ?COUNT_100"),
     (1,  Exact, "HSCAN HKEY abc|-|0x ?COUNT_0"),

@@ -1,11 +1,13 @@
 //! Rows of the generator, a file for each family of commands; `generate.rs` says how to read them.
 
 pub mod bits;
+pub mod geo;
 pub mod hashes;
 pub mod hyperloglog;
 pub mod lists;
 pub mod streams;
 pub mod sets;
+pub mod sorted_sets;
 
 use crate::compare::Compare;
 
@@ -15,16 +17,26 @@ pub type Row = (u32, Compare, &'static str);
 /// All families of this folder.
 pub const FAMILIES: &[&[Row]] = &[
     bits::COMMANDS,
+    geo::COMMANDS,
     hashes::COMMANDS,
     hyperloglog::COMMANDS,
     lists::COMMANDS,
     sets::COMMANDS,
+    sorted_sets::COMMANDS,
     streams::COMMANDS,
 ];
 
 /// What a family's own token stands for.
 pub fn token(token: &str, pick: &mut dyn FnMut(usize) -> usize) -> Option<Vec<u8>> {
-    let families =
-        [bits::token, hashes::token, hyperloglog::token, lists::token, sets::token, streams::token];
+    let families = [
+        bits::token,
+        geo::token,
+        hashes::token,
+        hyperloglog::token,
+        lists::token,
+        sets::token,
+        sorted_sets::token,
+        streams::token,
+    ];
     families.into_iter().find_map(|of| of(token, pick))
 }

@@ -23,7 +23,7 @@ pub const COMMANDS: &[Row] = &[
     (4,  Exact, "SINTERCARD 1|2|2|2|3|0|abc SKEY SKEY ?LIMIT_1|LIMIT_INT|LIMIT|FOO"),
     (2,  Unordered, "SPOP SKEY 1000"),
     (1,  Exact, "SPOP SKEY 0|-1|abc ?1"),
-    (2,  Kind,  "SRANDMEMBER SKEY ?INT"),
+    (2,  Kind,  "SRANDMEMBER SKEY ?3|-3|0|-1|abc|-9223372036854775808"),
     (2,  Unordered, "SRANDMEMBER SKEY 1000 ?FOO"),
     (2,  Kind,  "SSCAN SKEY 0 ?MATCH_PATTERN ?COUNT_100"),
     (1,  Exact, "SSCAN SKEY abc|-|0x ?COUNT_0"),
