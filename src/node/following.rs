@@ -1,5 +1,5 @@
-//! Being a replica: the link to our master, its snapshot loaded, its stream applied. And loading the
-//! RDB file at the start, which is the same work from another source.
+//! Being a replica: the link to our master, and its stream applied. Its snapshot is loaded by
+//! `loading.rs`.
 //!
 //! ```text
 //!   link bytes -> replication::replica -> Load  -> decoder -> entries -> the cores that own them
@@ -21,10 +21,10 @@ use crate::command::spec::Hop;
 use crate::node::client::Call;
 use crate::node::control::{Control, ControlCx, Op};
 use crate::node::core::Core;
-use crate::node::message::{self, Loaded, Message, Origin, RequestHead, Return};
+use crate::node::loading::Load;
+use crate::node::message::{self, Origin, RequestHead, Return};
 use crate::node::outbox::{Action, Conn, Level, Outbox};
 use crate::node::publish;
-use crate::node::section::Step;
 use crate::node::session::{Ends, Kind, Session};
 use crate::node::settings::Settings;
 use crate::node::table::Run;
@@ -36,8 +36,6 @@ use crate::replication::ring::Ring;
 use crate::replication::units::Unit;
 use crate::resp::reply::Proto;
 use crate::resp::request::{self, RequestLimits};
-use crate::snapshot::build::Making;
-use crate::snapshot::decode::{Decoder, Event, Limits, Unsupported, Value};
 use std::collections::VecDeque;
 
 /// The connection that applied commands come by on the roads between cores: none.
@@ -52,55 +50,44 @@ pub struct Following {
     pub replica: Replica,
     /// Host and port of our master.
     pub master: Option<(Vec<u8>, u16)>,
-    link: Option<Conn>,
+    pub(super) link: Option<Conn>,
     /// A piece of the file was asked for.
-    reading: bool,
-    paused: bool,
+    pub(super) reading: bool,
+    pub(super) paused: bool,
     /// Bytes of the link that the machine has not consumed.
-    bytes: Vec<u8>,
+    pub(super) bytes: Vec<u8>,
     /// Whole units to apply, each with the history's length after it.
-    units: VecDeque<(Vec<u8>, u64)>,
-    units_bytes: usize,
+    pub(super) units: VecDeque<(Vec<u8>, u64)>,
+    pub(super) units_bytes: usize,
     /// Requests sent to other cores and not answered.
-    under_way: usize,
+    pub(super) under_way: usize,
     /// A section runs for a unit.
-    in_section: bool,
+    pub(super) in_section: bool,
     /// Units are being applied: not again within that.
-    pumping: bool,
+    pub(super) pumping: bool,
     /// A snapshot is to be cut between two units.
-    cut_wanted: bool,
-    applied: u64,
+    pub(super) cut_wanted: bool,
+    pub(super) applied: u64,
     /// The stream's database.
-    db: usize,
-    load: Option<Load>,
+    pub(super) db: usize,
+    pub(super) load: Option<Load>,
     /// The history's length while there is no ring.
     pub idle_offset: u64,
     /// REPLICAOF: who asks, and for which master. The first waits until nothing is under way.
-    changes: VecDeque<Change>,
+    pub(super) changes: VecDeque<Change>,
     /// Its section runs or is about to.
-    changing: bool,
+    pub(super) changing: bool,
     /// The file named this history: a replica may continue it.
-    saved: Option<([u8; 40], u64)>,
+    pub(super) saved: Option<([u8; 40], u64)>,
     pub loaded_keys: u64,
     /// The stream's database at the cut of the snapshot that was loaded.
-    loaded_db: usize,
+    pub(super) loaded_db: usize,
     /// DEBUG RELOAD is answered when the file is loaded.
-    reload: Option<Return>,
+    pub(super) reload: Option<Return>,
 }
 
 /// Who asked for another master, and its host and port; `None` for no master.
-type Change = (Option<Return>, Option<(Vec<u8>, u16)>);
-
-/// Something being loaded.
-#[derive(Debug)]
-struct Load {
-    decoder: Box<Decoder>,
-    from_master: bool,
-    /// All bytes are in; the rest is under way.
-    ended: bool,
-    failed: bool,
-    file_bytes: u64,
-}
+pub(super) type Change = (Option<Return>, Option<(Vec<u8>, u16)>);
 
 impl Following {
     #[must_use]
@@ -189,7 +176,7 @@ impl Control {
 
     /// A role changes when all that was handed out is executed: what the ring has and the keyspace
     /// lacks would be missing from the history for ever.
-    fn begin_change(&mut self, cx: &mut ControlCx<'_>) {
+    pub(super) fn begin_change(&mut self, cx: &mut ControlCx<'_>) {
         let following = &self.following;
         let file = following.load.as_ref().is_some_and(|load| !load.from_master);
         let busy = following.changing
@@ -350,7 +337,12 @@ impl Control {
         self.pump_units(cx);
     }
 
-    fn tell_link(&mut self, cx: &mut ControlCx<'_>, input: Input<'_>, bytes: &[u8]) -> usize {
+    pub(super) fn tell_link(
+        &mut self,
+        cx: &mut ControlCx<'_>,
+        input: Input<'_>,
+        bytes: &[u8],
+    ) -> usize {
         let mut outputs = Vec::new();
         let now = cx.now().mono;
         let used = self.following.replica.handle(now, &mut self.history, input, &mut outputs);
@@ -521,7 +513,7 @@ impl Control {
     }
 
     /// A master that sends faster than we apply is not read from for a while.
-    fn pace_link(&mut self, cx: &mut ControlCx<'_>) {
+    pub(super) fn pace_link(&mut self, cx: &mut ControlCx<'_>) {
         let following = &mut self.following;
         let Some(link) = following.link else { return };
         let full =
@@ -636,7 +628,7 @@ impl Control {
         true
     }
 
-    fn send_apply(
+    pub(super) fn send_apply(
         &mut self,
         cx: &mut ControlCx<'_>,
         core: usize,
@@ -688,212 +680,6 @@ impl Control {
     fn drop_units(&mut self) {
         self.following.units.clear();
         self.following.units_bytes = 0;
-    }
-
-    /// A load begins: everything goes, and clients are told to wait.
-    fn begin_load(&mut self, cx: &mut ControlCx<'_>, from_master: bool) {
-        self.view.loading = true;
-        self.show(cx);
-        cx.core.step(Step::Flush { db: None });
-        for core in 1..self.cores {
-            cx.out.mail[core].push(Message::Empty);
-        }
-        let settings = &self.view.settings;
-        let limits = Limits {
-            databases: settings.databases as usize,
-            string_bytes_max: settings.proto_max_bulk_len,
-            input_bytes: None,
-            unsupported: Unsupported::Refuse,
-            verify_checksum: settings.rdbchecksum,
-        };
-        let (hasher, packing) = (cx.core.keyspace.hasher(), cx.core.keyspace.packing());
-        let decoder = Box::new(Decoder::holding(limits, Making { hasher, packing }));
-        (self.following.loaded_keys, self.following.loaded_db) = (0, 0);
-        self.following.load =
-            Some(Load { decoder, from_master, ended: false, failed: false, file_bytes: 0 });
-    }
-
-    fn drop_load(&mut self, cx: &mut ControlCx<'_>) {
-        if self.following.load.take().is_some() {
-            self.view.loading = false;
-            self.show(cx);
-        }
-    }
-
-    fn load_bytes(&mut self, cx: &mut ControlCx<'_>, mut bytes: &[u8]) {
-        let Some(mut load) = self.following.load.take() else { return };
-        load.file_bytes += bytes.len() as u64;
-        let part = cx.core.shared.table.part("load");
-        while !load.failed {
-            match load.decoder.next(&mut bytes) {
-                Ok(None) => break,
-                Ok(Some(Event::Entry { db, key, value, expiry_ms, .. })) => {
-                    let expired = expiry_ms.is_some_and(|at| at <= cx.now().wall.ms());
-                    if expired && !load.from_master && !self.view.is_replica() {
-                        continue; // As Redis; on a replica only its master's DEL ends a key.
-                    }
-                    self.following.loaded_keys += 1;
-                    let value = match value {
-                        Value::String(value) => value,
-                        Value::Collection(body) => {
-                            let loaded = Loaded { db, key: key.to_vec(), body, expiry_ms };
-                            match cx.core.owner(key) {
-                                0 => load.failed |= !cx.core.take_loaded(loaded),
-                                core => {
-                                    self.following.under_way += 1;
-                                    cx.out.mail[core].push(Message::Load(Box::new(loaded)));
-                                }
-                            }
-                            continue;
-                        }
-                    };
-                    let expiry = expiry_ms.map_or([0; 8], u64::to_le_bytes);
-                    let words: [&[u8]; 3] = [key, value, &expiry];
-                    let args = Args::new(&words);
-                    match cx.core.owner(key) {
-                        0 => load.failed |= !crate::node::part::load(cx.core, db, args),
-                        core => self.send_apply(cx, core, part, db, args),
-                    }
-                }
-                Ok(Some(Event::Aux { name, value })) => {
-                    if name == b"repl-id" && !load.from_master {
-                        if let Ok(replid) = <[u8; 40]>::try_from(value) {
-                            self.following.saved = Some((replid, 0));
-                        }
-                    } else if name == b"repl-stream-db" {
-                        let db = crate::base::num::parse_i64(value);
-                        let db = db.and_then(|db| usize::try_from(db).ok()).unwrap_or(0);
-                        self.following.loaded_db = db;
-                        self.following.db = db;
-                    } else if name == b"repl-offset"
-                        && let Some(saved) = self.following.saved.as_mut()
-                    {
-                        let offset = crate::base::num::parse_i64(value);
-                        saved.1 = offset.and_then(|it| u64::try_from(it).ok()).unwrap_or(0);
-                    }
-                }
-                Ok(Some(_)) => {}
-                Err(error) => {
-                    cx.log(Level::Warning, format!("Loading failed: {error}"));
-                    load.failed = true;
-                }
-            }
-        }
-        self.following.load = Some(load);
-    }
-
-    /// Something of a load was executed: it may be over, or go on reading.
-    fn load_goes_on(&mut self, cx: &mut ControlCx<'_>) {
-        self.pace_link(cx);
-        let Some(load) = self.following.load.as_ref() else { return };
-        if !load.ended {
-            if !load.from_master && self.following.under_way < APPLY_UNDER_WAY_MAX / 2 {
-                self.read_file(cx);
-            }
-            return;
-        }
-        if self.following.under_way > 0 {
-            return;
-        }
-        let whole = !load.failed && load.decoder.finished();
-        let from_master = load.from_master;
-        self.following.load = None;
-        self.view.loading = false;
-        self.show(cx);
-        if from_master {
-            self.following.saved = None;
-            let input = if whole { Input::Loaded } else { Input::LoadFailed };
-            let used = self.tell_link(cx, input, &[]);
-            debug_assert_eq!(used, 0);
-            // What came behind the snapshot is the beginning of the stream.
-            if !self.following.bytes.is_empty() {
-                self.link_bytes(cx, &[]);
-            }
-            return;
-        }
-        if !whole {
-            cx.log(Level::Warning, "The RDB file is damaged or cannot be held here; not starting");
-            cx.out.actions.push(Action::Exit { code: 1 });
-            return;
-        }
-        let keys = self.following.loaded_keys;
-        cx.log(Level::Notice, format!("DB loaded from disk: {keys} keys"));
-        self.file_loaded(cx);
-    }
-
-    /// One that is configured as a replica is one from the first moment: it deletes nothing that its
-    /// file has and nobody writes to it, though the link comes only when the file is loaded.
-    pub(super) fn start(&mut self, cx: &mut ControlCx<'_>) {
-        if let Some(master) = self.view.settings.replicaof.clone() {
-            self.following.master = Some((master.host, master.port));
-            self.view.role = Role::Replica { linked: false };
-        }
-        self.load_file(cx);
-    }
-
-    /// Asks for the file; nothing else happens before it is loaded.
-    fn load_file(&mut self, cx: &mut ControlCx<'_>) {
-        self.begin_load(cx, false);
-        self.read_file(cx);
-    }
-
-    fn read_file(&mut self, cx: &mut ControlCx<'_>) {
-        if !self.following.reading {
-            self.following.reading = true; // One read at a time.
-            cx.out.actions.push(Action::LoadFile);
-        }
-    }
-
-    pub(super) fn file_bytes(&mut self, cx: &mut ControlCx<'_>, bytes: &[u8]) {
-        self.following.reading = false;
-        if bytes.is_empty() {
-            if let Some(load) = self.following.load.as_mut() {
-                load.ended = true;
-            }
-        } else {
-            self.load_bytes(cx, bytes);
-            if let Some(load) = self.following.load.as_mut() {
-                load.ended |= load.failed;
-            }
-        }
-        self.load_goes_on(cx);
-    }
-
-    pub(super) fn file_absent(&mut self, cx: &mut ControlCx<'_>) {
-        self.following.reading = false;
-        self.drop_load(cx);
-        self.file_loaded(cx);
-    }
-
-    pub(super) fn file_unreadable(&mut self, cx: &mut ControlCx<'_>, why: &str) {
-        cx.log(Level::Warning, format!("The RDB file cannot be read: {why}"));
-        cx.out.actions.push(Action::Exit { code: 1 });
-    }
-
-    fn file_loaded(&mut self, cx: &mut ControlCx<'_>) {
-        self.snapshots.changes = 0;
-        match self.following.reload.take() {
-            Some(from) => cx.answer_ok(from),
-            None => {
-                cx.out.actions.push(Action::Ready);
-                if self.view.settings.replicaof.is_none() {
-                    // Writes from here on are of no history: nobody's can be continued any more.
-                    self.following.saved = None;
-                }
-                self.follow_configured(cx);
-            }
-        }
-    }
-
-    /// DEBUG RELOAD: save, then load what was saved.
-    pub(super) fn reload(&mut self, cx: &mut ControlCx<'_>, from: Return) {
-        self.snapshots.reload = Some(from);
-        self.save(cx, Some(from), true);
-    }
-
-    pub(super) fn begin_reload(&mut self, cx: &mut ControlCx<'_>) {
-        self.following.reload = self.snapshots.reload.take();
-        self.load_file(cx);
     }
 }
 

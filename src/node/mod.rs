@@ -27,6 +27,7 @@ pub mod control;
 pub mod sections;
 pub mod snapshots;
 pub mod following;
+pub mod loading;
 pub mod exit;
 pub mod observe;
 pub mod keys;
