@@ -34,6 +34,7 @@ use crate::replication::psync::History;
 use crate::replication::replica::{self, Input, Output, Replica};
 use crate::replication::ring::Ring;
 use crate::replication::units::Unit;
+use crate::resp::error::ErrorKind;
 use crate::resp::reply::Proto;
 use crate::resp::request::{self, RequestLimits};
 use std::collections::VecDeque;
@@ -86,8 +87,25 @@ pub struct Following {
     pub(super) reload: Option<Return>,
 }
 
-/// Who asked for another master, and its host and port; `None` for no master.
-pub(super) type Change = (Option<Return>, Option<(Vec<u8>, u16)>);
+/// Another master by its host and port, or none.
+#[derive(Debug)]
+pub(super) struct Change {
+    pub why: Why,
+    pub master: Option<(Vec<u8>, u16)>,
+}
+
+/// What a role changes for.
+#[derive(Debug)]
+pub(super) enum Why {
+    /// REPLICAOF, or at the start the configuration.
+    Wanted(Option<Return>),
+    /// A replica of ours takes over.
+    Failover { forced: bool },
+    /// It did not.
+    FailoverRefused,
+    /// Our master wants us to take over, and waits for an answer to its PSYNC.
+    Request { conn: Conn, generation: u32, psync: [Vec<u8>; 2] },
+}
 
 impl Following {
     #[must_use]
@@ -161,7 +179,13 @@ impl Control {
         from: Return,
         master: Option<(Vec<u8>, u16)>,
     ) {
-        let last = self.following.changes.back().map(|(_, master)| master);
+        if self.failover.is_on() {
+            return cx.answer_error(from, &ErrorKind::ReplicaofInFailover);
+        }
+        if master.is_none() {
+            self.born_empty = false;
+        }
+        let last = self.following.changes.back().map(|it| &it.master);
         if master == *last.unwrap_or(&self.following.master) && last.is_none() {
             let reply: &[u8] = if master.is_some() {
                 b"+OK Already connected to specified master\r\n"
@@ -170,7 +194,7 @@ impl Control {
             };
             return cx.answer(from, reply);
         }
-        self.following.changes.push_back((Some(from), master));
+        self.following.changes.push_back(Change { why: Why::Wanted(Some(from)), master });
         self.begin_change(cx);
     }
 
@@ -193,16 +217,25 @@ impl Control {
     /// At the start: the master that the configuration names, after the file is loaded.
     pub(super) fn follow_configured(&mut self, cx: &mut ControlCx<'_>) {
         if let Some(master) = self.view.settings.replicaof.clone() {
-            self.following.changes.push_back((None, Some((master.host, master.port))));
+            let master = Some((master.host, master.port));
+            self.following.changes.push_back(Change { why: Why::Wanted(None), master });
             self.begin_change(cx);
         }
     }
 
     /// All cores stand still: says whether they log from here on. `None`: nothing to change.
     pub(super) fn change_role(&mut self, cx: &mut ControlCx<'_>) -> Option<bool> {
-        let (_, master) = self.following.changes.front()?;
+        let Change { why, master } = self.following.changes.front()?;
+        if let (Why::Failover { forced }, Some(target)) = (why, master)
+            && !self.failover_may_switch(cx, target, *forced)
+        {
+            self.following.changes.pop_front();
+            self.following.changing = false;
+            return None;
+        }
         let now = cx.now().mono;
         let mut outputs = Vec::new();
+        self.born_empty = false;
         if master.is_none() && self.following.master.is_none() {
             return Some(self.ring.is_some());
         }
@@ -230,7 +263,7 @@ impl Control {
 
     /// All cores have the new way of logging.
     pub(super) fn role_changed(&mut self, cx: &mut ControlCx<'_>) {
-        let Some((from, master)) = self.following.changes.pop_front() else { return };
+        let Some(Change { why, master }) = self.following.changes.pop_front() else { return };
         self.following.changing = false;
         let was_master = self.following.master.is_none();
         self.following.master.clone_from(&master);
@@ -264,13 +297,24 @@ impl Control {
                 self.drop_units();
                 let host = String::from_utf8_lossy(&host).into_owned();
                 cx.log(Level::Notice, format!("Connecting to MASTER {host}:{port}"));
-                self.tell_link(cx, Input::Follow { offset }, &[]);
+                let failover = matches!(why, Why::Failover { .. });
+                self.tell_link(cx, Input::Follow { offset, failover }, &[]);
             }
         }
         self.wait(cx, crate::replication::acks::Input::Demoted);
         self.show(cx);
-        if let Some(from) = from {
-            cx.answer_ok(from);
+        match why {
+            Why::Wanted(Some(from)) => cx.answer_ok(from),
+            Why::Wanted(None) => {}
+            Why::Failover { .. } => {
+                if let Some(target) = self.following.master.clone() {
+                    self.failover.switched(target);
+                }
+            }
+            Why::FailoverRefused => self.failover_over(cx),
+            Why::Request { conn, generation, psync } => {
+                self.answer_failover(cx, conn, generation, &psync);
+            }
         }
         if self.following.master.is_none() && std::mem::take(&mut self.following.cut_wanted) {
             self.section(cx, Op::Cut, None);
@@ -391,6 +435,13 @@ impl Control {
                         load.ended = true;
                     }
                     self.load_goes_on(cx);
+                }
+                Output::FailedOver => {
+                    cx.log(Level::Notice, "The replica took over: the failover is done");
+                    self.failover_over(cx);
+                }
+                Output::FailoverRefused => {
+                    self.abort_failover(cx, "the replica refused");
                 }
                 Output::Adopted { offset } => {
                     self.ring = Some(Ring::new(offset));

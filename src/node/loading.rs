@@ -13,12 +13,13 @@
 
 use crate::base::limits::APPLY_UNDER_WAY_MAX;
 use crate::command::args::Args;
-use crate::node::control::{Control, ControlCx};
+use crate::node::control::{Control, ControlCx, Op};
 use crate::node::message::{Loaded, Message, Return};
 use crate::node::outbox::{Action, Level};
 use crate::node::section::Step;
 use crate::node::view::Role;
 use crate::replication::replica::Input;
+use crate::replication::ring::Ring;
 use crate::snapshot::build::Making;
 use crate::snapshot::decode::{Decoder, Event, Limits, Unsupported, Value};
 
@@ -142,9 +143,9 @@ impl Control {
         let whole = !load.failed && load.decoder.finished();
         let from_master = load.from_master;
         self.following.load = None;
-        self.view.loading = false;
-        self.show(cx);
         if from_master {
+            self.view.loading = false;
+            self.show(cx);
             self.following.saved = None;
             let input = if whole { Input::Loaded } else { Input::LoadFailed };
             let used = self.tell_link(cx, input, &[]);
@@ -162,7 +163,40 @@ impl Control {
         }
         let keys = self.following.loaded_keys;
         cx.log(Level::Notice, format!("DB loaded from disk: {keys} keys"));
+        if self.resumes_history() {
+            // Not before all cores log their writes is this node open to its clients.
+            return self.section(cx, Op::Stream { on: true }, None);
+        }
+        self.view.loading = false;
+        self.show(cx);
         self.file_loaded(cx);
+    }
+
+    /// A master that starts with the data of a history goes on with that: its replicas, if they had
+    /// as much of it, need no copy.
+    fn resumes_history(&self) -> bool {
+        let following = &self.following;
+        following.saved.is_some() && following.master.is_none() && following.reload.is_none()
+    }
+
+    /// All cores log from here on: at the file's offset. The name is a new one, because under the
+    /// old one somebody may have bytes that this file lacks.
+    pub(super) fn resume_history(&mut self, cx: &mut ControlCx<'_>) -> bool {
+        if !self.view.loading || !self.resumes_history() {
+            return false;
+        }
+        let Some((saved, offset)) = self.following.saved.take() else { return false };
+        let replid = self.new_replid();
+        self.history.begin(saved);
+        self.history.promote(replid, offset);
+        self.ring = Some(Ring::new(offset));
+        self.merger.reselect();
+        self.view.streaming = true;
+        self.view.loading = false;
+        self.show(cx);
+        cx.log(Level::Notice, format!("The history of the file goes on at offset {offset}"));
+        self.file_loaded(cx);
+        true
     }
 
     /// One that is configured as a replica is one from the first moment: it deletes nothing that its
@@ -217,9 +251,13 @@ impl Control {
     fn file_loaded(&mut self, cx: &mut ControlCx<'_>) {
         self.snapshots.changes = 0;
         match self.following.reload.take() {
-            Some(from) => cx.answer_ok(from),
+            Some(from) => {
+                self.following.saved = None; // What this node is in now it has been in before.
+                cx.answer_ok(from);
+            }
             None => {
                 cx.out.actions.push(Action::Ready);
+                self.born_empty = self.following.loaded_keys == 0 && self.ring.is_none();
                 if self.view.settings.replicaof.is_none() {
                     // Writes from here on are of no history: nobody's can be continued any more.
                     self.following.saved = None;

@@ -28,6 +28,7 @@ pub mod sections;
 pub mod snapshots;
 pub mod following;
 pub mod loading;
+pub mod failover;
 pub mod exit;
 pub mod observe;
 pub mod keys;

@@ -10,9 +10,8 @@
 //! healthy replica's socket has not been given before.
 //!
 //! The loop is one glommio task that sleeps in its own ring, and never in glommio's: a timer of 200 us with
-//! which an executor parked has been seen to never fire, so that a server hung as it started. Glommio's
-//! files make progress whenever the loop yields at the end of a slice of the preempt timer, which it does
-//! as long as something is under way there.
+//! which an executor parked has been seen to never fire, so that a server hung as it started. Files have a
+//! thread of their own (`disk.rs`), whose bell the ring hears.
 #![expect(clippy::disallowed_methods, reason = "the I/O layer sleeps where it was told to")]
 
 use crate::base::time::Now;
@@ -39,16 +38,23 @@ pub struct Seat {
     pub clock: Clock,
     pub mesh: Mesh,
     pub core: Core,
-    /// Core 0: the listeners and the signals.
-    pub entrance: Option<(Vec<OwnedFd>, OwnedFd)>,
+    pub entrance: Option<Entrance>,
     pub exit: Arc<AtomicU8>,
 }
 
+/// What core 0 has besides.
+pub struct Entrance {
+    pub listeners: Vec<OwnedFd>,
+    pub signals: OwnedFd,
+    pub disk: Disk,
+}
+
 const SIGNALS: u32 = 0;
+const FILES: u32 = 1;
 const ACCEPT_AGAIN_MS: u64 = 100;
 
-/// The longest sleep while a file or a dial is under way.
-const FILE_NAP: Duration = Duration::from_micros(50);
+/// The longest sleep while a name is being looked up.
+const DIAL_NAP: Duration = Duration::from_micros(500);
 
 /// Everything of one core that touches the outside.
 struct Loop {
@@ -57,7 +63,7 @@ struct Loop {
     clock: Clock,
     mesh: Mesh,
     driver: Driver,
-    disk: Disk,
+    disk: Option<Disk>,
     settings: Arc<Settings>,
     signals: Option<OwnedFd>,
     exit: Arc<AtomicU8>,
@@ -106,7 +112,7 @@ async fn run(seat: Seat) -> std::io::Result<()> {
         clock,
         mesh,
         driver,
-        disk: Disk::new(rdb_path(&settings)),
+        disk: None,
         settings,
         signals: None,
         exit,
@@ -124,7 +130,9 @@ async fn run(seat: Seat) -> std::io::Result<()> {
     while !looping.mesh.is_complete() {
         std::thread::sleep(Duration::from_micros(200)); // Nothing else runs here yet.
     }
-    if let Some((listeners, signals)) = entrance {
+    if let Some(Entrance { listeners, signals, disk }) = entrance {
+        looping.driver.watch(disk.bell(), FILES);
+        looping.disk = Some(disk);
         looping.driver.watch(signals.as_raw_fd(), SIGNALS);
         looping.signals = Some(signals);
         for listener in listeners {
@@ -169,9 +177,6 @@ impl Loop {
             self.close(out, &mut pending);
             if let Some(code) = self.ended {
                 return self.end(code);
-            }
-            if self.disk.is_working() || self.dial.is_some() {
-                glommio::yield_if_needed().await;
             }
         }
     }
@@ -238,7 +243,8 @@ impl Loop {
                         pending.push(Pending::Input(Input::Terminate));
                     }
                 }
-                Event::Readable { .. } | Event::Bell => {}
+                Event::Readable { .. } => self.disk.iter().for_each(Disk::silence),
+                Event::Bell => {}
             }
         }
     }
@@ -309,7 +315,7 @@ impl Loop {
                 Parcel::Session(fd, session) => self.adopt(fd, Some(session), pending),
             }
         }
-        while let Some(event) = self.disk.take_event() {
+        while let Some(event) = self.disk.as_ref().and_then(Disk::take_event) {
             pending.push(Pending::Input(Input::File(event)));
         }
         if let Some(dial) = &self.dial
@@ -383,17 +389,22 @@ impl Loop {
                 }
                 Action::Pause(conn) => self.driver.pause(Socket(conn.0)),
                 Action::Resume(conn) => self.driver.resume(Socket(conn.0)),
+                Action::Gather(conn) => {
+                    sys::set_nodelay(&self.driver.fd(Socket(conn.0)), false);
+                }
                 Action::Dial { host, port } => {
                     if let Some(socket) = self.connecting.take() {
                         self.driver.close_now(socket);
                     }
                     self.dial = Some(links::Dial::start(host, port));
                 }
-                Action::Save(step) => self.disk.save(step),
-                Action::LoadFile => self.disk.read(),
+                Action::Save(step) => self.disk.iter().for_each(|it| it.save(step.clone())),
+                Action::LoadFile => self.disk.iter().for_each(Disk::read),
                 Action::SettingsChanged => {
                     self.settings = core.settings();
-                    self.disk.set_target(rdb_path(&self.settings));
+                    if let Some(disk) = &mut self.disk {
+                        disk.set_target(rdb_path(&self.settings));
+                    }
                 }
                 Action::Ready => self.ready(),
                 Action::Exit { code } => self.ended = Some(code),
@@ -442,8 +453,8 @@ impl Loop {
         {
             return Wait::No;
         }
-        if self.disk.is_working() || self.dial.is_some() {
-            return Wait::AtMost(FILE_NAP);
+        if self.dial.is_some() {
+            return Wait::AtMost(DIAL_NAP);
         }
         Wait::AtMost(Duration::from_millis(core.sleep_ms()))
     }
@@ -479,6 +490,6 @@ fn ends(fd: std::os::fd::RawFd) -> Ends {
     }
 }
 
-fn rdb_path(settings: &Settings) -> std::path::PathBuf {
+pub fn rdb_path(settings: &Settings) -> std::path::PathBuf {
     serve::path(&settings.dir).join(serve::path(&settings.dbfilename))
 }

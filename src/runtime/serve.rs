@@ -12,7 +12,8 @@ use crate::node::host::Host;
 use crate::node::settings::{Settings, Supervised, Warning, report};
 use crate::node::view::View;
 use crate::runtime::clock::Clock;
-use crate::runtime::looping::{self, Seat};
+use crate::runtime::disk::Disk;
+use crate::runtime::looping::{self, Entrance, Seat};
 use crate::runtime::mesh::mesh;
 use crate::runtime::{host, logs, notify};
 use crate::uring::{fit, sys};
@@ -81,14 +82,16 @@ fn start(
     let exit = Arc::new(AtomicU8::new(0));
     let host = Arc::new(host::describe(&settings, config_file.as_deref()));
     host::watch(Arc::clone(&host));
-    let seats = seats(settings.clone(), cpus, listeners, signals, host, &exit);
+    let disk = Disk::start(looping::rdb_path(&settings))
+        .map_err(|error| refuse(UNFIT_HOST, "cannot start the thread for files", &error))?;
+    let entrance = Entrance { listeners, signals, disk };
+    let seats = seats(settings.clone(), cpus, entrance, host, &exit);
     let mut threads = Vec::new();
     for seat in seats {
         let builder = LocalExecutorBuilder::new(Placement::Fixed(seat.cpu))
             .name(&format!("ringfold-{}", seat.id))
             .ring_depth(256)
             .io_memory(1 << 20)
-            .preempt_timer(Duration::from_micros(250)) // how soon a file goes on
             .blocking_thread_pool_placement(PoolPlacement::Unbound(1));
         let thread = builder
             .spawn(move || looping::serve(seat))
@@ -120,8 +123,7 @@ fn wait_for(threads: Vec<ExecutorJoinHandle<()>>) -> Result<(), Refusal> {
 fn seats(
     settings: Settings,
     cpus: Vec<usize>,
-    listeners: Vec<OwnedFd>,
-    signals: OwnedFd,
+    entrance: Entrance,
     host: Arc<Host>,
     exit: &Arc<AtomicU8>,
 ) -> Vec<Seat> {
@@ -137,7 +139,7 @@ fn seats(
     let view = View::new(Arc::new(settings));
     let seed = random_seed();
     let clock = Clock::new();
-    let mut first = Some((listeners, signals));
+    let mut first = Some(entrance);
     let seat = |(id, (cpu, mesh)): (usize, (usize, _))| Seat {
         id,
         cpu,

@@ -6,6 +6,7 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 #![expect(clippy::print_stderr, reason = "a failing test shows the end of the servers' logs")]
 
+mod failover;
 mod faults;
 mod files;
 mod hosts;
