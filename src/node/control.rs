@@ -19,6 +19,7 @@ use crate::node::outbox::{Action, Conn, Level, Outbox};
 use crate::node::sections::Sections;
 use crate::node::settings::{Settings, report};
 use crate::node::snapshots::Snapshots;
+use crate::node::texts::{Purpose, Texts};
 use crate::node::view::{Role, View};
 use crate::replication::acks::{self, Waiters};
 use crate::replication::failover::Failover;
@@ -53,6 +54,8 @@ pub enum Ask {
     },
     /// `DEBUG RELOAD`.
     Reload,
+    /// A small file is to be read or replaced.
+    Text(Purpose),
     ReplicaOf(Option<(Vec<u8>, u16)>),
     /// `FAILOVER`; `None`: ABORT.
     Failover(Option<crate::replication::failover::Wish>),
@@ -120,6 +123,7 @@ pub struct Control {
     pub(super) snapshots: Snapshots,
     pub(super) following: Following,
     pub(super) failover: Failover,
+    pub(super) texts: Texts,
     pub(super) view: View,
     pub(super) run_id: String,
     pub(super) started: Mono,
@@ -234,6 +238,7 @@ impl Control {
             snapshots: Snapshots::new(now),
             following: Following::new(&view.settings, now),
             failover: Failover::default(),
+            texts: Texts::default(),
             view: view.clone(),
             run_id,
             started: now.mono,
@@ -344,6 +349,7 @@ impl Control {
             Ask::Save => self.save(cx, Some(from), true),
             Ask::BgSave { schedule } => self.background_save(cx, from, schedule),
             Ask::Reload => self.reload(cx, from),
+            Ask::Text(purpose) => self.text_asked(cx, from, purpose),
             Ask::ReplicaOf(master) => self.replica_of(cx, from, master),
             Ask::Failover(wish) => self.failover(cx, from, wish),
             Ask::Configure { words, local } => self.configure(cx, from, &words, local),

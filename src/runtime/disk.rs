@@ -9,8 +9,7 @@
 //! it runs wherever there is room.
 //!
 //! Why a thread and not the executor's ring: a write that does not fit the page cache, and a sync,
-//! block their caller whatever asks for them, and an executor that is never idle served its own files
-//! only now and then, once in twenty starts never.
+//! block their caller whatever asks for them; and the append-only file wants its answer in microseconds.
 
 use crate::node::core::FileEvent;
 use crate::node::outbox::SaveStep;
@@ -197,7 +196,7 @@ impl Worker {
     }
 }
 
-fn sync_directory(file: &Path) -> io::Result<()> {
+pub(super) fn sync_directory(file: &Path) -> io::Result<()> {
     let parent = file.parent().filter(|it| !it.as_os_str().is_empty());
     File::open(parent.unwrap_or(Path::new(".")))?.sync_all()
 }

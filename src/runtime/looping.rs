@@ -9,19 +9,21 @@
 //! mail (which may tell other cores to let theirs go) after that. So no client sees an answer that a
 //! healthy replica's socket has not been given before.
 //!
-//! The loop is one glommio task that sleeps in its own ring, and never in glommio's: a timer of 200 us with
-//! which an executor parked has been seen to never fire, so that a server hung as it started. Files have a
-//! thread of their own (`disk.rs`), whose bell the ring hears.
+//! The loop is one glommio task that sleeps in its own ring, and never in glommio's. Files have a thread
+//! of their own (`disk.rs`), whose bell the ring hears. What is left to glommio makes progress while
+//! something is under way there, in slices of the loop's time (`slices.rs`).
 #![expect(clippy::disallowed_methods, reason = "the I/O layer sleeps where it was told to")]
 
 use crate::base::time::Now;
-use crate::node::core::{Core, Input};
+use crate::node::core::{Core, FileEvent, Input};
 use crate::node::outbox::{Action, Conn, Level, Outbox};
 use crate::node::session::{Ends, Session};
 use crate::node::settings::{Settings, Supervised};
 use crate::runtime::clock::Clock;
 use crate::runtime::disk::Disk;
 use crate::runtime::mesh::{Mesh, Parcel};
+use crate::runtime::slices::Slices;
+use crate::runtime::texts::Texts;
 use crate::runtime::{links, logs, notify, serve};
 use crate::uring::driver::{Buffer, Driver, Event, Segment, Sizes, Socket, Wait};
 use crate::uring::sys;
@@ -53,8 +55,8 @@ const SIGNALS: u32 = 0;
 const FILES: u32 = 1;
 const ACCEPT_AGAIN_MS: u64 = 100;
 
-/// The longest sleep while a name is being looked up.
-const DIAL_NAP: Duration = Duration::from_micros(500);
+/// The longest sleep while a small file or a name is waited for.
+const FILE_NAP: Duration = Duration::from_micros(50);
 
 /// Everything of one core that touches the outside.
 struct Loop {
@@ -76,6 +78,7 @@ struct Loop {
     stopped_listeners: Vec<u32>,
     accept_again: u64,
     dial: Option<links::Dial>,
+    texts: Texts,
     /// The connect under way to the master that was last named.
     connecting: Option<Socket>,
     ended: Option<u8>,
@@ -122,6 +125,7 @@ async fn run(seat: Seat) -> std::io::Result<()> {
         stopped_listeners: Vec::new(),
         accept_again: 0,
         dial: None,
+        texts: Texts::default(),
         connecting: None,
         ended: None,
         ready: false,
@@ -154,6 +158,7 @@ impl Loop {
     async fn serve(&mut self, core: &mut Core, out: &mut Outbox) -> std::io::Result<()> {
         let (mut events, mut pending) = (Vec::new(), Vec::new());
         let (mut segments, mut feeds) = (Vec::new(), Vec::new());
+        let mut slices = Slices::begin();
         loop {
             self.driver.take_events(&mut events);
             self.happened(&mut events, &mut pending);
@@ -171,12 +176,16 @@ impl Loop {
                 end: it.end,
             }));
             let wait = self.wait(core, !pending.is_empty());
+            let busy = matches!(wait, Wait::No);
             self.driver.enter(&out.bytes, &segments, wait)?;
             self.mesh.wake_up();
             out.clear_segments();
             self.close(out, &mut pending);
             if let Some(code) = self.ended {
                 return self.end(code);
+            }
+            if self.texts.is_working() {
+                slices.give(busy).await;
             }
         }
     }
@@ -318,6 +327,9 @@ impl Loop {
         while let Some(event) = self.disk.as_ref().and_then(Disk::take_event) {
             pending.push(Pending::Input(Input::File(event)));
         }
+        if let Some(result) = self.texts.take() {
+            pending.push(Pending::Input(Input::File(FileEvent::Text(result))));
+        }
         if let Some(dial) = &self.dial
             && let Some(found) = dial.take()
         {
@@ -400,6 +412,7 @@ impl Loop {
                 }
                 Action::Save(step) => self.disk.iter().for_each(|it| it.save(step.clone())),
                 Action::LoadFile => self.disk.iter().for_each(Disk::read),
+                Action::Text { path, replace } => self.texts.start(path, replace),
                 Action::SettingsChanged => {
                     self.settings = core.settings();
                     if let Some(disk) = &mut self.disk {
@@ -453,8 +466,8 @@ impl Loop {
         {
             return Wait::No;
         }
-        if self.dial.is_some() {
-            return Wait::AtMost(DIAL_NAP);
+        if self.texts.is_working() || self.dial.is_some() {
+            return Wait::AtMost(FILE_NAP);
         }
         Wait::AtMost(Duration::from_millis(core.sleep_ms()))
     }

@@ -15,7 +15,7 @@ use crate::runtime::clock::Clock;
 use crate::runtime::disk::Disk;
 use crate::runtime::looping::{self, Entrance, Seat};
 use crate::runtime::mesh::mesh;
-use crate::runtime::{host, logs, notify};
+use crate::runtime::{host, logs, notify, slices};
 use crate::uring::{fit, sys};
 use glommio::{ExecutorJoinHandle, LocalExecutorBuilder, Placement, PoolPlacement};
 use std::ffi::OsStr;
@@ -92,6 +92,7 @@ fn start(
             .name(&format!("ringfold-{}", seat.id))
             .ring_depth(256)
             .io_memory(1 << 20)
+            .preempt_timer(slices::NEVER)
             .blocking_thread_pool_placement(PoolPlacement::Unbound(1));
         let thread = builder
             .spawn(move || looping::serve(seat))
