@@ -400,6 +400,7 @@ mod tests {
         assert_eq!(
             beyond,
             [
+                "replicas-follow-empty-master",
                 "cores",
                 "cluster-announce-human-nodename",
                 "locale-collate",
