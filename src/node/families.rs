@@ -6,7 +6,7 @@ use crate::engine::{bits, generic, hashes, hyperloglog, lists, sets, streams, st
 use crate::node::cx::NodeFn;
 use crate::node::part::PARTS;
 use crate::node::table::Table;
-use crate::node::{clients, connection, debug, info, keys, publish, replicate, server};
+use crate::node::{clients, connection, debug, info, keys, multi, publish, replicate, server};
 
 /// The families that run on the shard of their keys.
 const SHARD: &[&[Command<ShardFn>]] = &[
@@ -25,6 +25,7 @@ const NODE: &[&[Command<NodeFn>]] = &[
     connection::COMMANDS,
     publish::COMMANDS,
     clients::COMMANDS,
+    multi::COMMANDS,
     keys::COMMANDS,
     replicate::COMMANDS,
     server::COMMANDS,

@@ -7,37 +7,25 @@
 //! ```
 //!
 //! Entries and commands travel as requests of [`LINK`]; their replies only count down what is under
-//! way. Commands of one key keep their order on the road to its core. A command over keys of several
-//! cores waits until nothing is under way and then runs in a section, and so does what touches the
-//! whole keyspace. The offset that we acknowledge moves only when everything before it is applied.
+//! way. How the stream is applied: `applying.rs`.
 //!
 //! The trap: nothing is acknowledged, and no new link begun, while something is under way: what
 //! would be asked for again would be applied twice.
 
-use crate::base::limits::{APPLY_BYTES_MAX, APPLY_UNDER_WAY_MAX};
 use crate::base::time::Now;
-use crate::command::args::Args;
-use crate::command::spec::Hop;
-use crate::node::client::Call;
 use crate::node::control::{Control, ControlCx, Op};
-use crate::node::core::Core;
 use crate::node::loading::Load;
-use crate::node::message::{self, Origin, RequestHead, Return};
-use crate::node::outbox::{Action, Conn, Level, Outbox};
-use crate::node::publish;
+use crate::node::message::Return;
+use crate::node::outbox::{Action, Conn, Level};
 use crate::node::session::{Ends, Kind, Session};
 use crate::node::settings::Settings;
 use crate::node::settings::kind::Master as NamedMaster;
-use crate::node::table::Run;
 use crate::node::view::Role;
 use crate::replication::master::{Source, Stream};
 use crate::replication::psync::History;
 use crate::replication::replica::{self, Input, Output, Replica};
 use crate::replication::ring::Ring;
-use crate::replication::units::Unit;
 use crate::resp::error::ErrorKind;
-use crate::resp::reply::Proto;
-use crate::resp::request::{self, RequestLimits};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -62,8 +50,12 @@ pub struct Following {
     /// Whole units to apply, each with the history's length after it.
     pub(super) units: VecDeque<(Vec<u8>, u64)>,
     pub(super) units_bytes: usize,
-    /// Requests sent to other cores and not answered.
+    /// Requests sent to other cores and not answered, and transactions.
     pub(super) under_way: usize,
+    /// Units of it that are transactions over several cores.
+    pub transactions: usize,
+    /// The next unit waits for a key that a client's transaction reads.
+    pub(super) blocked: bool,
     /// A section runs for a unit.
     pub(super) in_section: bool,
     /// Units are being applied: not again within that.
@@ -122,6 +114,8 @@ impl Following {
             units: VecDeque::new(),
             units_bytes: 0,
             under_way: 0,
+            transactions: 0,
+            blocked: false,
             in_section: false,
             pumping: false,
             cut_wanted: false,
@@ -332,7 +326,8 @@ impl Control {
             let following = &self.following;
             // A new link begins when nothing of the last one is under way, a dropped load included.
             let waits = following.replica.status(cx.now().mono).state == "connect";
-            let busy = following.in_section || following.under_way > 0;
+            let busy =
+                following.in_section || following.under_way > 0 || !following.units.is_empty();
             if following.changes.is_empty() && !(waits && busy) {
                 self.tell_link(cx, Input::Tick, &[]);
             }
@@ -494,281 +489,9 @@ impl Control {
         }
     }
 
-    fn queue_unit(&mut self, unit: Unit, bytes: &[u8], end: u64) {
-        if let Some(ring) = self.ring.as_mut() {
-            self.merger.verbatim(bytes, ring);
-        }
-        let work = match unit {
-            Unit::Command | Unit::Transaction => bytes.to_vec(),
-            Unit::Ping | Unit::GetAck => Vec::new(),
-        };
-        self.following.units_bytes += work.len();
-        self.following.units.push_back((work, end));
-    }
-
-    /// Applies what may be applied now.
-    pub(super) fn pump_units(&mut self, cx: &mut ControlCx<'_>) {
-        if std::mem::replace(&mut self.following.pumping, true) {
-            return; // A section that ran at once: the loop below goes on by itself.
-        }
-        while self.may_apply() {
-            if self.following.cut_wanted {
-                if self.following.under_way > 0 || self.following.load.is_some() {
-                    break;
-                }
-                self.following.cut_wanted = false;
-                self.apply_in_section(cx, Op::Cut);
-                continue;
-            }
-            let Some((mut unit, end)) = self.following.units.pop_front() else { break };
-            let used = self.apply_unit(cx, &unit);
-            self.following.units_bytes -= used;
-            if used == unit.len() {
-                self.following.applied = end;
-                continue;
-            }
-            let waits = !self.following.in_section && self.following.under_way > 0;
-            unit.drain(..used);
-            self.following.units.push_front((unit, end));
-            if waits {
-                break;
-            }
-        }
-        self.following.pumping = false;
-        self.tell_replicas(cx, crate::replication::master::Input::Appended);
-        self.trim();
-        self.settle_applied(cx);
-        self.pace_link(cx);
-        self.begin_change(cx);
-    }
-
-    /// While all cores stand still only the section that a unit asked for changes anything.
-    fn may_apply(&self) -> bool {
-        let following = &self.following;
-        !following.in_section
-            && following.under_way < APPLY_UNDER_WAY_MAX
-            && self.sections.is_idle()
-    }
-
-    /// A snapshot of a replica is cut between two units, with nothing under way: what it holds is
-    /// then what its offset says.
-    pub(super) fn cut_between_units(&mut self, cx: &mut ControlCx<'_>) {
-        self.following.cut_wanted = true;
-        self.pump_units(cx);
-    }
-
-    /// Nothing is under way: everything up to `applied` is executed.
-    fn settle_applied(&mut self, cx: &mut ControlCx<'_>) {
-        let following = &self.following;
-        if following.under_way == 0 && !following.in_section && following.load.is_none() {
-            let offset = following.applied;
-            if self.following.replica.status(cx.now().mono).applied < offset {
-                self.tell_link(cx, Input::Applied { offset }, &[]);
-            }
-        }
-    }
-
-    /// A master that sends faster than we apply is not read from for a while.
-    pub(super) fn pace_link(&mut self, cx: &mut ControlCx<'_>) {
-        let following = &mut self.following;
-        let Some(link) = following.link else { return };
-        let full =
-            following.units_bytes > APPLY_BYTES_MAX || following.under_way > APPLY_UNDER_WAY_MAX;
-        if full != following.paused {
-            following.paused = full;
-            cx.out.actions.push(if full { Action::Pause(link) } else { Action::Resume(link) });
-        }
-    }
-
-    /// Applies one unit; how much of it. The rest waits until nothing is under way, or until the
-    /// section is over that a command of it needs.
-    fn apply_unit(&mut self, cx: &mut ControlCx<'_>, unit: &[u8]) -> usize {
-        let limits = RequestLimits::DEFAULT;
-        let (mut rest, mut words) = (unit, Vec::new());
-        while !rest.is_empty() {
-            words.clear();
-            let Some(used) = request::next(rest, &limits, &mut words) else {
-                cx.log(Level::Warning, "The master sent what is no command; ignored");
-                return unit.len();
-            };
-            if !self.apply_command(cx, Args::new(&words)) {
-                break;
-            }
-            rest = &rest[used..];
-            if self.following.in_section {
-                break;
-            }
-        }
-        unit.len() - rest.len()
-    }
-
-    fn apply_command(&mut self, cx: &mut ControlCx<'_>, args: Args<'_>) -> bool {
-        let name = args.name();
-        if name.eq_ignore_ascii_case(b"SELECT") {
-            let db = args.get(1).and_then(crate::base::num::parse_i64);
-            self.following.db = db.and_then(|db| usize::try_from(db).ok()).unwrap_or(0);
-            return true;
-        }
-        if name.eq_ignore_ascii_case(b"MULTI") || name.eq_ignore_ascii_case(b"EXEC") {
-            return true;
-        }
-        if let Some((topic, channel, message)) = publish::of_stream(args) {
-            cx.core.broadcast(topic, channel, message);
-            cx.core.deliver_heard(cx.out);
-            return true;
-        }
-        let table = Arc::clone(&cx.core.shared.table);
-        let db = self.following.db;
-        if let Some(op) = whole_keyspace(args, db) {
-            return self.apply_in_section(cx, op);
-        }
-        let Some(number) = table.find(args) else {
-            let name = String::from_utf8_lossy(name).into_owned();
-            cx.log(Level::Warning, format!("The master sent {name}, which is unknown here"));
-            return true;
-        };
-        let row = table.row(number);
-        let Run::Shard(run) = row.run else { return true };
-        if !(row.spec.is_write() || row.spec.changes_keys()) || !row.spec.arity.accepts(args.len())
-        {
-            let name = String::from_utf8_lossy(name).into_owned();
-            cx.log(Level::Warning, format!("The master sent {name}, which is no write; ignored"));
-            return true;
-        }
-        self.snapshots.note_changes(1);
-        let call = Call { number, run, db, proto: Proto::Resp2, origin: Origin::Master };
-        match cx.core.only_owner(row, args) {
-            Some(0) => {
-                let mut reply = Vec::new();
-                cx.core.execute(call, args, &mut reply);
-                report(cx, args, &reply);
-                true
-            }
-            Some(core) => {
-                self.send_apply(cx, core, number, db, args);
-                true
-            }
-            None if matches!(row.spec.hop, Hop::Split(_)) => {
-                let (parts, _) = cx.core.parts(row, args);
-                for (core, words) in parts {
-                    let args = Args::new(&words);
-                    if core == 0 {
-                        let mut reply = Vec::new();
-                        cx.core.execute(call, args, &mut reply);
-                    } else {
-                        self.send_apply(cx, core, number, db, args);
-                    }
-                }
-                true
-            }
-            None => {
-                let databases = cx.core.keyspace.databases();
-                let op = crate::node::sections::keys_op(
-                    number,
-                    row,
-                    (db, databases),
-                    Proto::Resp2,
-                    args,
-                );
-                self.apply_in_section(cx, op)
-            }
-        }
-    }
-
-    fn apply_in_section(&mut self, cx: &mut ControlCx<'_>, op: Op) -> bool {
-        if self.following.under_way > 0 {
-            return false;
-        }
-        self.following.in_section = true;
-        self.section_of_link(cx, op);
-        true
-    }
-
-    pub(super) fn send_apply(
-        &mut self,
-        cx: &mut ControlCx<'_>,
-        core: usize,
-        command: u16,
-        db: usize,
-        args: Args<'_>,
-    ) {
-        self.following.under_way += 1;
-        let head = RequestHead {
-            conn: LINK,
-            generation: 0,
-            slot: 0,
-            part: 0,
-            command,
-            db: u16::try_from(db).unwrap_or(0),
-            proto: Proto::Resp2,
-            origin: Origin::Master,
-            no_touch: false,
-            hash: 0,
-        };
-        message::push_request(cx.core.roads.to(core), &head, args.iter());
-    }
-
-    /// A section is over; `of_link`: it was a unit's.
-    pub(super) fn section_over(&mut self, cx: &mut ControlCx<'_>, of_link: bool) {
-        if of_link {
-            self.following.in_section = false;
-        }
-        if self.following.master.is_some() {
-            self.pump_units(cx);
-        }
-    }
-
-    /// Another core executed one of the requests that we sent it.
-    pub(super) fn applied(&mut self, cx: &mut ControlCx<'_>, reply: &[u8]) {
-        self.following.under_way = self.following.under_way.saturating_sub(1);
-        if reply.first() == Some(&b'-') {
-            let text = String::from_utf8_lossy(reply).trim_end().to_string();
-            cx.log(Level::Warning, format!("Applying what was sent failed: {text}"));
-        }
-        if self.following.load.is_some() {
-            self.load_goes_on(cx);
-        } else if self.following.under_way == 0 || !self.following.units.is_empty() {
-            self.pump_units(cx);
-        }
-        self.begin_change(cx);
-    }
-
     fn drop_units(&mut self) {
         self.following.units.clear();
         self.following.units_bytes = 0;
-    }
-}
-
-impl Core {
-    pub(super) fn applied(&mut self, reply: &[u8], out: &mut Outbox) {
-        self.with_control(out, |control, cx| control.applied(cx, reply));
-    }
-}
-
-/// FLUSHALL, FLUSHDB and SWAPDB of a master.
-fn whole_keyspace(args: Args<'_>, db: usize) -> Option<Op> {
-    let words = args.iter().map(<[u8]>::to_vec).collect();
-    let number = |at| {
-        let number = args.get(at).and_then(crate::base::num::parse_i64)?;
-        usize::try_from(number).ok()
-    };
-    if args.is(0, "FLUSHALL") {
-        return Some(Op::Flush { db: None, in_db: db, words });
-    }
-    if args.is(0, "FLUSHDB") {
-        return Some(Op::Flush { db: Some(db), in_db: db, words });
-    }
-    if args.is(0, "SWAPDB") {
-        return Some(Op::Swap { a: number(1)?, b: number(2)?, in_db: db, words });
-    }
-    None
-}
-
-fn report(cx: &mut ControlCx<'_>, args: Args<'_>, reply: &[u8]) {
-    if reply.first() == Some(&b'-') {
-        let name = String::from_utf8_lossy(args.name()).into_owned();
-        let text = String::from_utf8_lossy(reply).trim_end().to_string();
-        cx.log(Level::Warning, format!("{name} of the master failed here: {text}"));
     }
 }
 

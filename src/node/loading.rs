@@ -74,8 +74,13 @@ impl Control {
                 Ok(None) => break,
                 Ok(Some(Event::Entry { db, key, value, expiry_ms, .. })) => {
                     let expired = expiry_ms.is_some_and(|at| at <= cx.now().wall.ms());
-                    if expired && !load.from_master && !self.view.is_replica() {
-                        continue; // As Redis; on a replica only its master's DEL ends a key.
+                    // On a replica only its master's DEL ends a key, and where the history goes on our
+                    // replicas must hear of its end.
+                    let ends = !load.from_master
+                        && !self.view.is_replica()
+                        && self.following.saved.is_none();
+                    if expired && ends {
+                        continue;
                     }
                     self.following.loaded_keys += 1;
                     let value = match value {
