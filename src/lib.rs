@@ -7,6 +7,7 @@ pub mod command;
 pub mod engine;
 pub mod snapshot;
 pub mod replication;
+pub mod sentinel;
 pub mod node;
 pub mod doctor;
 pub mod runtime;

@@ -196,3 +196,37 @@ pub const POPULATE_BYTES_MAX: usize = 64 << 20;
 
 /// Elements that a command draws at random with repetition: the reply is far longer than the request.
 pub const DRAWN_ELEMENTS_MAX: u64 = 16 * 1024 * 1024;
+
+/// Masters that one Sentinel watches, and replicas and other Sentinels that it believes one to have.
+pub const SENTINEL_MASTERS_MAX: usize = 1_024;
+pub const SENTINEL_REPLICAS_MAX: usize = 1_000;
+pub const SENTINEL_PEERS_MAX: usize = 64;
+
+/// Bytes of one answer to a Sentinel, and of an `INFO` that it reads.
+pub const SENTINEL_REPLY_BYTES_MAX: usize = 2 * 1024 * 1024;
+pub const SENTINEL_INFO_BYTES_MAX: usize = 1024 * 1024;
+
+/// Bytes of a hello message, and of a name in it.
+pub const SENTINEL_HELLO_BYTES_MAX: usize = 2_048;
+pub const SENTINEL_NAME_BYTES_MAX: usize = 512;
+
+/// How far ahead of the known epoch somebody may say the epoch is: more is no accident.
+pub const SENTINEL_EPOCH_JUMP_MAX: u64 = 1 << 32;
+
+/// Questions under way on one link before less urgent ones wait (Redis: 100).
+pub const SENTINEL_QUESTIONS_MAX: usize = 100;
+
+/// Scripts that wait, that run, and how often one is tried (Redis: 256, 16, 10).
+pub const SENTINEL_SCRIPTS_MAX: usize = 256;
+pub const SENTINEL_SCRIPTS_RUNNING_MAX: usize = 16;
+pub const SENTINEL_SCRIPT_TRIES_MAX: u32 = 10;
+
+/// Clients of a Sentinel, and bytes that may wait for one of them on either way.
+pub const SENTINEL_CLIENTS_MAX: usize = 10_000;
+pub const SENTINEL_CLIENT_BYTES_MAX: usize = 1024 * 1024;
+
+const _: () = {
+    assert!(SENTINEL_INFO_BYTES_MAX < SENTINEL_REPLY_BYTES_MAX);
+    assert!(SENTINEL_NAME_BYTES_MAX < SENTINEL_HELLO_BYTES_MAX);
+    assert!(SENTINEL_SCRIPTS_RUNNING_MAX < SENTINEL_SCRIPTS_MAX);
+};

@@ -250,6 +250,26 @@ error_kinds! {
         GetKeysArguments => "ERR Invalid arguments specified for command",
         LcsTooLarge => "ERR Insufficient memory, transient memory for LCS exceeds proto-max-bulk-len",
         ReplicaofInFailover => "ERR REPLICAOF not allowed while failing over.",
+
+        // Sentinel
+        SentinelNoMaster => "ERR No such master with that name",
+        SentinelConfigUsage => "ERR Only SENTINEL CONFIG GET <option> / SET <option> <value> are supported.",
+        SentinelSimulation => "ERR Unknown failure simulation specified",
+        SentinelQuorum => "ERR Quorum must be 1 or greater.",
+        SentinelInvalidQuorum => "ERR Invalid quorum",
+        SentinelInvalidPort => "ERR Invalid port",
+        SentinelPort => "ERR Invalid port number.",
+        SentinelAddress => "ERR Invalid IP address or hostname specified",
+        SentinelDuplicate => "ERR Duplicate master name.",
+        SentinelName => "ERR Invalid master name: letters, digits and . - _ only",
+        SentinelTooMany => "ERR Too many masters",
+        SentinelScriptsDenied => "ERR Reconfiguration of scripts path is denied for security reasons. Check the deny-scripts-reconfig configuration directive in your Sentinel configuration",
+        SentinelNotificationScript => "ERR Notification script seems non existing or non executable",
+        SentinelReconfigScript => "ERR Client reconfiguration script seems non existing or non executable",
+        SentinelNotSaved => "ERR Failed to save config file. Check server logs.",
+        SentinelInProgress => "INPROG Failover already in progress",
+        SentinelNoGoodReplica => "NOGOODSLAVE No suitable replica to promote",
+        SentinelHelloOnly => "ERR Only HELLO messages are accepted by Sentinel instances.",
     }
     built {
         // Commands
@@ -291,6 +311,15 @@ error_kinds! {
         MisconfAof { why: Text } => ["MISCONF Errors writing to the AOF file: ", why],
         ExecAbortBecause { why: Text } => ["EXECABORT Transaction discarded because of: ", why],
         ReplconfOption { option: Text } => ["ERR Unrecognized REPLCONF option: ", option],
+
+        // Sentinel
+        SentinelSetUnknown { option: Text } => ["ERR Unknown option or number of arguments for SENTINEL SET '", option, "'"],
+        SentinelSetInvalid { value: Text, option: Text } => ["ERR Invalid argument '", value, "' for SENTINEL SET '", option, "'"],
+        SentinelDebugUnknown { option: Text } => ["ERR Unknown option or number of arguments for SENTINEL DEBUG '", option, "'"],
+        SentinelDebugInvalid { value: Text, option: Text } => ["ERR Invalid argument '", value, "' for SENTINEL DEBUG '", option, "'"],
+        SentinelConfigUnknown { option: Text } => ["ERR Invalid argument '", option, "' to SENTINEL CONFIG SET"],
+        SentinelConfigInvalid { value: Text, option: Text } => ["ERR Invalid value '", value, "' to SENTINEL CONFIG SET '", option, "'"],
+        SentinelNoQuorum { usable: i64, why: &'static str } => ["NOQUORUM ", usable, " usable Sentinels. ", why],
     }
 }
 

@@ -30,17 +30,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize};
 use std::time::Duration;
 
-const BAD_CONFIGURATION: u8 = 1;
-const UNFIT_HOST: u8 = 2;
+pub(super) const BAD_CONFIGURATION: u8 = 1;
+pub(super) const UNFIT_HOST: u8 = 2;
 
 /// How often, and after how long, a port that is taken is asked for again: a second in all.
 const LISTEN_TRIES: u32 = 50;
 const LISTEN_AGAIN: Duration = Duration::from_millis(20);
 
 /// Why the server did not start.
-struct Refusal {
-    code: u8,
-    why: String,
+pub(super) struct Refusal {
+    pub(super) code: u8,
+    pub(super) why: String,
 }
 
 /// Serves until a signal or SHUTDOWN ends it.
@@ -195,7 +195,7 @@ fn settle_clients(settings: &mut Settings, cores: usize) {
     }
 }
 
-fn listen(settings: &Settings) -> Result<Vec<OwnedFd>, Refusal> {
+pub(super) fn listen(settings: &Settings) -> Result<Vec<OwnedFd>, Refusal> {
     let mut listeners = Vec::new();
     let backlog = i32::try_from(settings.tcp_backlog).unwrap_or(i32::MAX);
     if settings.port != 0 {
@@ -270,7 +270,7 @@ fn is_absent(error: &io::Error) -> bool {
     )
 }
 
-fn write_pidfile(settings: &Settings) -> Result<(), Refusal> {
+pub(super) fn write_pidfile(settings: &Settings) -> Result<(), Refusal> {
     let wanted = !settings.pidfile.is_empty() || settings.daemonize;
     if !wanted {
         return Ok(());
@@ -321,7 +321,7 @@ fn greet(settings: &Settings, cpus: &[usize], config_file: Option<&Path>) {
 }
 
 /// A seed from the kernel, for hashes and identities.
-fn random_seed() -> u64 {
+pub(super) fn random_seed() -> u64 {
     let mut bytes = [0u8; 8];
     let read = fs::File::open("/dev/urandom")
         .and_then(|mut file| io::Read::read_exact(&mut file, &mut bytes));
@@ -335,6 +335,6 @@ pub(super) fn path(bytes: &[u8]) -> &Path {
     Path::new(OsStr::from_bytes(bytes))
 }
 
-fn refuse(code: u8, what: &str, error: &dyn std::fmt::Display) -> Refusal {
+pub(super) fn refuse(code: u8, what: &str, error: &dyn std::fmt::Display) -> Refusal {
     Refusal { code, why: format!("{what}: {error}") }
 }
