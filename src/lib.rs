@@ -4,6 +4,7 @@ pub mod uring;
 pub mod resp;
 pub mod types;
 pub mod command;
+pub mod acl;
 pub mod engine;
 pub mod snapshot;
 pub mod replication;

@@ -20,15 +20,16 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("resp",        &["base"]),
     ("types",       &["base"]),
     ("command",     &["base", "resp"]),
+    ("acl",         &["base", "command"]),
     ("engine",      &["base", "resp", "types", "command"]),
     ("snapshot",    &["base", "types", "engine"]),
     ("replication", &["base", "resp"]),
     ("sentinel",    &["base", "resp"]),
     ("cluster",     &["base", "resp", "command"]),
-    ("node",        &["base", "resp", "types", "command", "engine", "snapshot",
+    ("node",        &["base", "resp", "types", "command", "acl", "engine", "snapshot",
                       "replication", "sentinel", "cluster"]),
     ("doctor",      &["base", "uring"]),
-    ("runtime",     &["base", "uring", "resp", "types", "command", "engine", "snapshot",
+    ("runtime",     &["base", "uring", "resp", "types", "command", "acl", "engine", "snapshot",
                       "replication", "sentinel", "cluster", "node", "doctor"]),
 ];
 

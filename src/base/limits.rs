@@ -12,6 +12,9 @@ pub const REQUEST_ARGS_MAX: usize = 2_147_483_647;
 /// Bytes of one header line or inline request without a line end (Redis: `PROTO_INLINE_MAX_SIZE`).
 pub const LINE_BYTES_MAX: usize = 64 * 1024;
 
+/// Refusals that a core keeps for `ACL LOG`, whatever `acllog-max-len` says.
+pub const ACL_LOG_ENTRIES_MAX: usize = 10_000;
+
 /// Arguments of a request before the client has authenticated (Redis: 10).
 pub const UNAUTHENTICATED_ARGS_MAX: usize = 10;
 

@@ -14,6 +14,7 @@
 //! everything of that session from this request on is kept and staged again later, including what
 //! was staged already behind it.
 
+use crate::acl::log::RefusalLog;
 use crate::base::prng::Prng;
 use crate::base::time::{Mono, Now};
 use crate::engine::effect::Effect;
@@ -110,7 +111,7 @@ pub struct Shared {
     pub client_ids: Arc<AtomicU64>,
     /// Which cores have clients that listen to channels.
     pub listeners: Arc<Listeners>,
-    pub table: Arc<Table>,
+    pub table: &'static Table,
     pub host: Arc<Host>,
 }
 
@@ -133,6 +134,11 @@ pub struct Core {
     pub(super) frozen: Frozen,
     pub(super) pubsub: PubSub,
     pub(super) heard: Heard,
+    /// Who was refused what, and how often anybody was.
+    pub(super) refused: RefusalLog,
+    pub(super) refusals: u64,
+    /// Hashes made for passwords of ACL GENPASS.
+    pub(super) generated: u64,
     pub(super) roads: crate::node::route::Roads,
     pub(super) tx: crate::node::transactions::Transactions,
     /// What a transaction did so far, while one runs.
@@ -199,6 +205,9 @@ impl Core {
             frozen: Frozen::default(),
             pubsub: PubSub::default(),
             heard: Heard::default(),
+            refused: RefusalLog::default(),
+            refusals: 0,
+            generated: 0,
             roads: crate::node::route::Roads::new(cores),
             tx: crate::node::transactions::Transactions::new(cores, intend),
             unit: None,

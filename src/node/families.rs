@@ -6,7 +6,10 @@ use crate::engine::{bits, generic, hashes, hyperloglog, lists, sets, streams, st
 use crate::node::cx::NodeFn;
 use crate::node::part::PARTS;
 use crate::node::table::Table;
-use crate::node::{clients, connection, debug, info, keys, multi, publish, replicate, server};
+use crate::node::{
+    access, clients, connection, debug, info, keys, multi, publish, replicate, server,
+};
+use std::sync::LazyLock;
 
 /// The families that run on the shard of their keys.
 const SHARD: &[&[Command<ShardFn>]] = &[
@@ -31,10 +34,26 @@ const NODE: &[&[Command<NodeFn>]] = &[
     server::COMMANDS,
     debug::COMMANDS,
     info::COMMANDS,
+    access::COMMANDS,
 ];
 
 /// The table of every command that this server has.
 #[must_use]
-pub fn table() -> Table {
-    Table::new(SHARD, NODE, PARTS)
+pub fn table() -> &'static Table {
+    // Shared by reference: a count of its users would be a cache line that all cores write.
+    static TABLE: LazyLock<Table> = LazyLock::new(|| {
+        Table::new(SHARD, NODE, PARTS, &[]).unwrap_or_else(|why| unreachable!("{why}"))
+    });
+    &TABLE
+}
+
+/// As [`table`], with the names that `rename-command` lines give; it stays until the process ends.
+///
+/// # Errors
+/// Why these names cannot be given.
+pub fn renamed(names: &[(Vec<u8>, Vec<u8>)]) -> Result<&'static Table, String> {
+    if names.is_empty() {
+        return Ok(table());
+    }
+    Ok(Box::leak(Box::new(Table::new(SHARD, NODE, PARTS, names)?)))
 }

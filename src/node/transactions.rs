@@ -509,7 +509,7 @@ impl Core {
         mut client: Option<(Conn, u32, &mut Outbox)>,
         reply: &mut Vec<u8>,
     ) {
-        let table = std::sync::Arc::clone(&self.shared.table);
+        let table = self.shared.table;
         let (mut rest, mut words, mut muted_at) = (frames, Vec::new(), None);
         loop {
             words.clear();

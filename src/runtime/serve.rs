@@ -3,19 +3,23 @@
 //! Everything that can go wrong at the start says what to change and ends with a code: 1 for a
 //! configuration that cannot be used, 2 for a host that is not fit.
 
+use crate::acl::file;
+use crate::acl::users::Users;
 use crate::base::huge::give_back_what_is_large;
 use crate::base::limits::{CORES_MAX, DESCRIPTORS_PER_CORE, DESCRIPTORS_RESERVED};
 use crate::base::settings::value::Cores;
 use crate::node::core::{Core, Shared};
 use crate::node::families;
 use crate::node::host::Host;
+use crate::node::rights::users_of;
 use crate::node::settings::{Settings, Supervised, Warning, report};
+use crate::node::table::Table;
 use crate::node::view::View;
 use crate::runtime::clock::Clock;
 use crate::runtime::disk::Disk;
 use crate::runtime::looping::{self, Entrance, Seat};
 use crate::runtime::mesh::mesh;
-use crate::runtime::{host, logs, notify, slices};
+use crate::runtime::{host, logs, notify, slices, texts};
 use crate::uring::{fit, sys};
 use glommio::{ExecutorJoinHandle, LocalExecutorBuilder, Placement, PoolPlacement};
 use std::ffi::OsStr;
@@ -70,6 +74,7 @@ fn start(
         tracing::warn!("{line}");
     }
     fit::check().map_err(|unfit| Refusal { code: UNFIT_HOST, why: unfit.to_string() })?;
+    let (table, users) = access(&settings)?;
     let cpus = cpus(&settings)?;
     let cores = cpus.len();
     settle_clients(&mut settings, cores);
@@ -85,7 +90,8 @@ fn start(
     let disk = Disk::start(looping::rdb_path(&settings))
         .map_err(|error| refuse(UNFIT_HOST, "cannot start the thread for files", &error))?;
     let entrance = Entrance { listeners, signals, disk };
-    let seats = seats(settings.clone(), cpus, entrance, host, &exit);
+    let view = View::new(Arc::new(settings.clone()), users);
+    let seats = seats(view, table, cpus, entrance, host, &exit);
     let mut threads = Vec::new();
     for seat in seats {
         let builder = LocalExecutorBuilder::new(Placement::Fixed(seat.cpu))
@@ -120,9 +126,34 @@ fn wait_for(threads: Vec<ExecutorJoinHandle<()>>) -> Result<(), Refusal> {
     Ok(())
 }
 
+/// The commands by their names, and the users, from the configuration or from a file of their own.
+fn access(settings: &Settings) -> Result<(&'static Table, Arc<Users>), Refusal> {
+    let wrong = |why: String| Refusal { code: BAD_CONFIGURATION, why };
+    let table = families::renamed(&settings.renamed_commands).map_err(wrong)?;
+    let mut users = users_of(settings, table.catalog()).map_err(wrong)?;
+    if !settings.aclfile.is_empty() {
+        if !settings.users.is_empty() {
+            let why = "there are `user` lines and an aclfile: users can be in one place only";
+            return Err(wrong(why.into()));
+        }
+        let name = settings.users_path();
+        let text = texts::read(path(&name))
+            .and_then(|text| text.ok_or(io::ErrorKind::NotFound.into()))
+            .map_err(|error| refuse(BAD_CONFIGURATION, "cannot read the aclfile", &error))?;
+        let shown = String::from_utf8_lossy(&settings.aclfile);
+        users = file::read(table.catalog(), &users, &shown, &text).map_err(wrong)?;
+    }
+    for user in users.iter().filter(|user| !user.enabled && user.id != 0) {
+        let name = String::from_utf8_lossy(&user.name);
+        tracing::info!("the user '{name}' is disabled: no rule of it says 'on'");
+    }
+    Ok((table, Arc::new(users)))
+}
+
 /// What each core's thread is given.
 fn seats(
-    settings: Settings,
+    view: View,
+    table: &'static Table,
     cpus: Vec<usize>,
     entrance: Entrance,
     host: Arc<Host>,
@@ -135,10 +166,9 @@ fn seats(
         client_ids: Arc::new(AtomicU64::new(0)),
         transactions: Arc::default(),
         listeners: Arc::default(),
-        table: Arc::new(families::table()),
+        table,
         host,
     };
-    let view = View::new(Arc::new(settings));
     let seed = random_seed();
     let clock = Clock::new();
     let mut first = Some(entrance);
