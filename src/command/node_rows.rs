@@ -415,6 +415,17 @@ rows! {
         .hop(Hop::All);
     REPLCONF = Spec::new("REPLCONF", AtLeast(1), OPERATOR.and(Flags::ALLOW_BUSY), &[])
         .about(Group::Server, "3.0.0", "O(1)", "What a replica and its master tell each other").system();
+    FAILOVER = Spec::new("FAILOVER", AtLeast(1), Flags::ADMIN.and(Flags::NOSCRIPT).and(Flags::STALE), &[])
+        .about(Group::Server, "6.2.0", "O(1)", "Hands the role of the master to a replica that has everything")
+        .takes(&[
+            Argument::block("target", &[
+                Argument::string("host"),
+                Argument::integer("port"),
+                Argument::word("force", "FORCE").optional(),
+            ]).token("TO").optional(),
+            Argument::word("abort", "ABORT").optional(),
+            Argument::integer("milliseconds").token("TIMEOUT").optional(),
+        ]);
     REPLICAOF = Spec::new("REPLICAOF", Exactly(3), DISK.and(Flags::STALE), &[])
         .about(Group::Server, "5.0.0", "O(1)", "Makes this server a replica, or a master")
         .takes(&[

@@ -23,6 +23,7 @@ use crate::node::snapshots::Snapshots;
 use crate::node::texts::{Purpose, Texts};
 use crate::node::view::{Role, View};
 use crate::replication::acks::{self, Waiters};
+use crate::replication::failover::Failover;
 use crate::replication::log::Batch;
 use crate::replication::master::{self, Master};
 use crate::replication::merge::Merger;
@@ -63,6 +64,8 @@ pub enum Ask {
     /// A small file is to be read or replaced.
     Text(Purpose),
     ReplicaOf(Option<(Vec<u8>, u16)>),
+    /// `FAILOVER`; `None`: ABORT.
+    Failover(Option<crate::replication::failover::Wish>),
     /// `CONFIG SET`: names and values; `local`: the client sits on this host.
     Configure {
         words: Vec<Vec<u8>>,
@@ -120,6 +123,7 @@ pub struct Control {
     pub(super) sections: Sections,
     pub(super) snapshots: Snapshots,
     pub(super) following: Following,
+    pub(super) failover: Failover,
     pub(super) texts: Texts,
     pub(super) view: View,
     pub(super) run_id: String,
@@ -131,6 +135,8 @@ pub struct Control {
     outputs: Vec<master::Output>,
     streamed: u64,
     pub(super) exiting: Option<Exiting>,
+    /// This master started without data, and nobody said that it should.
+    pub(super) born_empty: bool,
 }
 
 /// A WAIT that came before the writes of lower tickets.
@@ -232,6 +238,7 @@ impl Control {
             sections: Sections::default(),
             snapshots: Snapshots::new(now),
             following: Following::new(&view.settings, now),
+            failover: Failover::default(),
             texts: Texts::default(),
             view: view.clone(),
             run_id,
@@ -242,6 +249,7 @@ impl Control {
             outputs: Vec::new(),
             streamed: 0,
             exiting: None,
+            born_empty: false,
         }
     }
 
@@ -311,6 +319,7 @@ impl Control {
     pub(super) fn tick(&mut self, cx: &mut ControlCx<'_>) {
         self.tell_replicas(cx, master::Input::Tick);
         self.follow_tick(cx);
+        self.step_failover(cx);
         self.wait(cx, acks::Input::Tick);
         self.check_good_replicas(cx);
         self.check_backlog_age(cx);
@@ -348,6 +357,7 @@ impl Control {
             Ask::Users(change) => self.section(cx, Op::Users(change), Some(from)),
             Ask::Text(purpose) => self.text_asked(cx, from, purpose),
             Ask::ReplicaOf(master) => self.replica_of(cx, from, master),
+            Ask::Failover(wish) => self.failover(cx, from, wish),
             Ask::Configure { words, local } => self.configure(cx, from, &words, local),
             Ask::Pause(pause) => {
                 cx.core.pause_here(pause, cx.out);
@@ -554,7 +564,9 @@ pub(super) fn master_settings(settings: &Settings) -> master::Settings {
     master::Settings {
         ping_period_ms: u64::from(settings.repl_ping_replica_period) * 1_000,
         timeout_ms: u64::from(settings.repl_timeout) * 1_000,
-        snapshot_delay_ms: 0,
+        snapshot_delay_ms: u64::try_from(settings.repl_diskless_sync_delay).unwrap_or(0) * 1_000,
+        snapshot_replicas_max: usize::try_from(settings.repl_diskless_sync_max_replicas)
+            .unwrap_or(0),
         output_hard_bytes: limit.hard,
         output_soft_bytes: limit.soft,
         output_soft_ms: u64::from(limit.soft_seconds) * 1_000,

@@ -55,8 +55,7 @@ impl Control {
             None => {
                 let askers = from.into_iter().collect();
                 self.exiting = Some(Exiting { askers, save, force, deadline, saving: false });
-                self.view.ending = true;
-                self.show(cx);
+                self.settle_writes_wait(cx);
             }
         }
         self.wait(cx, acks::Input::TurnEnded);
@@ -69,8 +68,7 @@ impl Control {
         for asker in exiting.askers {
             cx.answer_error(asker, &ErrorKind::ShutdownFailed);
         }
-        self.view.ending = false;
-        self.show(cx);
+        self.settle_writes_wait(cx);
         true
     }
 

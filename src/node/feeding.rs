@@ -7,7 +7,8 @@ use crate::node::outbox::{Action, Conn, Level, Outbox};
 use crate::node::session::Kind;
 use crate::replication::acks;
 use crate::replication::master::{self, Output};
-use crate::replication::psync::FullReason;
+use crate::replication::psync::{Answer, FullReason, Request};
+use crate::replication::ring::Ring;
 use bytes::Bytes;
 
 impl Control {
@@ -18,7 +19,8 @@ impl Control {
             Output::SendFromRing { to, from } => self.feed(conn_of(to)).follow_ring(from),
             Output::NeedSnapshot { eof } => self.want_sync(cx, eof),
             Output::StreamPing => {
-                if let Some(ring) = self.ring.as_mut() {
+                // While a replica catches up to take over, the end must stand still.
+                if let Some(ring) = self.ring.as_mut().filter(|_| !self.failover.is_on()) {
                     self.merger.ping(ring);
                     self.snapshots.appended = true;
                 }
@@ -56,6 +58,7 @@ impl Control {
         let from = self.link(cx, conn);
         self.client_says(cx, from, master::Input::Replconf { from, options }, reply);
         self.wait(cx, acks::Input::Acked);
+        self.step_failover(cx);
     }
 
     /// What is answered to a client itself goes into `reply`, the rest where it belongs.
@@ -74,6 +77,9 @@ impl Control {
         let feeds = psync && self.master.is_attached(from);
         if feeds && let Some(session) = cx.core.sessions.get_mut(conn_of(from)) {
             session.kind = Kind::Replica;
+            if self.view.settings.repl_disable_tcp_nodelay {
+                cx.out.actions.push(Action::Gather(conn_of(from)));
+            }
         }
         for output in outputs {
             match output {
@@ -97,6 +103,21 @@ impl Control {
         let peer = self.peer(cx, conn);
         let peer = peer.as_bytes();
         self.client_says(cx, from, master::Input::Psync { from, args, peer }, reply);
+    }
+
+    /// Would this PSYNC replace a replica's data by those of a master that started without any, say
+    /// because its file was lost?
+    pub(super) fn would_empty(&self, [replid, offset]: [&[u8]; 2]) -> bool {
+        let has_data = |request| match request {
+            Request::Resume { resume, .. } => resume.is_some_and(|had| had > 0),
+            Request::Sync | Request::New | Request::Stranger => false,
+        };
+        let held = || self.ring.as_ref().map(Ring::held);
+        let unknown = Answer::Full(FullReason::UnknownReplid);
+        self.born_empty
+            && !self.view.settings.replicas_follow_empty_master
+            && Request::parse(replid, offset)
+                .is_some_and(|it| has_data(it) && self.history.answer(it, held()) == unknown)
     }
 
     /// The socket of a feed took `bytes`.

@@ -1,5 +1,5 @@
-//! Being a replica: the link to our master, its snapshot loaded, its stream applied. And loading the
-//! RDB file at the start, which is the same work from another source.
+//! Being a replica: the link to our master, and its stream applied. Its snapshot is loaded by
+//! `loading.rs`.
 //!
 //! ```text
 //!   link bytes -> replication::replica -> Load  -> decoder -> entries -> the cores that own them
@@ -12,13 +12,11 @@
 //! The trap: nothing is acknowledged, and no new link begun, while something is under way: what
 //! would be asked for again would be applied twice.
 
-use crate::base::limits::APPLY_UNDER_WAY_MAX;
 use crate::base::time::Now;
-use crate::command::args::Args;
 use crate::node::control::{Control, ControlCx, Op};
-use crate::node::message::{Loaded, Message, Return};
+use crate::node::loading::Load;
+use crate::node::message::Return;
 use crate::node::outbox::{Action, Conn, Level};
-use crate::node::section::Step;
 use crate::node::session::{Ends, Kind, Session};
 use crate::node::settings::Settings;
 use crate::node::settings::kind::Master as NamedMaster;
@@ -27,8 +25,7 @@ use crate::replication::master::{Source, Stream};
 use crate::replication::psync::History;
 use crate::replication::replica::{self, Input, Output, Replica};
 use crate::replication::ring::Ring;
-use crate::snapshot::build::Making;
-use crate::snapshot::decode::{Decoder, Event, Limits, Unsupported, Value};
+use crate::resp::error::ErrorKind;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -84,18 +81,24 @@ pub struct Following {
     pub(super) reload: Option<Return>,
 }
 
-/// Who asked for another master, and its host and port; `None` for no master.
-pub(super) type Change = (Option<Return>, Option<(Vec<u8>, u16)>);
-
-/// Something being loaded.
+/// Another master by its host and port, or none.
 #[derive(Debug)]
-pub(super) struct Load {
-    decoder: Box<Decoder>,
-    from_master: bool,
-    /// All bytes are in; the rest is under way.
-    ended: bool,
-    failed: bool,
-    file_bytes: u64,
+pub(super) struct Change {
+    pub why: Why,
+    pub master: Option<(Vec<u8>, u16)>,
+}
+
+/// What a role changes for.
+#[derive(Debug)]
+pub(super) enum Why {
+    /// REPLICAOF, or at the start the configuration.
+    Wanted(Option<Return>),
+    /// A replica of ours takes over.
+    Failover { forced: bool },
+    /// It did not.
+    FailoverRefused,
+    /// Our master wants us to take over, and waits for an answer to its PSYNC.
+    Request { conn: Conn, generation: u32, psync: [Vec<u8>; 2] },
 }
 
 impl Following {
@@ -172,7 +175,13 @@ impl Control {
         from: Return,
         master: Option<(Vec<u8>, u16)>,
     ) {
-        let last = self.following.changes.back().map(|(_, master)| master);
+        if self.failover.is_on() {
+            return cx.answer_error(from, &ErrorKind::ReplicaofInFailover);
+        }
+        if master.is_none() {
+            self.born_empty = false;
+        }
+        let last = self.following.changes.back().map(|it| &it.master);
         if master == *last.unwrap_or(&self.following.master) && last.is_none() {
             let reply: &[u8] = if master.is_some() {
                 b"+OK Already connected to specified master\r\n"
@@ -181,7 +190,7 @@ impl Control {
             };
             return cx.answer(from, reply);
         }
-        self.following.changes.push_back((Some(from), master));
+        self.following.changes.push_back(Change { why: Why::Wanted(Some(from)), master });
         self.begin_change(cx);
     }
 
@@ -204,16 +213,25 @@ impl Control {
     /// At the start: the master that the configuration names, after the file is loaded.
     pub(super) fn follow_configured(&mut self, cx: &mut ControlCx<'_>) {
         if let Some(master) = self.view.settings.replicaof.clone() {
-            self.following.changes.push_back((None, Some((master.host, master.port))));
+            let master = Some((master.host, master.port));
+            self.following.changes.push_back(Change { why: Why::Wanted(None), master });
             self.begin_change(cx);
         }
     }
 
     /// All cores stand still: says whether they log from here on. `None`: nothing to change.
     pub(super) fn change_role(&mut self, cx: &mut ControlCx<'_>) -> Option<bool> {
-        let (_, master) = self.following.changes.front()?;
+        let Change { why, master } = self.following.changes.front()?;
+        if let (Why::Failover { forced }, Some(target)) = (why, master)
+            && !self.failover_may_switch(cx, target, *forced)
+        {
+            self.following.changes.pop_front();
+            self.following.changing = false;
+            return None;
+        }
         let now = cx.now().mono;
         let mut outputs = Vec::new();
+        self.born_empty = false;
         if master.is_none() && self.following.master.is_none() {
             return Some(self.ring.is_some());
         }
@@ -241,7 +259,7 @@ impl Control {
 
     /// All cores have the new way of logging.
     pub(super) fn role_changed(&mut self, cx: &mut ControlCx<'_>) {
-        let Some((from, master)) = self.following.changes.pop_front() else { return };
+        let Some(Change { why, master }) = self.following.changes.pop_front() else { return };
         self.following.changing = false;
         let was_master = self.following.master.is_none();
         self.following.master.clone_from(&master);
@@ -278,13 +296,24 @@ impl Control {
                 self.drop_units();
                 let host = String::from_utf8_lossy(&host).into_owned();
                 cx.log(Level::Notice, format!("Connecting to MASTER {host}:{port}"));
-                self.tell_link(cx, Input::Follow { offset }, &[]);
+                let failover = matches!(why, Why::Failover { .. });
+                self.tell_link(cx, Input::Follow { offset, failover }, &[]);
             }
         }
         self.wait(cx, crate::replication::acks::Input::Demoted);
         self.show(cx);
-        if let Some(from) = from {
-            cx.answer_ok(from);
+        match why {
+            Why::Wanted(Some(from)) => cx.answer_ok(from),
+            Why::Wanted(None) => {}
+            Why::Failover { .. } => {
+                if let Some(target) = self.following.master.clone() {
+                    self.failover.switched(target);
+                }
+            }
+            Why::FailoverRefused => self.failover_over(cx),
+            Why::Request { conn, generation, psync } => {
+                self.answer_failover(cx, conn, generation, &psync);
+            }
         }
         if self.following.master.is_none() && std::mem::take(&mut self.following.cut_wanted) {
             self.section(cx, Op::Cut, None);
@@ -407,6 +436,13 @@ impl Control {
                     }
                     self.load_goes_on(cx);
                 }
+                Output::FailedOver => {
+                    cx.log(Level::Notice, "The replica took over: the failover is done");
+                    self.failover_over(cx);
+                }
+                Output::FailoverRefused => {
+                    self.abort_failover(cx, "the replica refused");
+                }
                 Output::Adopted { offset } => {
                     self.ring = Some(Ring::new(offset));
                     self.adopted(cx, offset);
@@ -456,212 +492,6 @@ impl Control {
     fn drop_units(&mut self) {
         self.following.units.clear();
         self.following.units_bytes = 0;
-    }
-
-    /// A load begins: everything goes, and clients are told to wait.
-    fn begin_load(&mut self, cx: &mut ControlCx<'_>, from_master: bool) {
-        self.view.loading = true;
-        self.show(cx);
-        cx.core.step(Step::Flush { db: None });
-        for core in 1..self.cores {
-            cx.out.mail[core].push(Message::Empty);
-        }
-        let settings = &self.view.settings;
-        let limits = Limits {
-            databases: settings.databases as usize,
-            string_bytes_max: settings.proto_max_bulk_len,
-            input_bytes: None,
-            unsupported: Unsupported::Refuse,
-            verify_checksum: settings.rdbchecksum,
-        };
-        let (hasher, packing) = (cx.core.keyspace.hasher(), cx.core.keyspace.packing());
-        let decoder = Box::new(Decoder::holding(limits, Making { hasher, packing }));
-        (self.following.loaded_keys, self.following.loaded_db) = (0, 0);
-        self.following.load =
-            Some(Load { decoder, from_master, ended: false, failed: false, file_bytes: 0 });
-    }
-
-    pub(super) fn drop_load(&mut self, cx: &mut ControlCx<'_>) {
-        if self.following.load.take().is_some() {
-            self.view.loading = false;
-            self.show(cx);
-        }
-    }
-
-    fn load_bytes(&mut self, cx: &mut ControlCx<'_>, mut bytes: &[u8]) {
-        let Some(mut load) = self.following.load.take() else { return };
-        load.file_bytes += bytes.len() as u64;
-        let part = cx.core.shared.table.part("load");
-        while !load.failed {
-            match load.decoder.next(&mut bytes) {
-                Ok(None) => break,
-                Ok(Some(Event::Entry { db, key, value, expiry_ms, .. })) => {
-                    let expired = expiry_ms.is_some_and(|at| at <= cx.now().wall.ms());
-                    if expired && !load.from_master && !self.view.is_replica() {
-                        continue; // As Redis; on a replica only its master's DEL ends a key.
-                    }
-                    self.following.loaded_keys += 1;
-                    let value = match value {
-                        Value::String(value) => value,
-                        Value::Collection(body) => {
-                            let loaded = Loaded { db, key: key.to_vec(), body, expiry_ms };
-                            match cx.core.owner(key) {
-                                0 => load.failed |= !cx.core.take_loaded(loaded),
-                                core => {
-                                    self.following.under_way += 1;
-                                    cx.out.mail[core].push(Message::Load(Box::new(loaded)));
-                                }
-                            }
-                            continue;
-                        }
-                    };
-                    let expiry = expiry_ms.map_or([0; 8], u64::to_le_bytes);
-                    let words: [&[u8]; 3] = [key, value, &expiry];
-                    let args = Args::new(&words);
-                    match cx.core.owner(key) {
-                        0 => load.failed |= !crate::node::part::load(cx.core, db, args),
-                        core => self.send_apply(cx, core, part, db, args),
-                    }
-                }
-                Ok(Some(Event::Aux { name, value })) => {
-                    if name == b"repl-id" && !load.from_master {
-                        if let Ok(replid) = <[u8; 40]>::try_from(value) {
-                            self.following.saved = Some((replid, 0));
-                        }
-                    } else if name == b"repl-stream-db" {
-                        let db = crate::base::num::parse_i64(value);
-                        let db = db.and_then(|db| usize::try_from(db).ok()).unwrap_or(0);
-                        self.following.loaded_db = db;
-                        self.following.db = db;
-                    } else if name == b"repl-offset"
-                        && let Some(saved) = self.following.saved.as_mut()
-                    {
-                        let offset = crate::base::num::parse_i64(value);
-                        saved.1 = offset.and_then(|it| u64::try_from(it).ok()).unwrap_or(0);
-                    }
-                }
-                Ok(Some(_)) => {}
-                Err(error) => {
-                    cx.log(Level::Warning, format!("Loading failed: {error}"));
-                    load.failed = true;
-                }
-            }
-        }
-        self.following.load = Some(load);
-    }
-
-    /// Something of a load was executed: it may be over, or go on reading.
-    pub(super) fn load_goes_on(&mut self, cx: &mut ControlCx<'_>) {
-        self.pace_link(cx);
-        let Some(load) = self.following.load.as_ref() else { return };
-        if !load.ended {
-            if !load.from_master && self.following.under_way < APPLY_UNDER_WAY_MAX / 2 {
-                self.read_file(cx);
-            }
-            return;
-        }
-        if self.following.under_way > 0 {
-            return;
-        }
-        let whole = !load.failed && load.decoder.finished();
-        let from_master = load.from_master;
-        self.following.load = None;
-        self.view.loading = false;
-        self.show(cx);
-        if from_master {
-            self.following.saved = None;
-            let input = if whole { Input::Loaded } else { Input::LoadFailed };
-            let used = self.tell_link(cx, input, &[]);
-            debug_assert_eq!(used, 0);
-            // What came behind the snapshot is the beginning of the stream.
-            if !self.following.bytes.is_empty() {
-                self.link_bytes(cx, &[]);
-            }
-            return;
-        }
-        if !whole {
-            cx.log(Level::Warning, "The RDB file is damaged or cannot be held here; not starting");
-            cx.out.actions.push(Action::Exit { code: 1 });
-            return;
-        }
-        let keys = self.following.loaded_keys;
-        cx.log(Level::Notice, format!("DB loaded from disk: {keys} keys"));
-        self.file_loaded(cx);
-    }
-
-    /// One that is configured as a replica is one from the first moment: it deletes nothing that its
-    /// file has and nobody writes to it, though the link comes only when the file is loaded.
-    pub(super) fn start(&mut self, cx: &mut ControlCx<'_>) {
-        if let Some(master) = self.view.settings.replicaof.clone() {
-            self.following.master = Some((master.host, master.port));
-            self.view.role = Role::Replica { linked: false };
-        }
-        self.load_file(cx);
-    }
-
-    /// Asks for the file; nothing else happens before it is loaded.
-    fn load_file(&mut self, cx: &mut ControlCx<'_>) {
-        self.begin_load(cx, false);
-        self.read_file(cx);
-    }
-
-    fn read_file(&mut self, cx: &mut ControlCx<'_>) {
-        if !self.following.reading {
-            self.following.reading = true; // One read at a time.
-            cx.out.actions.push(Action::LoadFile);
-        }
-    }
-
-    pub(super) fn file_bytes(&mut self, cx: &mut ControlCx<'_>, bytes: &[u8]) {
-        self.following.reading = false;
-        if bytes.is_empty() {
-            if let Some(load) = self.following.load.as_mut() {
-                load.ended = true;
-            }
-        } else {
-            self.load_bytes(cx, bytes);
-            if let Some(load) = self.following.load.as_mut() {
-                load.ended |= load.failed;
-            }
-        }
-        self.load_goes_on(cx);
-    }
-
-    pub(super) fn file_absent(&mut self, cx: &mut ControlCx<'_>) {
-        self.following.reading = false;
-        self.drop_load(cx);
-        self.file_loaded(cx);
-    }
-
-    pub(super) fn file_unreadable(&mut self, cx: &mut ControlCx<'_>, why: &str) {
-        cx.log(Level::Warning, format!("The RDB file cannot be read: {why}"));
-        cx.out.actions.push(Action::Exit { code: 1 });
-    }
-
-    fn file_loaded(&mut self, cx: &mut ControlCx<'_>) {
-        self.snapshots.changes = 0;
-        match self.following.reload.take() {
-            Some(from) => cx.answer_ok(from),
-            None => {
-                cx.out.actions.push(Action::Ready);
-                if self.view.settings.replicaof.is_none() {
-                    // Writes from here on are of no history: nobody's can be continued any more.
-                    self.following.saved = None;
-                }
-                self.follow_configured(cx);
-            }
-        }
-    }
-
-    /// DEBUG RELOAD: save, then load what was saved.
-    pub(super) fn reload(&mut self, cx: &mut ControlCx<'_>, from: Return) {
-        self.snapshots.reload = Some(from);
-        self.save(cx, Some(from), true);
-    }
-
-    pub(super) fn begin_reload(&mut self, cx: &mut ControlCx<'_>) {
-        self.following.reload = self.snapshots.reload.take();
-        self.load_file(cx);
     }
 }
 

@@ -244,7 +244,7 @@ impl Control {
             }),
             rows: &rows,
             good_replicas: wants_replicas.then(|| self.master.good_replicas(now, lag_max)),
-            failover_state: "no-failover",
+            failover_state: self.failover.name(),
             history: &self.history,
             offset: self.offset(),
             backlog: self.ring.as_ref().map(Ring::held),

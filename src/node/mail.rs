@@ -100,10 +100,12 @@ impl Core {
         if view.is_replica() && !self.view.is_replica() {
             self.end_all_waits();
         }
-        let mode = if view.is_replica() { ExpiryMode::Hide } else { ExpiryMode::Delete };
+        // While writes wait the history must not grow by a key's end either.
+        let hides = view.is_replica() || view.writes_wait;
+        let mode = if hides { ExpiryMode::Hide } else { ExpiryMode::Delete };
         self.keyspace.set_expiry_mode(mode);
         view.tune(&mut self.keyspace);
-        self.pauses.ending = view.ending;
+        self.pauses.writes_wait = view.writes_wait;
         self.slow.configure(&view.settings);
         let same_users = Arc::ptr_eq(&self.view.users, &view.users);
         *self.view = view;
@@ -210,7 +212,9 @@ impl Core {
 
     /// A slice of active expiry; a replica leaves that to its master.
     pub(super) fn expire_some(&mut self) {
-        if self.view.is_replica() || self.view.loading || self.now.mono < self.next_expiry {
+        let view = &self.view;
+        let idle = view.is_replica() || view.loading || view.writes_wait;
+        if idle || self.now.mono < self.next_expiry {
             return;
         }
         let budget = if self.expire_pressed {

@@ -39,6 +39,8 @@ pub mod monitor;
 pub mod rights;
 pub mod access;
 pub mod following;
+pub mod loading;
+pub mod failover;
 pub mod applying;
 pub mod exit;
 pub mod observe;

@@ -33,6 +33,8 @@ pub enum Action {
     /// Stop and resume receiving.
     Pause(Conn),
     Resume(Conn),
+    /// Few large packets rather than early small ones: TCP_NODELAY off.
+    Gather(Conn),
     /// Hand the connection to another core, which opens it with its session, after the waiting
     /// output is sent.
     Move {
@@ -76,7 +78,7 @@ pub enum Action {
 }
 
 /// A step of saving: begin (a temporary file), append, commit (sync and rename), abandon.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum SaveStep {
     Begin,
     Append(Bytes),

@@ -16,8 +16,9 @@ pub enum Scope {
 #[derive(Debug, Default)]
 pub struct Pauses {
     until: Option<(Mono, Scope)>,
-    /// The node is about to end: writes wait for that, or for its being called off.
-    pub ending: bool,
+    /// The node is about to end, or to hand its role over: writes wait for that, or for its being
+    /// called off.
+    pub writes_wait: bool,
     pub waiting: Vec<Conn>,
 }
 
@@ -35,7 +36,7 @@ impl Pauses {
     #[inline]
     #[must_use]
     pub fn is_on(&self) -> bool {
-        self.until.is_some() || self.ending
+        self.until.is_some() || self.writes_wait
     }
 
     /// Has the pause run out at `now`?
@@ -48,7 +49,7 @@ impl Pauses {
     #[must_use]
     pub fn scope(&self, now: Now) -> Option<Scope> {
         let paused = self.until.filter(|(end, _)| *end > now.mono).map(|(_, scope)| scope);
-        paused.max(self.ending.then_some(Scope::Writes))
+        paused.max(self.writes_wait.then_some(Scope::Writes))
     }
 
     /// Must this command wait? An unknown one never does, nor does CLIENT, by which a pause is ended.

@@ -1,4 +1,4 @@
-//! Commands of replication: REPLICAOF, ROLE, WAIT, and what replicas say (REPLCONF, PSYNC, SYNC).
+//! Commands of replication: REPLICAOF, ROLE, WAIT (FAILOVER: `failover.rs`), and what replicas say (REPLCONF, PSYNC, SYNC).
 //!
 //! The words are read here; what follows from them is decided on core 0 (`control.rs`,
 //! `feeding.rs`, `following.rs`). Sessions that send REPLCONF, PSYNC or SYNC were moved to core 0
@@ -14,6 +14,8 @@ use crate::command::spec::Command;
 use crate::node::control::Ask;
 use crate::node::core::Core;
 use crate::node::cx::{NodeCx, NodeFn, PartHead};
+use crate::node::failover;
+use crate::node::outbox::Level;
 use crate::node::session::Kind;
 use crate::resp::error::ErrorKind;
 use crate::resp::reply::Reply;
@@ -22,6 +24,7 @@ use crate::resp::reply::Reply;
 pub const COMMANDS: &[Command<NodeFn>] = &[
     Command::new(rows::REPLICAOF, replica_of),
     Command::new(rows::SLAVEOF,   replica_of),
+    Command::new(rows::FAILOVER,  failover::failover),
     Command::new(rows::ROLE,      role),
     Command::new(rows::WAIT,      wait),
     Command::new(rows::REPLCONF,  replconf),
@@ -114,13 +117,23 @@ fn replconf(cx: &mut NodeCx<'_>, args: Args<'_>) -> Result<(), ErrorKind> {
 /// `PSYNC replicationid offset`
 fn psync(cx: &mut NodeCx<'_>, args: Args<'_>) -> Result<(), ErrorKind> {
     if args.is(3, "FAILOVER") {
-        return Err(ErrorKind::PsyncFailover);
+        return take_over(cx, [&args[1], &args[2]]);
     }
     attach(cx, Some([&args[1], &args[2]]))
 }
 
 fn sync(cx: &mut NodeCx<'_>, _: Args<'_>) -> Result<(), ErrorKind> {
     attach(cx, None)
+}
+
+/// `PSYNC replicationid offset FAILOVER`: answered when this node is a master.
+fn take_over(cx: &mut NodeCx<'_>, psync: [&[u8]; 2]) -> Result<(), ErrorKind> {
+    if !cx.core.view.is_replica() {
+        return Err(ErrorKind::PsyncFailover);
+    }
+    let (conn, mut done) = (cx.conn, Ok(()));
+    cx.core.with_control(cx.out, |it, node| done = it.failover_requested(node, conn, psync));
+    done
 }
 
 fn attach(cx: &mut NodeCx<'_>, args: Option<[&[u8]; 2]>) -> Result<(), ErrorKind> {
@@ -134,9 +147,20 @@ fn attach(cx: &mut NodeCx<'_>, args: Option<[&[u8]; 2]>) -> Result<(), ErrorKind
     if busy || cx.out.has_output(conn) || cx.core.roads.holds(conn, generation) {
         return Err(ErrorKind::SyncWithOutput);
     }
-    let reply = &mut *cx.reply.out;
-    cx.core.with_control(cx.out, |control, node| control.psync(node, conn, args, reply));
-    Ok(())
+    let (reply, mut done) = (&mut *cx.reply.out, Ok(()));
+    cx.core.with_control(cx.out, |control, node| {
+        if control.failover.is_on() {
+            done = Err(ErrorKind::SyncInFailover);
+        } else if args.is_some_and(|args| control.would_empty(args)) {
+            let text = "A replica has data and this master started without: it is not served until \
+                        REPLICAOF NO ONE is sent here";
+            node.log(Level::Warning, text);
+            done = Err(ErrorKind::SyncFromEmpty);
+        } else {
+            control.psync(node, conn, args, reply);
+        }
+    });
+    done
 }
 
 #[cfg(test)]

@@ -216,7 +216,9 @@ impl Control {
 
     fn stream_switched(&mut self, cx: &mut ControlCx<'_>, on: bool) {
         if on {
-            self.begin_stream(cx);
+            if !self.resume_history(cx) {
+                self.begin_stream(cx);
+            }
         } else {
             self.following.idle_offset = self.offset();
             self.ring = None;

@@ -37,8 +37,8 @@ pub struct View {
     pub few_replicas: bool,
     /// Somebody wants the stream: writes are logged.
     pub streaming: bool,
-    /// The node is about to end: writes wait.
-    pub ending: bool,
+    /// The node is about to end, or to hand its role over: writes wait.
+    pub writes_wait: bool,
     /// Cores that have clients of MONITOR.
     pub watching: Vec<usize>,
     plain: bool,
@@ -55,7 +55,7 @@ impl View {
             save_failed: false,
             few_replicas: false,
             streaming: false,
-            ending: false,
+            writes_wait: false,
             watching: Vec::new(),
             plain: false,
         };

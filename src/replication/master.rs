@@ -38,6 +38,8 @@ pub struct Settings {
     pub timeout_ms: u64,
     /// `repl-diskless-sync-delay`: how long the first to wait lets others join.
     pub snapshot_delay_ms: u64,
+    /// `repl-diskless-sync-max-replicas`: when so many wait they wait no longer; 0 for no such number.
+    pub snapshot_replicas_max: usize,
     /// `client-output-buffer-limit replica`, 0 for none.
     pub output_hard_bytes: u64,
     pub output_soft_bytes: u64,
@@ -52,6 +54,7 @@ impl Default for Settings {
             ping_period_ms: 10_000,
             timeout_ms: 60_000,
             snapshot_delay_ms: 0,
+            snapshot_replicas_max: 0,
             output_hard_bytes: 256 << 20,
             output_soft_bytes: 64 << 20,
             output_soft_ms: 60_000,
@@ -510,7 +513,9 @@ impl Master {
     fn ask_for_snapshot(&mut self, now: Mono, out: &mut Vec<Output>) {
         let waiting = || self.replicas.iter().filter(|it| it.state == State::WaitSnapshot);
         let longest = waiting().map(|it| now.ms_since(it.waits_since)).max();
-        let ready = longest.is_some_and(|ms| ms >= self.settings.snapshot_delay_ms);
+        let most = self.settings.snapshot_replicas_max;
+        let enough = most > 0 && waiting().count() >= most;
+        let ready = longest.is_some_and(|ms| enough || ms >= self.settings.snapshot_delay_ms);
         if ready && self.snapshot == Snapshot::None {
             // One that does not know the mark makes all of them wait for the size.
             let eof = waiting().all(|it| it.capa_eof);

@@ -8,6 +8,7 @@ pub mod attached;
 pub mod master;
 pub mod replica;
 pub mod acks;
+pub mod failover;
 pub mod info;
 #[cfg(test)]
 mod master_tests;

@@ -63,6 +63,8 @@ pub enum Input<'a> {
     /// is of no history.
     Follow {
         offset: Option<u64>,
+        /// FAILOVER: ask it to become a master first.
+        failover: bool,
     },
     /// REPLICAOF NO ONE.
     Unfollow,
@@ -102,6 +104,9 @@ pub enum Output {
     Continued {
         renamed: bool,
     },
+    /// The master that we asked to take over did, or will not: then the link stays down.
+    FailedOver,
+    FailoverRefused,
     /// Execute this, whole; our history is `end` bytes long after it.
     Apply {
         unit: Unit,
@@ -194,6 +199,8 @@ pub struct Replica {
     state: State,
     /// Is our data a prefix of the history?
     has_data: bool,
+    /// It is to take over before it answers.
+    failover: bool,
     read: u64,
     applied: u64,
     get_ack_at: Option<u64>,
@@ -213,6 +220,7 @@ impl Replica {
             settings,
             state: State::Idle,
             has_data: false,
+            failover: false,
             read: 0,
             applied: 0,
             get_ack_at: None,
@@ -235,10 +243,14 @@ impl Replica {
         out: &mut Vec<Output>,
     ) -> usize {
         match input {
-            Input::Follow { offset } => self.follow(now, offset, out),
+            Input::Follow { offset, failover } => {
+                self.failover = failover;
+                self.follow(now, offset, out);
+            }
             Input::Unfollow => {
                 self.hang_up(CloseReason::Reconfigured, out);
                 self.state = State::Idle;
+                self.failover = false;
             }
             Input::Connected => {
                 if self.state == State::Connecting {
@@ -487,7 +499,8 @@ impl Replica {
     fn ask(&mut self, history: &History, out: &mut Vec<Output>) {
         if self.has_data {
             let wanted = wire_of(self.applied).to_string();
-            send(&[b"PSYNC", &history.replid, wanted.as_bytes()], out);
+            let words: [&[u8]; 4] = [b"PSYNC", &history.replid, wanted.as_bytes(), b"FAILOVER"];
+            send(if self.failover { &words } else { &words[..3] }, out);
         } else {
             send(&[b"PSYNC", b"?", b"-1"], out);
         }
@@ -500,6 +513,13 @@ impl Replica {
         line: &[u8],
         out: &mut Vec<Output>,
     ) -> Result<(), CloseReason> {
+        if std::mem::take(&mut self.failover) {
+            let refused = line.first() == Some(&b'-');
+            out.push(if refused { Output::FailoverRefused } else { Output::FailedOver });
+            if refused {
+                return Err(CloseReason::Refused);
+            }
+        }
         let mut words = line.split(|&byte| byte == b' ');
         match words.next() {
             Some(b"+FULLRESYNC") => {

@@ -31,7 +31,7 @@ impl Bed {
     /// A plain machine that has dialled; what it says from then on is in `out`.
     fn dialled(offset: Option<u64>) -> Self {
         let mut bed = Self::new(Settings::default());
-        bed.give(Input::Follow { offset });
+        bed.give(Input::Follow { offset, failover: false });
         bed.give(Input::Connected);
         bed.bytes(b"+PONG\r\n+OK\r\n+OK\r\n");
         bed.out.clear();
@@ -126,7 +126,7 @@ fn speaks_to_a_master_as_a_stock_replica() {
     });
     // The stock replica offers its own fresh history, of which there is nothing.
     bed.history.replid = *b"e2a10eda029b66cd557c6fae1cda901c8652218a";
-    bed.give(Input::Follow { offset: Some(0) });
+    bed.give(Input::Follow { offset: Some(0), failover: false });
     bed.give(Input::Connected);
     let (mut expected, mut checked) = (Vec::new(), 0);
     for line in golden.lines().skip(1) {
@@ -224,7 +224,7 @@ fn the_handshake_bears_what_old_masters_say() {
     let start = |password: Option<&[u8]>| {
         let password = password.map(<[u8]>::to_vec);
         let mut bed = Bed::new(Settings { password, ..Settings::default() });
-        bed.give(Input::Follow { offset: None });
+        bed.give(Input::Follow { offset: None, failover: false });
         bed.give(Input::Connected);
         bed.sent();
         bed
@@ -274,7 +274,7 @@ fn retries_are_paced_and_silence_ends_every_state() {
     assert!(bed.out.contains(&Output::Close(CloseReason::LoadFailed)));
     for silent in [&b""[..], b"+PONG\r\n", b"+PONG\r\n+OK\r\n+OK\r\n"] {
         let mut bed = Bed::new(Settings::default());
-        bed.give(Input::Follow { offset: None });
+        bed.give(Input::Follow { offset: None, failover: false });
         bed.give(Input::Connected);
         bed.bytes(silent);
         bed.after(60_001);

@@ -96,7 +96,7 @@ impl World {
             expect_partial: None,
             prng,
         };
-        world.tell_replica(ReplicaIn::Follow { offset: None });
+        world.tell_replica(ReplicaIn::Follow { offset: None, failover: false });
         world
     }
 
@@ -255,6 +255,9 @@ impl World {
                 }
                 ReplicaOut::Send(bytes) => self.to_master.extend_from_slice(&bytes),
                 ReplicaOut::Close(_) => self.hang_up(),
+                ReplicaOut::FailedOver | ReplicaOut::FailoverRefused => {
+                    panic!("nobody asked for a failover")
+                }
                 ReplicaOut::FullResync => {
                     assert_ne!(self.expect_partial.take(), Some(true), "a full sync for nothing");
                     self.fulls += 1;
@@ -416,7 +419,7 @@ fn after_a_promotion_the_other_replica_continues_up_to_the_common_length() {
         let settings = Settings { timeout_ms: 1_000, ..Default::default() };
         let mut replica = Replica::new(settings, now);
         let offset = Some(common + had_more);
-        replica.handle(now, &mut theirs, ReplicaIn::Follow { offset }, &mut out);
+        replica.handle(now, &mut theirs, ReplicaIn::Follow { offset, failover: false }, &mut out);
         replica.handle(now, &mut theirs, ReplicaIn::Connected, &mut out);
         out.clear();
         replica.handle(now, &mut theirs, ReplicaIn::Bytes(b"+PONG\r\n+OK\r\n+OK\r\n"), &mut out);

@@ -1,176 +1,175 @@
-//! The RDB file: written step by step beside the serving loop, read piece by piece at the start.
+//! Files: written step by step beside the serving loop, read piece by piece at the start.
 //!
-//! Files are glommio's. Steps queue here and one task works them off in order; each is answered by
-//! a [`FileEvent`], which the loop hands to core 0. A file being written has a name of its own and
-//! gets the real one when it is whole and synced, so a crash at any moment leaves the old file.
+//! ```text
+//!   the loop -> jobs -> a thread with plain system calls -> FileEvents, and a bell -> the loop
+//! ```
+//!
+//! A file being written has a name of its own and gets the real one when it is whole and synced, so a
+//! crash at any moment leaves the old file. The thread is started before the cores' threads are pinned:
+//! it runs wherever there is room.
+//!
+//! Why a thread and not the executor's ring: a write that does not fit the page cache, and a sync,
+//! block their caller whatever asks for them; and the append-only file wants its answer in microseconds.
 
 use crate::node::core::FileEvent;
 use crate::node::outbox::SaveStep;
-use glommio::io::BufferedFile;
-use std::cell::RefCell;
-use std::collections::VecDeque;
-use std::io;
+use std::cell::Cell;
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::fd::AsRawFd;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::rc::Rc;
+use std::sync::mpsc::{Receiver, Sender, channel};
 
-const READ_BYTES: usize = 1 << 20;
+const READ_BYTES: u64 = 1 << 20;
 
 /// Core 0's files.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Disk {
-    state: Rc<RefCell<State>>,
-}
-
-#[derive(Debug, Default)]
-struct State {
+    jobs: Sender<Job>,
+    events: Receiver<FileEvent>,
+    bell: UnixStream,
     target: PathBuf,
-    steps: VecDeque<Step>,
-    events: VecDeque<FileEvent>,
-    working: bool,
+    /// Jobs that were not answered yet.
+    unanswered: Cell<usize>,
 }
 
 #[derive(Debug)]
-enum Step {
-    Save(SaveStep),
-    Read,
+enum Job {
+    Save(SaveStep, PathBuf),
+    Read(PathBuf),
 }
 
 impl Disk {
-    #[must_use]
-    pub fn new(target: PathBuf) -> Self {
-        let state = State { target, ..State::default() };
-        Self { state: Rc::new(RefCell::new(state)) }
+    /// Starts the thread.
+    ///
+    /// # Errors
+    /// The host has no descriptor or thread left.
+    pub fn start(target: PathBuf) -> io::Result<Self> {
+        let (jobs, work) = channel();
+        let (done, events) = channel();
+        let (bell, rings) = UnixStream::pair()?;
+        bell.set_nonblocking(true)?;
+        rings.set_nonblocking(true)?;
+        let worker = Worker { done, rings, writing: None, reading: None };
+        std::thread::Builder::new().name("files".to_string()).spawn(move || worker.run(&work))?;
+        Ok(Self { jobs, events, bell, target, unanswered: Cell::new(0) })
     }
 
     /// Where the next file goes, and the next load comes from.
-    pub fn set_target(&self, target: PathBuf) {
-        self.state.borrow_mut().target = target;
+    pub fn set_target(&mut self, target: PathBuf) {
+        self.target = target;
     }
 
     pub fn save(&self, step: SaveStep) {
-        self.queue(Step::Save(step));
+        let answered = !matches!(step, SaveStep::Abandon);
+        self.queue(Job::Save(step, self.target.clone()), answered);
     }
 
     pub fn read(&self) {
-        self.queue(Step::Read);
+        self.queue(Job::Read(self.target.clone()), true);
     }
 
-    /// Is something under way, so that glommio must be let run?
+    /// Turns readable when there is an event.
     #[must_use]
-    pub fn is_working(&self) -> bool {
-        self.state.borrow().working
+    pub fn bell(&self) -> i32 {
+        self.bell.as_raw_fd()
+    }
+
+    /// Takes the bell's sound back, before the events are taken.
+    pub fn silence(&self) {
+        let mut bytes = [0; 64];
+        while (&self.bell).read(&mut bytes).is_ok_and(|read| read == bytes.len()) {}
     }
 
     pub fn take_event(&self) -> Option<FileEvent> {
-        self.state.borrow_mut().events.pop_front()
+        let event = self.events.try_recv().ok()?;
+        self.unanswered.set(self.unanswered.get().saturating_sub(1));
+        Some(event)
     }
 
-    fn queue(&self, step: Step) {
-        let mut state = self.state.borrow_mut();
-        state.steps.push_back(step);
-        if !state.working {
-            state.working = true;
-            drop(state);
-            let worker = Worker { disk: self.clone(), writing: None, reading: None };
-            glommio::spawn_local(worker.run()).detach();
-        }
+    fn queue(&self, job: Job, answered: bool) {
+        self.unanswered.set(self.unanswered.get() + usize::from(answered));
+        // The thread ends only with this side.
+        let _ = self.jobs.send(job);
     }
 }
 
-/// Works steps off until a file is done, and ends then.
+/// Works jobs off in order.
 struct Worker {
-    disk: Disk,
+    done: Sender<FileEvent>,
+    rings: UnixStream,
     writing: Option<Writing>,
-    reading: Option<(BufferedFile, u64)>,
+    reading: Option<File>,
 }
 
 struct Writing {
-    file: BufferedFile,
+    file: File,
     path: PathBuf,
     target: PathBuf,
-    at: u64,
 }
 
 impl Worker {
-    async fn run(mut self) {
-        loop {
-            let step = self.disk.state.borrow_mut().steps.pop_front();
-            match step {
-                Some(Step::Save(step)) => {
+    fn run(mut self, work: &Receiver<Job>) {
+        while let Ok(job) = work.recv() {
+            let event = match job {
+                Job::Save(step, target) => {
                     let abandoned = matches!(step, SaveStep::Abandon);
-                    let event = match self.save(step).await {
-                        Ok(()) => FileEvent::Saved,
-                        Err(error) => {
-                            // What waits behind it must not complete a file with a hole.
-                            self.save_abandoned().await;
-                            FileEvent::SaveFailed(error.to_string())
-                        }
-                    };
-                    if !abandoned {
-                        self.disk.state.borrow_mut().events.push_back(event);
+                    let result = self.save(step, target);
+                    if abandoned {
+                        continue;
                     }
+                    result.map_or_else(
+                        |error| {
+                            // What waits behind it must not complete a file with a hole.
+                            self.abandon();
+                            FileEvent::SaveFailed(error.to_string())
+                        },
+                        |()| FileEvent::Saved,
+                    )
                 }
-                Some(Step::Read) => {
-                    let event = self.read().await;
-                    self.disk.state.borrow_mut().events.push_back(event);
-                }
-                None if self.writing.is_none() && self.reading.is_none() => break,
-                // The next step comes from the loop: let it run.
-                None => glommio::timer::sleep(std::time::Duration::from_micros(100)).await,
+                Job::Read(target) => self.read(&target),
+            };
+            if self.done.send(event).is_err() {
+                return;
             }
+            // A full socket has been heard of already.
+            let _ = (&self.rings).write(&[1]);
         }
-        self.disk.state.borrow_mut().working = false;
     }
 
-    async fn save(&mut self, step: SaveStep) -> io::Result<()> {
+    fn save(&mut self, step: SaveStep, target: PathBuf) -> io::Result<()> {
         match step {
             SaveStep::Begin => {
-                let target = self.disk.state.borrow().target.clone();
-                let name = format!("temp-{}.rdb", std::process::id());
-                let path = target.with_file_name(name);
-                let file = BufferedFile::create(&path).await.map_err(io::Error::from)?;
-                self.writing = Some(Writing { file, path, target, at: 0 });
-                Ok(())
+                self.abandon();
+                let path = target.with_file_name(format!("temp-{}.rdb", std::process::id()));
+                let file = File::create(&path)?;
+                self.writing = Some(Writing { file, path, target });
             }
             SaveStep::Append(bytes) => {
                 let writing = self.writing.as_mut().ok_or(io::ErrorKind::NotFound)?;
-                let mut bytes = bytes.to_vec();
-                while !bytes.is_empty() {
-                    let wanted = bytes.len();
-                    let tail = bytes.clone();
-                    let wrote =
-                        writing.file.write_at(bytes, writing.at).await.map_err(io::Error::from)?;
-                    writing.at += wrote as u64;
-                    if wrote == 0 {
-                        return Err(io::ErrorKind::WriteZero.into());
-                    }
-                    bytes = if wrote < wanted { tail[wrote..].to_vec() } else { Vec::new() };
-                }
-                Ok(())
+                writing.file.write_all(&bytes)?;
             }
             SaveStep::Commit => {
-                let writing = self.writing.take().ok_or(io::ErrorKind::NotFound)?;
-                writing.file.fdatasync().await.map_err(io::Error::from)?;
-                writing.file.close().await.map_err(io::Error::from)?;
+                let writing = self.writing.as_ref().ok_or(io::ErrorKind::NotFound)?;
+                writing.file.sync_data()?;
                 std::fs::rename(&writing.path, &writing.target)?;
-                sync_directory(&writing.target)
+                sync_directory(&writing.target)?;
+                self.writing = None;
             }
-            SaveStep::Abandon => {
-                self.save_abandoned().await;
-                Ok(())
-            }
+            SaveStep::Abandon => self.abandon(),
         }
+        Ok(())
     }
 
-    async fn save_abandoned(&mut self) {
+    fn abandon(&mut self) {
         if let Some(writing) = self.writing.take() {
-            let _ = writing.file.close().await;
             let _ = std::fs::remove_file(&writing.path);
         }
     }
 
-    async fn read(&mut self) -> FileEvent {
-        match self.read_piece().await {
+    fn read(&mut self, target: &Path) -> FileEvent {
+        match self.read_piece(target) {
             Ok(bytes) => {
                 if bytes.is_empty() {
                     self.reading = None;
@@ -185,21 +184,19 @@ impl Worker {
         }
     }
 
-    async fn read_piece(&mut self) -> io::Result<Vec<u8>> {
+    fn read_piece(&mut self, target: &Path) -> io::Result<Vec<u8>> {
         if self.reading.is_none() {
-            let target = self.disk.state.borrow().target.clone();
-            std::fs::metadata(&target)?;
-            let file = BufferedFile::open(&target).await.map_err(io::Error::from)?;
-            self.reading = Some((file, 0));
+            self.reading = Some(File::open(target)?);
         }
-        let Some((file, at)) = self.reading.as_mut() else { return Ok(Vec::new()) };
-        let piece = file.read_at(*at, READ_BYTES).await.map_err(io::Error::from)?;
-        *at += piece.len() as u64;
-        Ok(piece.to_vec())
+        let mut piece = Vec::new();
+        if let Some(file) = &self.reading {
+            file.take(READ_BYTES).read_to_end(&mut piece)?;
+        }
+        Ok(piece)
     }
 }
 
 pub(super) fn sync_directory(file: &Path) -> io::Result<()> {
     let parent = file.parent().filter(|it| !it.as_os_str().is_empty());
-    std::fs::File::open(parent.unwrap_or(Path::new(".")))?.sync_all()
+    File::open(parent.unwrap_or(Path::new(".")))?.sync_all()
 }

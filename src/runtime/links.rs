@@ -1,49 +1,46 @@
 //! Finding our master: its name becomes an address beside the serving loop, for a resolver may take
 //! seconds. The connect itself is the socket ring's.
 
-use std::cell::RefCell;
 use std::net::{SocketAddr, ToSocketAddrs};
-use std::rc::Rc;
+use std::sync::mpsc::{Receiver, TryRecvError, channel};
+
+type Found = Result<SocketAddr, String>;
 
 /// A name being resolved.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Dial {
-    found: Rc<RefCell<Option<Result<SocketAddr, String>>>>,
+    found: Receiver<Found>,
 }
 
 impl Dial {
-    /// Resolves `host` on glommio's blocking thread.
+    /// Resolves `host` on a thread of its own, unless it is an address already.
     #[must_use]
     pub fn start(host: String, port: u16) -> Self {
-        let dial = Self { found: Rc::default() };
+        let (tell, found) = channel();
         if let Ok(ip) = host.parse() {
-            *dial.found.borrow_mut() = Some(Ok(SocketAddr::new(ip, port)));
-            return dial;
+            let _ = tell.send(Ok(SocketAddr::new(ip, port)));
+            return Self { found };
         }
-        let place = dial.clone();
-        glommio::spawn_local(async move {
-            let name = host.clone();
-            let resolve = move || (name.as_str(), port).to_socket_addrs().map(Iterator::collect);
-            let found: std::io::Result<Vec<SocketAddr>> =
-                glommio::executor().spawn_blocking(resolve).await;
-            let found = match found {
-                Ok(addresses) => addresses
-                    .iter()
-                    .find(|it| it.is_ipv4())
-                    .or(addresses.first())
-                    .copied()
-                    .ok_or_else(|| format!("{host} has no address")),
-                Err(error) => Err(format!("{host}: {error}")),
-            };
-            *place.found.borrow_mut() = Some(found);
-        })
-        .detach();
-        dial
+        let resolve = move || drop(tell.send(resolve(&host, port)));
+        // Where no thread can be had, `take` says so.
+        let _ = std::thread::Builder::new().name("resolver".to_string()).spawn(resolve);
+        Self { found }
     }
 
-    /// The answer, once it is there.
+    /// What was found, once.
     #[must_use]
-    pub fn take(&self) -> Option<Result<SocketAddr, String>> {
-        self.found.borrow_mut().take()
+    pub fn take(&self) -> Option<Found> {
+        match self.found.try_recv() {
+            Ok(found) => Some(found),
+            Err(TryRecvError::Empty) => None,
+            Err(TryRecvError::Disconnected) => Some(Err("the resolver gave no answer".into())),
+        }
     }
+}
+
+fn resolve(host: &str, port: u16) -> Found {
+    let found = (host, port).to_socket_addrs().map_err(|error| format!("{host}: {error}"))?;
+    let addresses: Vec<SocketAddr> = found.collect();
+    let found = addresses.iter().find(|it| it.is_ipv4()).or(addresses.first());
+    found.copied().ok_or_else(|| format!("{host} has no address"))
 }

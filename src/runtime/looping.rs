@@ -9,8 +9,9 @@
 //! mail (which may tell other cores to let theirs go) after that. So no client sees an answer that a
 //! healthy replica's socket has not been given before.
 //!
-//! The loop is one glommio task that sleeps in its own ring, and never in glommio's. Glommio's files make
-//! progress while something is under way there, in slices of the loop's time (`slices.rs`).
+//! The loop is one glommio task that sleeps in its own ring, and never in glommio's. Files have a thread
+//! of their own (`disk.rs`), whose bell the ring hears. What is left to glommio makes progress while
+//! something is under way there, in slices of the loop's time (`slices.rs`).
 #![expect(clippy::disallowed_methods, reason = "the I/O layer sleeps where it was told to")]
 
 use crate::base::time::Now;
@@ -39,15 +40,22 @@ pub struct Seat {
     pub clock: Clock,
     pub mesh: Mesh,
     pub core: Core,
-    /// Core 0: the listeners and the signals.
-    pub entrance: Option<(Vec<OwnedFd>, OwnedFd)>,
+    pub entrance: Option<Entrance>,
     pub exit: Arc<AtomicU8>,
 }
 
+/// What core 0 has besides.
+pub struct Entrance {
+    pub listeners: Vec<OwnedFd>,
+    pub signals: OwnedFd,
+    pub disk: Disk,
+}
+
 const SIGNALS: u32 = 0;
+const FILES: u32 = 1;
 const ACCEPT_AGAIN_MS: u64 = 100;
 
-/// The longest sleep while a file or a dial is under way.
+/// The longest sleep while a small file or a name is waited for.
 const FILE_NAP: Duration = Duration::from_micros(50);
 
 /// Everything of one core that touches the outside.
@@ -57,7 +65,7 @@ struct Loop {
     clock: Clock,
     mesh: Mesh,
     driver: Driver,
-    disk: Disk,
+    disk: Option<Disk>,
     settings: Arc<Settings>,
     signals: Option<OwnedFd>,
     exit: Arc<AtomicU8>,
@@ -107,7 +115,7 @@ async fn run(seat: Seat) -> std::io::Result<()> {
         clock,
         mesh,
         driver,
-        disk: Disk::new(rdb_path(&settings)),
+        disk: None,
         settings,
         signals: None,
         exit,
@@ -126,7 +134,9 @@ async fn run(seat: Seat) -> std::io::Result<()> {
     while !looping.mesh.is_complete() {
         std::thread::sleep(Duration::from_micros(200)); // Nothing else runs here yet.
     }
-    if let Some((listeners, signals)) = entrance {
+    if let Some(Entrance { listeners, signals, disk }) = entrance {
+        looping.driver.watch(disk.bell(), FILES);
+        looping.disk = Some(disk);
         looping.driver.watch(signals.as_raw_fd(), SIGNALS);
         looping.signals = Some(signals);
         for listener in listeners {
@@ -174,7 +184,7 @@ impl Loop {
             if let Some(code) = self.ended {
                 return self.end(code);
             }
-            if self.has_files() {
+            if self.texts.is_working() {
                 slices.give(busy).await;
             }
         }
@@ -242,7 +252,8 @@ impl Loop {
                         pending.push(Pending::Input(Input::Terminate));
                     }
                 }
-                Event::Readable { .. } | Event::Bell => {}
+                Event::Readable { .. } => self.disk.iter().for_each(Disk::silence),
+                Event::Bell => {}
             }
         }
     }
@@ -313,7 +324,7 @@ impl Loop {
                 Parcel::Session(fd, session) => self.adopt(fd, Some(session), pending),
             }
         }
-        while let Some(event) = self.disk.take_event() {
+        while let Some(event) = self.disk.as_ref().and_then(Disk::take_event) {
             pending.push(Pending::Input(Input::File(event)));
         }
         if let Some(result) = self.texts.take() {
@@ -390,18 +401,23 @@ impl Loop {
                 }
                 Action::Pause(conn) => self.driver.pause(Socket(conn.0)),
                 Action::Resume(conn) => self.driver.resume(Socket(conn.0)),
+                Action::Gather(conn) => {
+                    sys::set_nodelay(&self.driver.fd(Socket(conn.0)), false);
+                }
                 Action::Dial { host, port } => {
                     if let Some(socket) = self.connecting.take() {
                         self.driver.close_now(socket);
                     }
                     self.dial = Some(links::Dial::start(host, port));
                 }
-                Action::Save(step) => self.disk.save(step),
-                Action::LoadFile => self.disk.read(),
+                Action::Save(step) => self.disk.iter().for_each(|it| it.save(step.clone())),
+                Action::LoadFile => self.disk.iter().for_each(Disk::read),
                 Action::Text { path, replace } => self.texts.start(path, replace),
                 Action::SettingsChanged => {
                     self.settings = core.settings();
-                    self.disk.set_target(rdb_path(&self.settings));
+                    if let Some(disk) = &mut self.disk {
+                        disk.set_target(rdb_path(&self.settings));
+                    }
                 }
                 Action::Ready => self.ready(),
                 Action::Exit { code } => self.ended = Some(code),
@@ -450,15 +466,10 @@ impl Loop {
         {
             return Wait::No;
         }
-        if self.has_files() {
+        if self.texts.is_working() || self.dial.is_some() {
             return Wait::AtMost(FILE_NAP);
         }
         Wait::AtMost(Duration::from_millis(core.sleep_ms()))
-    }
-
-    /// Is anything under way that glommio works on?
-    fn has_files(&self) -> bool {
-        self.disk.is_working() || self.dial.is_some() || self.texts.is_working()
     }
 
     fn ready(&mut self) {
@@ -492,6 +503,6 @@ fn ends(fd: std::os::fd::RawFd) -> Ends {
     }
 }
 
-fn rdb_path(settings: &Settings) -> std::path::PathBuf {
+pub fn rdb_path(settings: &Settings) -> std::path::PathBuf {
     serve::path(&settings.dir).join(serve::path(&settings.dbfilename))
 }

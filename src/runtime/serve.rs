@@ -16,7 +16,8 @@ use crate::node::settings::{Settings, Supervised, Warning, report};
 use crate::node::table::Table;
 use crate::node::view::View;
 use crate::runtime::clock::{self, Clock};
-use crate::runtime::looping::{self, Seat};
+use crate::runtime::disk::Disk;
+use crate::runtime::looping::{self, Entrance, Seat};
 use crate::runtime::mesh::mesh;
 use crate::runtime::{host, logs, notify, sentinel_start, slices, texts};
 use crate::uring::{fit, sys};
@@ -90,8 +91,11 @@ fn start(
     let exit = Arc::new(AtomicU8::new(0));
     let host = Arc::new(host::describe(&settings, config_file.as_deref()));
     host::watch(Arc::clone(&host));
+    let disk = Disk::start(looping::rdb_path(&settings))
+        .map_err(|error| refuse(UNFIT_HOST, "cannot start the thread for files", &error))?;
+    let entrance = Entrance { listeners, signals, disk };
     let view = View::new(Arc::new(settings.clone()), users);
-    let seats = seats(view, table, cpus, listeners, signals, host, &exit);
+    let seats = seats(view, table, cpus, entrance, host, &exit);
     let mut threads = Vec::new();
     for seat in seats {
         let builder = LocalExecutorBuilder::new(Placement::Fixed(seat.cpu))
@@ -155,8 +159,7 @@ fn seats(
     view: View,
     table: &'static Table,
     cpus: Vec<usize>,
-    listeners: Vec<OwnedFd>,
-    signals: OwnedFd,
+    entrance: Entrance,
     host: Arc<Host>,
     exit: &Arc<AtomicU8>,
 ) -> Vec<Seat> {
@@ -174,7 +177,7 @@ fn seats(
     };
     let seed = random_seed();
     let clock = Clock::new();
-    let mut first = Some((listeners, signals));
+    let mut first = Some(entrance);
     let seat = |(id, (cpu, mesh)): (usize, (usize, _))| Seat {
         id,
         cpu,

@@ -137,7 +137,7 @@ pub fn tune_client(fd: &OwnedFd, keepalive_seconds: u32) {
 }
 
 /// Switches Nagle's algorithm of a TCP socket off or on.
-pub fn set_nodelay(fd: &OwnedFd, on: bool) {
+pub fn set_nodelay(fd: &impl AsRawFd, on: bool) {
     let _ = set_option(fd, libc::IPPROTO_TCP, libc::TCP_NODELAY, i32::from(on));
 }
 
@@ -310,7 +310,7 @@ fn socket(family: i32, flags: i32) -> io::Result<OwnedFd> {
     check(unsafe { libc::socket(family, kind, 0) }).map(own)
 }
 
-fn set_option(fd: &OwnedFd, level: i32, name: i32, value: i32) -> io::Result<()> {
+fn set_option(fd: &impl AsRawFd, level: i32, name: i32, value: i32) -> io::Result<()> {
     // SAFETY: the pointer is to a local of the size given.
     check(unsafe {
         libc::setsockopt(

@@ -206,6 +206,7 @@ impl World {
                 close @ (Action::Close(_) | Action::CloseNow(_)) => {
                     self.hosts[host].seats[core].out.actions.push(close);
                 }
+                Action::Gather(_) => {} // The network here has no packets.
                 Action::Pause(conn) => self.set_paused(host, core, conn, true),
                 Action::Resume(conn) => self.set_paused(host, core, conn, false),
                 Action::Move { conn, core: to, mut session } => {

@@ -116,6 +116,7 @@ impl Host {
         let mut settings = Settings::new();
         settings.port = u16::try_from(7_000 + host).unwrap();
         settings.maxclients = 1_000;
+        settings.replicas_follow_empty_master = true; // Nobody here tells a master that it may.
         settings.repl_timeout = 4;
         settings.repl_ping_replica_period = 1;
         settings.save = Vec::new();

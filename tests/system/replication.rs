@@ -225,3 +225,76 @@ fn a_chain_of_replicas() {
         wait_until_equal(&first, &third);
     }
 }
+
+/// A master that ends in peace and returns goes on with its history: its replicas need no copy.
+#[test]
+fn a_master_that_returns_goes_on_with_its_history() {
+    for (master, replica) in MATRIX {
+        let mut first = plan(*master).start();
+        fill(&first, 200);
+        let second = replica_of(plan(*replica), "127.0.0.1", first.port());
+        let third = replica_of(plan(*replica), "127.0.0.1", second.port());
+        for it in [&second, &third] {
+            wait_for_link(it);
+        }
+        first.client().expect(&["SET", "before", "x"], "+OK\r\n");
+        wait_until_equal(&first, &third);
+        let fulls = count(&second, "sync_full");
+        let _ = first.client().try_call(&["SHUTDOWN", "SAVE"]);
+        first.wait_for_exit();
+        first.restart();
+        wait_for_link(&second);
+        wait_for_link(&third);
+        first.client().expect(&["SET", "after", "x"], "+OK\r\n");
+        wait_until_equal(&first, &second);
+        wait_until_equal(&first, &third);
+        assert_eq!(count(&first, "sync_full"), 0, "{}", first.log());
+        assert_eq!(count(&first, "sync_partial_ok"), 1);
+        assert_eq!(count(&second, "sync_full"), fulls, "the chain goes on too");
+    }
+}
+
+/// A replica that ends in peace and returns asks for what it missed.
+#[test]
+fn a_replica_that_returns_goes_on_where_it_was() {
+    for (master, replica) in MATRIX {
+        let first = plan(*master).start();
+        fill(&first, 200);
+        let mut second = replica_of(plan(*replica), "127.0.0.1", first.port());
+        wait_for_link(&second);
+        first.client().expect(&["SET", "before", "x"], "+OK\r\n");
+        wait_until_equal(&first, &second);
+        let _ = second.client().try_call(&["SHUTDOWN", "SAVE"]);
+        second.wait_for_exit();
+        first.client().expect(&["SET", "meanwhile", "x"], "+OK\r\n");
+        second.restart();
+        wait_for_link(&second);
+        wait_until_equal(&first, &second);
+        assert_eq!(count(&first, "sync_full"), 1, "{}", second.log());
+    }
+}
+
+/// A master that lost its file does not empty its replicas, until it is told that it is to be empty.
+#[test]
+fn a_master_that_returns_empty_does_not_empty_its_replicas() {
+    for replica in [Kind::Ours(2), Kind::Redis] {
+        let mut first = plan(Kind::Ours(2)).start();
+        fill(&first, 50);
+        let second = replica_of(plan(replica), "127.0.0.1", first.port());
+        wait_for_link(&second);
+        first.client().expect(&["SET", "streamed", "x"], "+OK\r\n");
+        wait_until_equal(&first, &second);
+        let had = second.client().call(&["DBSIZE"]);
+        first.kill();
+        first.restart();
+        wait_until("it was asked", || first.log().contains("started without"));
+        first.client().expect(&["SET", "new", "x"], "+OK\r\n");
+        let asked = count(&first, "total_connections_received");
+        wait_until("it is asked again", || count(&first, "total_connections_received") > asked + 3);
+        assert_eq!(second.client().call(&["DBSIZE"]), had);
+        assert_eq!(second.info("master_link_status").as_deref(), Some("down"));
+        first.client().expect(&["REPLICAOF", "NO", "ONE"], "+OK\r\n");
+        wait_for_link(&second);
+        wait_until_equal(&first, &second);
+    }
+}

@@ -89,6 +89,9 @@ pub struct Settings {
     pub repl_timeout: u32,
     pub repl_ping_replica_period: u32,
     pub repl_disable_tcp_nodelay: bool,
+    pub repl_diskless_sync_delay: i64,
+    pub repl_diskless_sync_max_replicas: i64,
+    pub replicas_follow_empty_master: bool,
     pub min_replicas_to_write: u32,
     pub min_replicas_max_lag: u32,
 

@@ -134,6 +134,8 @@ pub const ROWS: &[Row] = &{ use Change::*; use Effect::{Only, Works}; [
     row("repl-backlog-ttl", "", LONG, "3600", Runtime, Works, field!(repl_backlog_ttl)),
     row("repl-timeout", "", int(1, INT_MAX), "60", Runtime, Works, field!(repl_timeout)),
     row("repl-ping-replica-period", "repl-ping-slave-period", int(1, INT_MAX), "10", Runtime, Works, field!(repl_ping_replica_period)),
+    row("repl-diskless-sync-delay", "", INT, "0", Runtime, Works, field!(repl_diskless_sync_delay)),
+    row("repl-diskless-sync-max-replicas", "", INT, "0", Runtime, Works, field!(repl_diskless_sync_max_replicas)),
     row("repl-disable-tcp-nodelay", "", Bool, "no", Runtime, Works, field!(repl_disable_tcp_nodelay)),
     row("min-replicas-to-write", "min-slaves-to-write", INT, "0", Runtime, Works, field!(min_replicas_to_write)),
     row("min-replicas-max-lag", "min-slaves-max-lag", INT, "10", Runtime, Works, field!(min_replicas_max_lag)),
@@ -145,6 +147,7 @@ pub const ROWS: &[Row] = &{ use Change::*; use Effect::{Only, Works}; [
     row("rdbcompression", "", Bool, "yes", Runtime, Works, field!(rdbcompression)),
     row("rdbchecksum", "", Bool, "yes", AtStart, Works, field!(rdbchecksum)),
     row("stop-writes-on-bgsave-error", "", Bool, "yes", Runtime, Works, field!(stop_writes_on_bgsave_error)),
+    row("replicas-follow-empty-master", "", Bool, "no", Runtime, Works, field!(replicas_follow_empty_master)),
     row("cores", "", Cores, "all", AtStart, Works, field!(cores)),
     row("sentinel-file", "", TEXT, "", AtStart, Works, field!(sentinel_file)),
 
@@ -232,8 +235,6 @@ pub const ROWS: &[Row] = &{ use Change::*; use Effect::{Only, Works}; [
     row("rdb-save-incremental-fsync", "", Bool, "yes", Runtime, Effect::None(NO_FILES_IN_SYNC), Kept),
     row("repl-diskless-load", "", Choice(&["disabled", "on-empty-db", "swapdb"]), "disabled", Runtime, Effect::None(NO_FILES_IN_SYNC), Kept),
     row("repl-diskless-sync", "", Bool, "yes", Runtime, Effect::None(NO_FILES_IN_SYNC), Kept),
-    row("repl-diskless-sync-delay", "", INT, "5", Runtime, Effect::None(NO_FILES_IN_SYNC), Kept),
-    row("repl-diskless-sync-max-replicas", "", INT, "0", Runtime, Effect::None(NO_FILES_IN_SYNC), Kept),
     row("replica-ignore-disk-write-errors", "", Bool, "no", Runtime, Effect::None(NOT_YET), Kept),
     row("replica-ignore-maxmemory", "slave-ignore-maxmemory", Bool, "yes", Runtime, Effect::None(NO_EVICTION), Kept),
     row("replica-lazy-flush", "slave-lazy-flush", Bool, "no", Runtime, Effect::None(ALWAYS_LAZY), Kept),
@@ -354,10 +355,16 @@ mod tests {
     const GOLDEN: &str = include_str!("../../../tests/golden/config-get-7.0.15.txt");
 
     /// Defaults that are not Redis', and why.
-    const DEVIATIONS: &[(&str, &str)] = &[(
-        "client-output-buffer-limit",
-        "a client that does not read must not fill the memory, so normal clients have a limit too",
-    )];
+    const DEVIATIONS: &[(&str, &str)] = &[
+        (
+            "client-output-buffer-limit",
+            "a client that does not read must not fill the memory, so normal clients have one too",
+        ),
+        (
+            "repl-diskless-sync-delay",
+            "a snapshot costs no fork, so a replica need not wait for others to share one",
+        ),
+    ];
 
     #[test]
     fn names_defaults_and_changeability_are_those_of_redis() {
@@ -393,6 +400,7 @@ mod tests {
         assert_eq!(
             beyond,
             [
+                "replicas-follow-empty-master",
                 "cores",
                 "sentinel-file",
                 "cluster-announce-human-nodename",
