@@ -196,3 +196,29 @@ pub const POPULATE_BYTES_MAX: usize = 64 << 20;
 
 /// Elements that a command draws at random with repetition: the reply is far longer than the request.
 pub const DRAWN_ELEMENTS_MAX: u64 = 16 * 1024 * 1024;
+
+/// Bytes that one core's interpreter may take.
+pub const LUA_MEMORY_BYTES_MAX: usize = 1024 * 1024 * 1024;
+
+/// Bytes of the stack that a script runs on. Only what it touches is ever backed by memory.
+pub const LUA_STACK_BYTES: usize = 8 * 1024 * 1024;
+
+/// Instructions after which a script stands still, so that its core can look at the time (Redis: the same).
+pub const LUA_PAUSE_INSTRUCTIONS: i32 = 100_000;
+
+/// Instructions that the definition of a script or library may take.
+pub const LUA_DEFINE_INSTRUCTIONS_MAX: i32 = 20_000_000;
+
+/// Items of one pattern that may repeat: matching recurses once for each.
+pub const LUA_PATTERN_ITEMS_MAX: usize = 8_192;
+
+/// Scripts of EVAL that a core remembers, and their bytes.
+pub const EVAL_SCRIPTS_MAX: usize = 16_384;
+pub const EVAL_SCRIPTS_BYTES_MAX: usize = 256 * 1024 * 1024;
+
+const _: () = {
+    // A frame of the matcher and one of what repeats are far below 512 bytes.
+    assert!(LUA_PATTERN_ITEMS_MAX * 512 <= LUA_STACK_BYTES / 2);
+    assert!(EVAL_SCRIPTS_BYTES_MAX < LUA_MEMORY_BYTES_MAX);
+    assert!(LUA_PAUSE_INSTRUCTIONS < LUA_DEFINE_INSTRUCTIONS_MAX);
+};
