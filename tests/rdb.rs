@@ -269,7 +269,7 @@ fn lies_are_refused_before_they_cost_anything() {
     let packed = b"\x00\xc3\x40\xff\x01";
     check_refused(packed, known, &Why::BeyondEnd { len: 255, left: 6 });
     assert_eq!(decode(b"VALKEY080", skipping(), 1).unwrap_err().why, Why::NotRdb);
-    for digits in [*b"0000", *b"0011", *b"00 1", *b"9999"] {
+    for digits in [*b"0000", *b"0013", *b"00 1", *b"9999"] {
         let rdb = [b"REDIS".as_slice(), &digits].concat();
         assert_eq!(decode(&rdb, skipping(), 3).unwrap_err().why, Why::Version(digits));
     }

@@ -195,6 +195,8 @@ rows! {
             .about(Group::Server, "5.0.0", "O(1)", "Lists the sub-commands");
         CONFIG_RESETSTAT = Spec::new("RESETSTAT", Exactly(2), OPERATOR, &[])
             .about(Group::Server, "2.0.0", "O(1)", "Sets the counters of INFO to zero");
+        CONFIG_REWRITE = Spec::new("REWRITE", Exactly(2), OPERATOR, &[])
+            .about(Group::Server, "2.8.0", "O(1)", "Writes the settings into the configuration file");
         CONFIG_SET = Spec::new("SET", AtLeast(4), OPERATOR, &[])
             .about(Group::Server, "2.0.0", "O(N)", "Changes settings")
             .tips(&["request_policy:all_nodes", "response_policy:all_succeeded"])

@@ -19,6 +19,7 @@ use crate::node::outbox::{Action, Conn, Level, Outbox};
 use crate::node::sections::Sections;
 use crate::node::settings::{Settings, report};
 use crate::node::snapshots::Snapshots;
+use crate::node::texts::{Purpose, Texts};
 use crate::node::view::{Role, View};
 use crate::replication::acks::{self, Waiters};
 use crate::replication::log::Batch;
@@ -52,6 +53,8 @@ pub enum Ask {
     },
     /// `DEBUG RELOAD`.
     Reload,
+    /// A small file is to be read or replaced.
+    Text(Purpose),
     ReplicaOf(Option<(Vec<u8>, u16)>),
     /// `CONFIG SET`: names and values; `local`: the client sits on this host.
     Configure {
@@ -116,6 +119,7 @@ pub struct Control {
     pub(super) sections: Sections,
     pub(super) snapshots: Snapshots,
     pub(super) following: Following,
+    pub(super) texts: Texts,
     pub(super) view: View,
     pub(super) run_id: String,
     pub(super) started: Mono,
@@ -227,6 +231,7 @@ impl Control {
             sections: Sections::default(),
             snapshots: Snapshots::new(now),
             following: Following::new(&view.settings, now),
+            texts: Texts::default(),
             view: view.clone(),
             run_id,
             started: now.mono,
@@ -335,6 +340,7 @@ impl Control {
             Ask::Save => self.save(cx, Some(from), true),
             Ask::BgSave { schedule } => self.background_save(cx, from, schedule),
             Ask::Reload => self.reload(cx, from),
+            Ask::Text(purpose) => self.text_asked(cx, from, purpose),
             Ask::ReplicaOf(master) => self.replica_of(cx, from, master),
             Ask::Configure { words, local } => self.configure(cx, from, &words, local),
             Ask::Pause(pause) => {

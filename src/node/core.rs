@@ -31,6 +31,7 @@ use crate::node::session::{Ends, Session, Sessions};
 use crate::node::settings::Settings;
 use crate::node::stats::Stats;
 use crate::node::table::Table;
+use crate::node::texts::TextRead;
 use crate::node::view::View;
 use crate::node::walker::Walker;
 use crate::replication::log::Log;
@@ -93,6 +94,8 @@ pub enum FileEvent {
     /// A save step was done.
     Saved,
     SaveFailed(String),
+    /// A small file was read or replaced (`Action::Text`).
+    Text(TextRead),
 }
 
 /// The same for every core of a process; handed to [`Core::new`].

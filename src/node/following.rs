@@ -27,6 +27,7 @@ use crate::node::publish;
 use crate::node::section::Step;
 use crate::node::session::{Ends, Kind, Session};
 use crate::node::settings::Settings;
+use crate::node::settings::kind::Master as NamedMaster;
 use crate::node::table::Run;
 use crate::node::view::Role;
 use crate::replication::master::{Source, Stream};
@@ -39,6 +40,7 @@ use crate::resp::request::{self, RequestLimits};
 use crate::snapshot::build::Making;
 use crate::snapshot::decode::{Decoder, Event, Limits, Unsupported, Value};
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 /// The connection that applied commands come by on the roads between cores: none.
 pub const LINK: Conn = Conn(u32::MAX);
@@ -247,6 +249,9 @@ impl Control {
         self.following.changing = false;
         let was_master = self.following.master.is_none();
         self.following.master.clone_from(&master);
+        // What CONFIG GET and REWRITE tell is whom it follows now.
+        let named = master.clone().map(|(host, port)| NamedMaster { host, port });
+        Arc::make_mut(&mut self.view.settings).replicaof = named;
         match master {
             None => {
                 self.view.role = Role::Master;
@@ -569,7 +574,7 @@ impl Control {
             cx.core.deliver_heard(cx.out);
             return true;
         }
-        let table = std::sync::Arc::clone(&cx.core.shared.table);
+        let table = Arc::clone(&cx.core.shared.table);
         let db = self.following.db;
         if let Some(op) = whole_keyspace(args, db) {
             return self.apply_in_section(cx, op);

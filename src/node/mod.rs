@@ -26,6 +26,7 @@ pub mod feeding;
 pub mod control;
 pub mod sections;
 pub mod snapshots;
+pub mod texts;
 pub mod following;
 pub mod exit;
 pub mod observe;

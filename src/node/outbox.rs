@@ -49,6 +49,12 @@ pub enum Action {
     Save(SaveStep),
     /// Core 0: read the RDB file; answered by `Input::File`.
     LoadFile,
+    /// Core 0: read a small file, or `replace` what it holds: at any moment there is the old one or
+    /// the new one. Answered by `Input::File`.
+    Text {
+        path: Vec<u8>,
+        replace: Option<Vec<u8>>,
+    },
     /// A setting changed that the outside applies (log level, keepalive, ...): all settings are in
     /// the core.
     SettingsChanged,

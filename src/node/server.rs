@@ -15,6 +15,7 @@ use crate::node::control::Ask;
 use crate::node::core::Core;
 use crate::node::cx::{NodeCx, NodeFn, PartHead};
 use crate::node::gather::Summary;
+use crate::node::texts::Purpose;
 use crate::node::{REDIS_VERSION, config};
 use crate::resp::error::ErrorKind;
 use crate::resp::reply::Reply;
@@ -36,6 +37,7 @@ const CONFIG: &[Command<NodeFn>] = &[
     Command::new(rows::CONFIG_GET,       config_get),
     Command::new(rows::CONFIG_SET,       config_set),
     Command::new(rows::CONFIG_RESETSTAT, config_reset_stat),
+    Command::new(rows::CONFIG_REWRITE,   config_rewrite),
     Command::new(rows::CONFIG_HELP,      config_help),
 ];
 
@@ -79,6 +81,12 @@ fn config_set(cx: &mut NodeCx<'_>, args: Args<'_>) -> Result<(), ErrorKind> {
 
 fn config_reset_stat(cx: &mut NodeCx<'_>, args: Args<'_>) -> Result<(), ErrorKind> {
     cx.ask_all("reset-stats", args, Summary::AllOk);
+    Ok(())
+}
+
+/// `CONFIG REWRITE`
+fn config_rewrite(cx: &mut NodeCx<'_>, _: Args<'_>) -> Result<(), ErrorKind> {
+    cx.ask(Ask::Text(Purpose::Rewrite));
     Ok(())
 }
 

@@ -478,6 +478,7 @@ impl Control {
             FileEvent::Read(bytes) => self.file_bytes(cx, &bytes),
             FileEvent::Absent => self.file_absent(cx),
             FileEvent::ReadFailed(why) => self.file_unreadable(cx, &why),
+            FileEvent::Text(result) => self.text_done(cx, result),
         }
     }
 }

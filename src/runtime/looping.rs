@@ -9,20 +9,20 @@
 //! mail (which may tell other cores to let theirs go) after that. So no client sees an answer that a
 //! healthy replica's socket has not been given before.
 //!
-//! The loop is one glommio task that sleeps in its own ring, and never in glommio's: a timer of 200 us with
-//! which an executor parked has been seen to never fire, so that a server hung as it started. Glommio's
-//! files make progress whenever the loop yields at the end of a slice of the preempt timer, which it does
-//! as long as something is under way there.
+//! The loop is one glommio task that sleeps in its own ring, and never in glommio's. Glommio's files make
+//! progress while something is under way there, in slices of the loop's time (`slices.rs`).
 #![expect(clippy::disallowed_methods, reason = "the I/O layer sleeps where it was told to")]
 
 use crate::base::time::Now;
-use crate::node::core::{Core, Input};
+use crate::node::core::{Core, FileEvent, Input};
 use crate::node::outbox::{Action, Conn, Level, Outbox};
 use crate::node::session::{Ends, Session};
 use crate::node::settings::{Settings, Supervised};
 use crate::runtime::clock::Clock;
 use crate::runtime::disk::Disk;
 use crate::runtime::mesh::{Mesh, Parcel};
+use crate::runtime::slices::Slices;
+use crate::runtime::texts::Texts;
 use crate::runtime::{links, logs, notify, serve};
 use crate::uring::driver::{Buffer, Driver, Event, Segment, Sizes, Socket, Wait};
 use crate::uring::sys;
@@ -70,6 +70,7 @@ struct Loop {
     stopped_listeners: Vec<u32>,
     accept_again: u64,
     dial: Option<links::Dial>,
+    texts: Texts,
     /// The connect under way to the master that was last named.
     connecting: Option<Socket>,
     ended: Option<u8>,
@@ -116,6 +117,7 @@ async fn run(seat: Seat) -> std::io::Result<()> {
         stopped_listeners: Vec::new(),
         accept_again: 0,
         dial: None,
+        texts: Texts::default(),
         connecting: None,
         ended: None,
         ready: false,
@@ -146,6 +148,7 @@ impl Loop {
     async fn serve(&mut self, core: &mut Core, out: &mut Outbox) -> std::io::Result<()> {
         let (mut events, mut pending) = (Vec::new(), Vec::new());
         let (mut segments, mut feeds) = (Vec::new(), Vec::new());
+        let mut slices = Slices::begin();
         loop {
             self.driver.take_events(&mut events);
             self.happened(&mut events, &mut pending);
@@ -163,6 +166,7 @@ impl Loop {
                 end: it.end,
             }));
             let wait = self.wait(core, !pending.is_empty());
+            let busy = matches!(wait, Wait::No);
             self.driver.enter(&out.bytes, &segments, wait)?;
             self.mesh.wake_up();
             out.clear_segments();
@@ -170,8 +174,8 @@ impl Loop {
             if let Some(code) = self.ended {
                 return self.end(code);
             }
-            if self.disk.is_working() || self.dial.is_some() {
-                glommio::yield_if_needed().await;
+            if self.has_files() {
+                slices.give(busy).await;
             }
         }
     }
@@ -312,6 +316,9 @@ impl Loop {
         while let Some(event) = self.disk.take_event() {
             pending.push(Pending::Input(Input::File(event)));
         }
+        if let Some(result) = self.texts.take() {
+            pending.push(Pending::Input(Input::File(FileEvent::Text(result))));
+        }
         if let Some(dial) = &self.dial
             && let Some(found) = dial.take()
         {
@@ -391,6 +398,7 @@ impl Loop {
                 }
                 Action::Save(step) => self.disk.save(step),
                 Action::LoadFile => self.disk.read(),
+                Action::Text { path, replace } => self.texts.start(path, replace),
                 Action::SettingsChanged => {
                     self.settings = core.settings();
                     self.disk.set_target(rdb_path(&self.settings));
@@ -442,10 +450,15 @@ impl Loop {
         {
             return Wait::No;
         }
-        if self.disk.is_working() || self.dial.is_some() {
+        if self.has_files() {
             return Wait::AtMost(FILE_NAP);
         }
         Wait::AtMost(Duration::from_millis(core.sleep_ms()))
+    }
+
+    /// Is anything under way that glommio works on?
+    fn has_files(&self) -> bool {
+        self.disk.is_working() || self.dial.is_some() || self.texts.is_working()
     }
 
     fn ready(&mut self) {

@@ -7,6 +7,8 @@ pub mod notify;
 pub mod mesh;
 pub mod disk;
 pub mod links;
+pub mod slices;
+pub mod texts;
 pub mod looping;
 pub mod serve;
 pub mod cli;

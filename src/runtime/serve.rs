@@ -14,7 +14,7 @@ use crate::node::view::View;
 use crate::runtime::clock::Clock;
 use crate::runtime::looping::{self, Seat};
 use crate::runtime::mesh::mesh;
-use crate::runtime::{host, logs, notify};
+use crate::runtime::{host, logs, notify, slices};
 use crate::uring::{fit, sys};
 use glommio::{ExecutorJoinHandle, LocalExecutorBuilder, Placement, PoolPlacement};
 use std::ffi::OsStr;
@@ -88,7 +88,7 @@ fn start(
             .name(&format!("ringfold-{}", seat.id))
             .ring_depth(256)
             .io_memory(1 << 20)
-            .preempt_timer(Duration::from_micros(250)) // how soon a file goes on
+            .preempt_timer(slices::NEVER)
             .blocking_thread_pool_placement(PoolPlacement::Unbound(1));
         let thread = builder
             .spawn(move || looping::serve(seat))

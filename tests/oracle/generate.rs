@@ -438,6 +438,13 @@ impl Generator {
 
     /// Sometimes an argument too few, too many, or quite another one.
     fn bend(&mut self, args: &mut Vec<Vec<u8>>) {
+        // These, bent, leave the outcome to chance, or hold all clients back for ever.
+        let is = |at: usize, word: &str| {
+            args.get(at).is_some_and(|it| it.eq_ignore_ascii_case(word.as_bytes()))
+        };
+        if is(0, "SPOP") || is(1, "PAUSE") {
+            return;
+        }
         let last = args.len() - 1;
         match self.prng.below(60) {
             0 if last > 0 => drop(args.remove(1 + self.below(last))),

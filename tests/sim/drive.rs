@@ -237,7 +237,7 @@ impl World {
                         self.trace(|| format!("h{host}.{core} says: {text}"));
                     }
                 }
-                Action::SettingsChanged | Action::Sleep { .. } => {}
+                Action::SettingsChanged | Action::Sleep { .. } | Action::Text { .. } => {}
             }
         }
     }

@@ -141,7 +141,11 @@ fn from_of(cx: &mut Cx<'_>, args: Args<'_>, read: &Read<'_>, at: usize) -> Resul
         (b"$", None) => Ok(From::After(stream.map_or(StreamId::MIN, |stream| stream.last_id))),
         (b">", Some(_)) => Ok(From::New),
         (b">", None) => Err(ErrorKind::XreadNewId),
-        (id, _) => Ok(From::After(stream_id(id)?)),
+        (id, group) => Ok(match stream_id(id)? {
+            // Redis' own sign for what was given to nobody yet, so that both words mean it.
+            StreamId::MAX if group.is_some() => From::New,
+            id => From::After(id),
+        }),
     }
 }
 

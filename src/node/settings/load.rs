@@ -60,6 +60,13 @@ pub fn load(sources: &[Source], read: &mut Read<'_>) -> Result<Loaded, LoadError
 const DEPRECATED: [&[u8]; 3] =
     [b"list-max-ziplist-entries", b"list-max-ziplist-value", b"lua-replicate-commands"];
 
+/// May a line of a file begin with this, in lower case, and be no setting?
+#[must_use]
+pub fn is_directive(name: &[u8]) -> bool {
+    let known: [&[u8]; 5] = [b"include", b"rename-command", b"user", b"loadmodule", b"sentinel"];
+    known.contains(&name) || DEPRECATED.contains(&name) || name.contains(&b'.')
+}
+
 /// Warnings about what is no setting.
 const DEPRECATED_WHY: &str = "it does nothing in Redis either";
 const MODULES_WHY: &str = "there are no modules";

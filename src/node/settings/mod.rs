@@ -14,6 +14,7 @@ pub mod field;
 pub mod kind;
 pub mod load;
 pub mod reason;
+pub mod rewrite;
 pub mod table;
 
 use crate::base::limits::CLIENTS_DEFAULT_MAX;
@@ -108,6 +109,8 @@ pub struct Settings {
     pub users: Vec<Vec<Vec<u8>>>,
     /// `rename-command` lines: the old name and the new one, which is empty to forbid it.
     pub renamed_commands: Vec<(Vec<u8>, Vec<u8>)>,
+    /// The `maxclients` that was asked for, and the lower one that the host allows.
+    settled_clients: Option<(u32, u32)>,
     /// Values of rows without a field, where they are not the default.
     kept: BTreeMap<&'static str, Value>,
 }
@@ -166,6 +169,18 @@ impl Settings {
         }
     }
 
+    /// What a file shall say of this setting: as [`Settings::value`], but what was asked for where it
+    /// is only the host that gave less.
+    #[must_use]
+    pub fn value_to_keep(&self, row: &'static Row) -> Value {
+        match self.settled_clients {
+            Some((asked, settled)) if row.name == "maxclients" && settled == self.maxclients => {
+                Value::Int(i64::from(asked))
+            }
+            _ => self.value(row),
+        }
+    }
+
     /// Changes one setting. `value` came from the row's own kind.
     pub fn put(&mut self, row: &'static Row, value: Value) {
         match row.home {
@@ -181,6 +196,7 @@ impl Settings {
     pub fn settle_clients(&mut self, host_allows: u32) -> Option<u32> {
         let asked = self.maxclients;
         self.maxclients = asked.min(host_allows.max(1));
+        self.settled_clients = Some((asked, self.maxclients));
         (asked > self.maxclients && asked != CLIENTS_DEFAULT_MAX).then_some(asked)
     }
 }

@@ -1,7 +1,7 @@
 //! Hashes, on keys of their own and on keys that hold something else.
 
 use super::Row;
-use crate::compare::Compare::{Exact, Kind, Unordered};
+use crate::compare::Compare::{Encoding, Exact, Kind, Unordered};
 
 #[rustfmt::skip] // One row, one line: a table should look like one.
 pub const COMMANDS: &[Row] = &[
@@ -28,7 +28,7 @@ pub const COMMANDS: &[Row] = &[
     (3,  Exact, "DEL HKEY"),
     (3,  Exact, "COPY HKEY HKEY ?REPLACE"),
     (3,  Exact, "RENAME HKEY HKEY"),
-    (3,  Exact, "OBJECT ENCODING HKEY"),
+    (3,  Encoding, "OBJECT ENCODING HKEY"),
     (2,  Exact, "TYPE HKEY"),
     (2,  Exact, "EXPIRE HKEY TTLS"),
     (1,  Exact, "DEBUG DIGEST-VALUE HKEY"),

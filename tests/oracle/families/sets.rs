@@ -3,7 +3,7 @@
 //! What is drawn at random is only taken out where nothing is left to chance: an SPOP of all.
 
 use super::Row;
-use crate::compare::Compare::{Exact, Kind, Unordered};
+use crate::compare::Compare::{Encoding, Exact, Kind, Unordered};
 
 #[rustfmt::skip] // One row, one line: a table should look like one.
 pub const COMMANDS: &[Row] = &[
@@ -30,7 +30,7 @@ pub const COMMANDS: &[Row] = &[
     (3,  Exact, "DEL SKEY"),
     (2,  Exact, "COPY SKEY SKEY ?REPLACE"),
     (2,  Exact, "RENAME SKEY SKEY"),
-    (4,  Exact, "OBJECT ENCODING SKEY"),
+    (4,  Encoding, "OBJECT ENCODING SKEY"),
     (2,  Exact, "TYPE SKEY"),
     (2,  Exact, "EXPIRE SKEY TTLS"),
     (1,  Exact, "DEBUG DIGEST-VALUE SKEY"),
