@@ -206,6 +206,10 @@ pub const LUA_STACK_BYTES: usize = 8 * 1024 * 1024;
 /// Instructions after which a script stands still, so that its core can look at the time (Redis: the same).
 pub const LUA_PAUSE_INSTRUCTIONS: i32 = 100_000;
 
+/// Times that a script which cannot stand still, being part of a transaction, goes on regardless; then it is
+/// ended if it has not written: about 10 seconds.
+pub const LUA_UNPAUSED_SLICES_MAX: u32 = 10_000;
+
 /// Instructions that the definition of a script or library may take.
 pub const LUA_DEFINE_INSTRUCTIONS_MAX: i32 = 20_000_000;
 

@@ -149,13 +149,13 @@ impl Keyspace {
 
     #[inline]
     #[must_use]
-    pub(super) fn has_lent(&self) -> bool {
+    pub fn has_lent(&self) -> bool {
         !self.watch.lent.is_empty()
     }
 
     /// The command that collections were lent to is over; did it change something?
     #[cold]
-    pub(super) fn settle_lent(&mut self, changed: bool) {
+    pub fn settle_lent(&mut self, changed: bool) {
         for (db, hash) in std::mem::take(&mut self.watch.lent) {
             if changed {
                 self.watch.touched(db, hash);

@@ -10,13 +10,13 @@ use crate::command::args::Args;
 use crate::command::keys;
 use crate::command::spec::{Flags, Hop};
 use crate::engine::keyspace::ExpiryMode;
-use crate::engine::shard::{Cx, ShardFn};
+use crate::engine::shard::Cx;
 use crate::node::core::Core;
 use crate::node::message::Origin;
 use crate::node::outbox::{Conn, Outbox};
 use crate::node::publish::is_for_subscribers;
 use crate::node::session::{NO_COMMAND, ReplyMode, Stall, Waiting};
-use crate::node::table::Run;
+use crate::node::table::{Exec, Run};
 use crate::replication::log::encode_request;
 use crate::resp::error::ErrorKind;
 use crate::resp::partial::Partial;
@@ -60,7 +60,7 @@ struct Staged<'a> {
 pub(super) struct Call {
     /// Its row's number in the table, for the figures.
     pub number: u16,
-    pub run: ShardFn,
+    pub run: Exec,
     pub db: usize,
     pub proto: Proto,
     pub origin: Origin,
@@ -313,7 +313,7 @@ impl Core {
         &mut self,
         conn: Conn,
         number: u16,
-        run: ShardFn,
+        run: Exec,
         args: Args<'_>,
         out: &mut Outbox,
     ) {
@@ -356,15 +356,20 @@ impl Core {
         if origin == Origin::Master {
             self.keyspace.set_expiry_mode(ExpiryMode::Ignore);
         }
-        let mut cx = Cx {
-            keyspace: &mut self.keyspace,
-            db,
-            now: self.now.wall,
-            reply: Reply { out: buffer, proto },
-            effect: &mut self.effect,
-            prng: &mut self.prng,
+        let result = match run {
+            Exec::Keys(run) => {
+                let mut cx = Cx {
+                    keyspace: &mut self.keyspace,
+                    db,
+                    now: self.now.wall,
+                    reply: Reply { out: buffer, proto },
+                    effect: &mut self.effect,
+                    prng: &mut self.prng,
+                };
+                run(&mut cx, args)
+            }
+            Exec::Script(run) => run(self, &call, args, buffer),
         };
-        let result = run(&mut cx, args);
         self.keyspace.set_expiry_mode(mode);
         self.keyspace.set_no_touch(false); // It was for this command.
         self.stats.called(number, result.is_err());

@@ -10,6 +10,7 @@
 
 use crate::base::prng::Prng;
 use crate::base::time::{Mono, Now};
+use crate::node::functions::Change;
 use crate::node::config;
 use crate::node::core::{Core, FileEvent};
 use crate::node::feed::Feed;
@@ -92,6 +93,12 @@ pub enum Op {
         proto: Proto,
         words: Vec<Vec<u8>>,
         keys: Vec<(usize, Vec<u8>)>,
+    },
+    /// FUNCTION LOAD and its like.
+    Functions {
+        change: Change,
+        in_db: usize,
+        words: Vec<Vec<u8>>,
     },
     /// Begin a snapshot's walk on all cores.
     Cut,

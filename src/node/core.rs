@@ -35,6 +35,7 @@ use crate::node::texts::TextRead;
 use crate::node::view::View;
 use crate::node::walker::Walker;
 use crate::replication::log::Log;
+use crate::script::scripts::Scripting;
 use bytes::Bytes;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -131,6 +132,9 @@ pub struct Core {
     pub(super) frozen: Frozen,
     pub(super) pubsub: PubSub,
     pub(super) heard: Heard,
+    pub(super) scripting: Box<Scripting>,
+    /// What scripts of this turn had to say.
+    pub(super) script_logs: Vec<(Level, String)>,
     pub(super) roads: crate::node::route::Roads,
     /// Sessions that go on at the next turn.
     pub(super) runnable: Vec<Conn>,
@@ -193,6 +197,8 @@ impl Core {
             frozen: Frozen::default(),
             pubsub: PubSub::default(),
             heard: Heard::default(),
+            scripting: Box::default(),
+            script_logs: Vec::new(),
             roads: crate::node::route::Roads::new(cores),
             runnable: Vec::new(),
             moving: Vec::new(),
@@ -324,6 +330,9 @@ impl Core {
     /// Seals what the turn wrote under one ticket, and hands over all mail.
     pub(super) fn finish(&mut self, out: &mut Outbox) {
         self.run_kept_requests();
+        for (level, text) in self.script_logs.drain(..) {
+            out.actions.push(Action::Log { level, text });
+        }
         self.land_all(out);
         self.deliver_heard(out);
         self.seal(out);

@@ -6,7 +6,8 @@ use crate::engine::{bits, generic, hashes, hyperloglog, lists, sets, streams, st
 use crate::node::cx::NodeFn;
 use crate::node::part::PARTS;
 use crate::node::table::Table;
-use crate::node::{clients, connection, debug, info, keys, publish, replicate, server};
+use crate::node::scripts::{self, ScriptFn};
+use crate::node::{clients, connection, debug, functions, info, keys, publish, replicate, server};
 
 /// The families that run on the shard of their keys.
 const SHARD: &[&[Command<ShardFn>]] = &[
@@ -20,10 +21,15 @@ const SHARD: &[&[Command<ShardFn>]] = &[
     generic::COMMANDS,
 ];
 
+/// The families that run scripts.
+const SCRIPTS: &[&[Command<ScriptFn>]] = &[scripts::CALLS];
+
 /// The families that the node runs itself.
 const NODE: &[&[Command<NodeFn>]] = &[
     connection::COMMANDS,
     publish::COMMANDS,
+    scripts::COMMANDS,
+    functions::COMMANDS,
     clients::COMMANDS,
     keys::COMMANDS,
     replicate::COMMANDS,
@@ -35,5 +41,5 @@ const NODE: &[&[Command<NodeFn>]] = &[
 /// The table of every command that this server has.
 #[must_use]
 pub fn table() -> Table {
-    Table::new(SHARD, NODE, PARTS)
+    Table::new(SHARD, SCRIPTS, NODE, PARTS)
 }

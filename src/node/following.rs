@@ -18,6 +18,7 @@ use crate::base::limits::{APPLY_BYTES_MAX, APPLY_UNDER_WAY_MAX};
 use crate::base::time::Now;
 use crate::command::args::Args;
 use crate::command::spec::Hop;
+use crate::node::functions;
 use crate::node::client::Call;
 use crate::node::control::{Control, ControlCx, Op};
 use crate::node::core::Core;
@@ -47,6 +48,20 @@ pub const LINK: Conn = Conn(u32::MAX);
 
 /// Nobody: what is asked so is answered to no one.
 pub const NOBODY: Conn = Conn(u32::MAX - 1);
+
+/// The head of a request whose reply nobody waits for.
+pub(super) const NOBODYS_HEAD: RequestHead = RequestHead {
+    conn: NOBODY,
+    generation: 0,
+    slot: 0,
+    part: 0,
+    command: 0,
+    db: 0,
+    proto: Proto::Resp2,
+    origin: Origin::Client,
+    no_touch: false,
+    hash: 0,
+};
 
 /// See the file's header.
 #[derive(Debug)]
@@ -700,6 +715,7 @@ impl Control {
         self.view.loading = true;
         self.show(cx);
         cx.core.step(Step::Flush { db: None });
+        cx.core.step(Step::Functions(functions::Change::Flush));
         for core in 1..self.cores {
             cx.out.mail[core].push(Message::Empty);
         }
@@ -758,6 +774,19 @@ impl Control {
                     match cx.core.owner(key) {
                         0 => load.failed |= !crate::node::part::load(cx.core, db, args),
                         core => self.send_apply(cx, core, part, db, args),
+                    }
+                }
+                Ok(Some(Event::Function { code })) => {
+                    let change = functions::Change::Load { code: code.to_vec(), replace: false };
+                    for core in 1..self.cores {
+                        let step = Box::new(change.clone());
+                        cx.out.mail[core].push(Message::Function(step));
+                    }
+                    if let Err(error) = cx.core.change_functions(&change) {
+                        let mut line = Vec::new();
+                        error.write_to(&mut line);
+                        let line = String::from_utf8_lossy(&line).trim_end().to_string();
+                        cx.log(Level::Warning, format!("A library could not be loaded: {line}"));
                     }
                 }
                 Ok(Some(Event::Aux { name, value })) => {
@@ -908,7 +937,7 @@ impl Core {
     }
 }
 
-/// FLUSHALL, FLUSHDB and SWAPDB of a master.
+/// FLUSHALL, FLUSHDB, SWAPDB and FUNCTION of a master.
 fn whole_keyspace(args: Args<'_>, db: usize) -> Option<Op> {
     let words = args.iter().map(<[u8]>::to_vec).collect();
     let number = |at| {
@@ -923,6 +952,9 @@ fn whole_keyspace(args: Args<'_>, db: usize) -> Option<Op> {
     }
     if args.is(0, "SWAPDB") {
         return Some(Op::Swap { a: number(1)?, b: number(2)?, in_db: db, words });
+    }
+    if let Some(Ok(change)) = functions::Change::of(args) {
+        return Some(Op::Functions { change, in_db: db, words });
     }
     None
 }

@@ -5,6 +5,8 @@ use crate::base::time::Mono;
 use crate::command::args::Args;
 use crate::engine::effect::Part;
 use crate::engine::keyspace::{Expiry, ExpiryMode};
+use crate::node::functions::Change;
+use crate::node::section::Step;
 use crate::node::control::Ask;
 use crate::node::core::Core;
 use crate::node::flight::Flight;
@@ -42,7 +44,13 @@ impl Core {
                 self.seal(out);
                 out.mail[0].push(Message::Stepped(answer));
             }
-            Message::Empty => self.keyspace.flush_all(),
+            Message::Empty => {
+                self.keyspace.flush_all();
+                self.step(Step::Functions(Change::Flush));
+            }
+            Message::Function(change) => {
+                self.step(Step::Functions(*change));
+            }
             Message::Load(loaded) => {
                 let taken = self.take_loaded(*loaded);
                 out.mail[0].push(Message::Taken(taken));

@@ -19,6 +19,7 @@ use crate::base::time::Wall;
 use crate::engine::collections::Carried;
 use crate::engine::generic::moves::{put_in, take_out};
 use crate::engine::keyspace::Keyspace;
+use crate::node::functions::Change;
 use crate::node::outbox::Conn;
 
 /// What every core does in a section.
@@ -32,6 +33,8 @@ pub enum Step {
         a: usize,
         b: usize,
     },
+    /// Change the libraries of functions; core 0 has done it.
+    Functions(Change),
     /// Begin a snapshot's walk at this instant, and log writes from here on if asked to.
     Cut {
         stream: bool,

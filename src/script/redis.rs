@@ -15,9 +15,9 @@ use crate::script::machine::{LogLevel, Replicate, Step};
 use crate::script::sandbox::push_functions;
 use sha1_smol::Sha1;
 
-/// The version that scripts are told: the one whose behaviour they get.
-const VERSION: &str = "7.0.15";
-const VERSION_NUMBER: f64 = 458_767.0; // 0x0007000f
+/// The version that scripts are told: as INFO tells it.
+const VERSION: &str = "7.2.4";
+const VERSION_NUMBER: f64 = 459_268.0; // 0x00070204
 
 const REPL_AOF: i64 = 1;
 const REPL_REPLICA: i64 = 2;
