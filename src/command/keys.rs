@@ -30,19 +30,18 @@ pub fn keys_of<'a>(
     for keys in spec.keys {
         span(keys, args)?;
     }
-    Ok(spec.keys.iter().flat_map(move |keys| {
-        let flags = keys.flags_of.map_or(keys.flags, |of| of(args));
-        let span = span(keys, args).ok().flatten();
-        span.into_iter().flat_map(Span::positions).map(move |at| KeyRef { at, flags })
-    }))
+    Ok(keys_found(spec, args))
 }
 
 /// As [`keys_of`], for whoever must find the cores of a request that may be wrong: what is said by a key
 /// spec that does not fit is left out, and the command itself tells what is wrong. `PFMERGE dest` has one
 /// key, though its second spec finds none and COMMAND GETKEYS refuses it.
-pub fn keys_found<'a>(spec: &'a Spec, args: Args<'a>) -> impl Iterator<Item = usize> + 'a {
-    let spans = spec.keys.iter().filter_map(move |keys| span(keys, args).ok().flatten());
-    spans.flat_map(Span::positions)
+pub fn keys_found<'a>(spec: &'a Spec, args: Args<'a>) -> impl Iterator<Item = KeyRef> + 'a {
+    spec.keys.iter().flat_map(move |keys| {
+        let flags = keys.flags_of.map_or(keys.flags, |of| of(args));
+        let span = span(keys, args).ok().flatten();
+        span.into_iter().flat_map(Span::positions).map(move |at| KeyRef { at, flags })
+    })
 }
 
 /// The first key of a request, which is all that a command of one core needs.

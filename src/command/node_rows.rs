@@ -29,6 +29,8 @@ const ANYTIME: Flags = Flags::LOADING.and(Flags::STALE);
 const CONNECTION: Flags = ANYTIME.and(Flags::NOSCRIPT);
 /// Opens, changes or ends a session, so it comes before authentication too.
 const SESSION: Flags = CONNECTION.and(FAST).and(Flags::NO_AUTH).and(Flags::ALLOW_BUSY);
+/// About what its session queues and watches.
+const SESSION_DATA: Flags = CONNECTION.and(FAST).and(Flags::ALLOW_BUSY);
 /// For whoever runs the server.
 const OPERATOR: Flags = CONNECTION.and(Flags::ADMIN);
 /// Reads or replaces the whole data set.
@@ -67,6 +69,17 @@ rows! {
             Argument::string("username").since("6.0.0").optional(),
             Argument::string("password"),
         ]);
+    DISCARD = Spec::new("DISCARD", Exactly(1), SESSION_DATA, &[])
+        .about(Group::Transactions, "2.0.0", "O(N), when N is the number of queued commands", "Forgets a transaction");
+    EXEC = Spec::new("EXEC", Exactly(1), CONNECTION.and(Flags::SKIP_SLOWLOG), &[])
+        .about(Group::Transactions, "1.2.0", "Depends on commands in the transaction", "Runs a transaction");
+    MULTI = Spec::new("MULTI", Exactly(1), SESSION_DATA, &[])
+        .about(Group::Transactions, "1.2.0", "O(1)", "Begins a transaction");
+    UNWATCH = Spec::new("UNWATCH", Exactly(1), SESSION_DATA, &[])
+        .about(Group::Transactions, "2.2.0", "O(1)", "Forgets all watched keys");
+    WATCH = Spec::new("WATCH", AtLeast(2), SESSION_DATA, const { &[KeySpec::at(1, KeyFlags::RO).to(-1, 1)] })
+        .about(Group::Transactions, "2.2.0", "O(1) for every key.", "Lets the next EXEC run only if these keys have not changed")
+        .takes(&[Argument::key("key", 0).multiple()]);
     BGSAVE = Spec::new("BGSAVE", AtLeast(1), DISK, &[])
         .about(Group::Server, "1.0.0", "O(1)", "Starts a snapshot to disk in the background")
         .takes(&[Argument::word("schedule", "SCHEDULE").since("3.2.2").optional()]);

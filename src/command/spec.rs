@@ -130,6 +130,13 @@ impl Spec {
         self
     }
 
+    /// As another command of these flags, for whoever asks what that may do.
+    #[must_use]
+    pub const fn with_flags(mut self, flags: Flags) -> Self {
+        self.flags = flags;
+        self
+    }
+
     #[must_use]
     pub const fn hop(mut self, hop: Hop) -> Self {
         self.hop = hop;

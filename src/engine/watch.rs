@@ -90,9 +90,20 @@ impl Keyspace {
     /// Watches a key from here on.
     pub fn watch(&mut self, db: usize, key: Key<'_>, now: Wall) -> Seen {
         let there = self.exists(db, key, now);
+        Seen { version: self.mark(db, key), there }
+    }
+
+    /// As `watch`, whatever is there: the key's version.
+    pub fn mark(&mut self, db: usize, key: Key<'_>) -> u64 {
         let watched = self.watch.entry(db, key);
         watched.watchers += 1;
-        Seen { version: watched.version, there }
+        watched.version
+    }
+
+    /// The version of a key that is watched or marked.
+    #[must_use]
+    pub fn version(&self, db: usize, key: Key<'_>) -> Option<u64> {
+        self.watch.keys.get(&(db, key.hash)).map(|it| it.version)
     }
 
     /// One watcher less.
@@ -103,8 +114,7 @@ impl Keyspace {
     /// Is the watched key as it was seen? One that expired meanwhile is not.
     pub fn is_as_seen(&mut self, db: usize, key: Key<'_>, seen: Seen, now: Wall) -> bool {
         let there = self.exists(db, key, now);
-        let version = self.watch.keys.get(&(db, key.hash)).map(|it| it.version);
-        there == seen.there && version == Some(seen.version)
+        there == seen.there && self.version(db, key) == Some(seen.version)
     }
 
     /// Keeps a key from expiring until it is unpinned.
@@ -147,6 +157,7 @@ impl Keyspace {
         }
     }
 
+    /// Were collections lent to the last command while somebody watches?
     #[inline]
     #[must_use]
     pub fn has_lent(&self) -> bool {

@@ -201,3 +201,30 @@ fn what_was_flushed_is_freed_without_another_request() {
     let after = used(&mut node);
     assert!(after < before + full / 10, "{before} {full} {after}");
 }
+
+/// A key expires between the grant and the end of a transaction: what the transaction puts in its place
+/// is there once, and stays. All keys have the same cores in turn, so that each is once its client's own.
+#[test]
+fn what_a_transaction_puts_in_the_place_of_an_expired_key_is_there_once() {
+    let mut transcript = String::new();
+    for n in 0..9 {
+        transcript += &format!(
+            "
+            a> MSET x{n} 1 y{n} 2 z{n} 3
+            a< +OK
+            a> PEXPIRE x{n} 50
+            a< :1
+            a> PEXPIRE y{n} 50
+            a< :1
+            +100ms
+            b> MSET x{n} 4 y{n} 5 z{n} 6
+            b< +OK
+            c> DEL x{n} y{n}
+            c< :2
+            c> EXISTS x{n} y{n} z{n}
+            c< :1
+            "
+        );
+    }
+    check(&(transcript + "a> DBSIZE\na< :9"));
+}

@@ -267,6 +267,7 @@ impl Core {
             Stall::Moving => self.moving.push(conn),
             Stall::Paused => self.pauses.waiting.push(conn),
             Stall::Frozen => self.frozen.stalled(conn),
+            Stall::Locked => self.wait_for_key(conn),
             _ => {}
         }
     }
@@ -281,8 +282,10 @@ impl Core {
         args: Args<'_>,
         out: &mut Outbox,
     ) {
+        let mut in_multi = false;
         if let Some(session) = self.sessions.get_mut(conn) {
             session.last_command = number.unwrap_or(NO_COMMAND);
+            in_multi = session.in_multi;
         }
         if let Err(error) = self.gate(conn, number, args) {
             self.refuse(conn, number, &error, out);
@@ -291,6 +294,9 @@ impl Core {
         let Some(number) = number else { return };
         let table = std::sync::Arc::clone(&self.shared.table);
         let row = table.row(number);
+        if in_multi && self.queues(row) {
+            return self.enqueue(conn, number, args, out);
+        }
         match row.run {
             Run::Shard(run) => match row.spec.hop {
                 Hop::Single | Hop::Local | Hop::All if core == self.id => {
@@ -299,8 +305,7 @@ impl Core {
                 Hop::Single | Hop::Local | Hop::All => {
                     self.depart(conn, number, row, (core, hash), args, out);
                 }
-                Hop::Split(gather) => self.split(conn, number, row, gather, args, out),
-                Hop::Exclusive => self.exclusive(conn, number, row, args, out),
+                Hop::Split(_) | Hop::Exclusive => self.over_keys(conn, number, row, args, out),
             },
             Run::Node(run) => self.run_node(conn, number, run, args, out),
             Run::Part(_) => {}
@@ -378,6 +383,9 @@ impl Core {
             self.stats.failed(&error);
             error.write_to(buffer);
         }
+        if self.keyspace.has_lent() {
+            self.keyspace.settle_lent(self.effect.changes() != 0);
+        }
         self.settle(db, args, origin);
     }
 
@@ -385,12 +393,12 @@ impl Core {
     fn must_wait(
         &mut self,
         conn: Conn,
-        row: Option<u16>,
+        number: Option<u16>,
         core: usize,
         args: Args<'_>,
     ) -> Option<Stall> {
         let table = std::sync::Arc::clone(&self.shared.table);
-        let row = row.map(|number| table.row(number));
+        let row = number.map(|number| table.row(number));
         if self.frozen.is_frozen() {
             return Some(Stall::Frozen);
         }
@@ -407,6 +415,9 @@ impl Core {
             }
         }
         let row = row?;
+        if !self.tx.intents.is_idle() && self.must_wait_for_key(conn, number?, args) {
+            return Some(Stall::Locked);
+        }
         let publishes = matches!(row.run, Run::Node(_)) && row.spec.flags.has(Flags::MAY_REPLICATE);
         if publishes && !self.may_publish(conn) {
             return Some(Stall::Flight);
@@ -449,6 +460,7 @@ impl Core {
     fn refuse(&mut self, conn: Conn, number: Option<u16>, error: &ErrorKind, out: &mut Outbox) {
         self.stats.rejected(number);
         self.stats.failed(error);
+        self.break_multi(conn);
         self.reply(conn, out, |buffer| error.write_to(buffer));
     }
 

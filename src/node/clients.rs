@@ -15,7 +15,7 @@ use crate::node::client_list::Shown;
 use crate::node::control::Ask;
 use crate::node::core::Core;
 use crate::node::cx::{NodeCx, NodeFn, PartHead};
-use crate::node::flight::{Combine, Gathering};
+use crate::node::flight::Gathering;
 use crate::node::gather::Summary;
 use crate::node::message::{Message, Return};
 use crate::node::outbox::{Conn, Outbox};
@@ -237,7 +237,10 @@ impl Core {
         gathering: &Gathering,
         out: &mut Outbox,
     ) -> bool {
-        let Combine::Node(Summary::Unblock { error }) = gathering.combine else { return false };
+        let Summary::Unblock { error } = gathering.combine else {
+            self.note_watched(from, gathering);
+            return false;
+        };
         let found = gathering.parts.iter().flatten().find_map(|part| place(part));
         let Some((core, conn, generation)) = found else { return false };
         let ask = Ask::Unblock { target: Return { core, conn, generation, ..from }, error };

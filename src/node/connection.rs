@@ -76,6 +76,7 @@ fn quit(cx: &mut NodeCx<'_>, _: Args<'_>) -> Result<(), ErrorKind> {
 fn reset(cx: &mut NodeCx<'_>, _: Args<'_>) -> Result<(), ErrorKind> {
     let open = cx.core.view.settings.requirepass.0.is_empty();
     let conn = cx.conn;
+    cx.core.discard(conn);
     cx.core.forget_listener(conn);
     let session = cx.session();
     session.db = 0;

@@ -29,14 +29,13 @@ use crate::replication::merge::Merger;
 use crate::replication::psync::{History, replid_from};
 use crate::replication::ring::Ring;
 use crate::resp::error::ErrorKind;
-use crate::resp::reply::Proto;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 /// What a core asks core 0 for, on behalf of a client.
 #[derive(Debug)]
 pub enum Ask {
-    /// FLUSHALL, FLUSHDB, SWAPDB, and commands over keys of several cores.
+    /// FLUSHALL, FLUSHDB, SWAPDB.
     Section(Op),
     /// `WAIT`: after everything that was written before it.
     Wait {
@@ -85,14 +84,6 @@ pub enum Op {
         b: usize,
         in_db: usize,
         words: Vec<Vec<u8>>,
-    },
-    /// A command whose keys live on several cores.
-    Keys {
-        command: u16,
-        db: usize,
-        proto: Proto,
-        words: Vec<Vec<u8>>,
-        keys: Vec<(usize, Vec<u8>)>,
     },
     /// FUNCTION LOAD and its like.
     Functions {

@@ -106,6 +106,8 @@ pub struct Shared {
     pub tickets: Arc<AtomicU64>,
     /// Clients connected to any core, and the last number given to one.
     pub clients: Arc<AtomicUsize>,
+    /// The last number drawn for a transaction over several cores.
+    pub transactions: Arc<AtomicU64>,
     pub client_ids: Arc<AtomicU64>,
     /// Which cores have clients that listen to channels.
     pub listeners: Arc<Listeners>,
@@ -136,6 +138,9 @@ pub struct Core {
     /// What scripts of this turn had to say.
     pub(super) script_logs: Vec<(Level, String)>,
     pub(super) roads: crate::node::route::Roads,
+    pub(super) tx: crate::node::transactions::Transactions,
+    /// What a transaction did so far, while one runs.
+    pub(super) unit: Option<crate::node::mail::UnitLog>,
     /// Sessions that go on at the next turn.
     pub(super) runnable: Vec<Conn>,
     /// Sessions that go to core 0 once their replies have left.
@@ -177,6 +182,7 @@ impl Core {
         let databases = view.settings.databases as usize;
         let control = (id == 0).then(|| Box::new(Control::new(cores, &view, &mut prng, now)));
         let commands = shared.table.len();
+        let intend = shared.table.part("intend");
         let mut keyspace = Keyspace::new(databases, hash_seed);
         view.tune(&mut keyspace);
         Self {
@@ -200,6 +206,8 @@ impl Core {
             scripting: Box::default(),
             script_logs: Vec::new(),
             roads: crate::node::route::Roads::new(cores),
+            tx: crate::node::transactions::Transactions::new(cores, intend),
+            unit: None,
             runnable: Vec::new(),
             moving: Vec::new(),
             killed: Vec::new(),
@@ -333,10 +341,13 @@ impl Core {
         for (level, text) in self.script_logs.drain(..) {
             out.actions.push(Action::Log { level, text });
         }
+        self.proceed(out);
         self.land_all(out);
+        self.proceed(out); // What an EXEC that went on has asked for.
         self.deliver_heard(out);
         self.seal(out);
         self.close_killed(out);
+        self.send_notes(out);
         self.send_frames(out);
         self.move_sessions(out);
         self.with_control(out, |control, cx| control.end_of_turn(cx));

@@ -6,7 +6,7 @@
 use crate::command::args::Args;
 use crate::node::control::Ask;
 use crate::node::core::Core;
-use crate::node::flight::{Combine, Flight, Gathering};
+use crate::node::flight::{Flight, Gathering};
 use crate::node::gather::Summary;
 use crate::node::message::{self, Origin, RequestHead};
 use crate::node::outbox::{Conn, Outbox};
@@ -20,6 +20,15 @@ pub type NodeFn = fn(&mut NodeCx<'_>, Args<'_>) -> Result<(), ErrorKind>;
 
 /// One core's part of a node command: writes its part of the reply.
 pub type PartFn = fn(&mut Core, &PartHead, Args<'_>, &mut Reply<'_>);
+
+/// When the reply of a node command leaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Answer {
+    Now,
+    /// Now, even where CLIENT REPLY says that there shall be none.
+    Always,
+    Later,
+}
 
 /// What a part knows of the request.
 #[derive(Clone, Copy, Debug)]
@@ -35,7 +44,7 @@ pub struct NodeCx<'c> {
     pub conn: Conn,
     pub reply: Reply<'c>,
     /// The reply comes later; what was written to `reply` is dropped.
-    later: bool,
+    pub later: bool,
     /// The reply is a message, which CLIENT REPLY does not hold back.
     always: bool,
 }
@@ -77,8 +86,7 @@ impl NodeCx<'_> {
     ) {
         let number = self.core.shared.table.part(part);
         let muted = self.session().is_muted();
-        let combine = Combine::Node(summary);
-        let gathering = Gathering { combine, parts: vec![None; cores.len()], muted };
+        let gathering = Gathering { combine: summary, parts: vec![None; cores.len()], muted };
         let slot = self.flight(|flight| flight.depart_split(gathering, writes));
         let mut head = self.head(slot, number);
         let mut here = None;
@@ -152,25 +160,43 @@ impl Core {
         args: Args<'_>,
         out: &mut Outbox,
     ) {
-        let proto = self.sessions.get(conn).map_or(Proto::Resp2, |session| session.proto);
         let mut buffer = std::mem::take(&mut self.scratch);
         buffer.clear();
-        let reply = Reply { out: &mut buffer, proto };
+        match self.run_node_into(conn, number, run, args, &mut buffer, out) {
+            Answer::Now => self.reply(conn, out, |place| place.extend_from_slice(&buffer)),
+            Answer::Always => self.push(conn, out, |place| place.extend_from_slice(&buffer)),
+            Answer::Later => {}
+        }
+        self.scratch = buffer;
+    }
+
+    /// Runs a node command and appends to `buffer` what it answers now.
+    pub(super) fn run_node_into(
+        &mut self,
+        conn: Conn,
+        number: u16,
+        run: NodeFn,
+        args: Args<'_>,
+        buffer: &mut Vec<u8>,
+        out: &mut Outbox,
+    ) -> Answer {
+        let proto = self.sessions.get(conn).map_or(Proto::Resp2, |session| session.proto);
+        let start = buffer.len();
+        let reply = Reply { out: buffer, proto };
         let mut cx = NodeCx { core: self, out, conn, reply, later: false, always: false };
         let result = run(&mut cx, args);
         let (later, always) = (cx.later, cx.always && result.is_ok());
         self.stats.called(number, result.is_err());
         if let Err(error) = &result {
-            buffer.clear();
+            buffer.truncate(start);
             self.stats.failed(error);
-            error.write_to(&mut buffer);
+            error.write_to(buffer);
         }
-        if always {
-            self.push(conn, out, |place| place.extend_from_slice(&buffer));
-        } else if !later || result.is_err() {
-            self.reply(conn, out, |place| place.extend_from_slice(&buffer));
+        match later && result.is_ok() {
+            _ if always => Answer::Always,
+            true => Answer::Later,
+            false => Answer::Now,
         }
-        self.scratch = buffer;
     }
 
     /// Runs this core's part of a node command.

@@ -7,7 +7,9 @@ use crate::node::cx::NodeFn;
 use crate::node::part::PARTS;
 use crate::node::table::Table;
 use crate::node::scripts::{self, ScriptFn};
-use crate::node::{clients, connection, debug, functions, info, keys, publish, replicate, server};
+use crate::node::{
+    clients, connection, debug, functions, info, keys, multi, publish, replicate, server,
+};
 
 /// The families that run on the shard of their keys.
 const SHARD: &[&[Command<ShardFn>]] = &[
@@ -31,6 +33,7 @@ const NODE: &[&[Command<NodeFn>]] = &[
     scripts::COMMANDS,
     functions::COMMANDS,
     clients::COMMANDS,
+    multi::COMMANDS,
     keys::COMMANDS,
     replicate::COMMANDS,
     server::COMMANDS,

@@ -17,7 +17,7 @@
 //! it goes to (a road keeps its order), or if it and all of them only read ([`Flight::admits`]).
 
 use crate::base::limits::{FLIGHT_HELD_BYTES_MAX, SPARE_BYTES_MAX};
-use crate::command::spec::Gather;
+use crate::node::gather::Summary;
 use std::collections::VecDeque;
 
 /// Where the requests under way are, and whether one of them writes.
@@ -42,6 +42,8 @@ pub struct Flight {
     away: Away,
     /// Nothing of this connection runs until everything under way is answered.
     barrier: bool,
+    /// As `barrier`, until the flight is over: an EXEC goes on by itself.
+    piecewise: bool,
 }
 
 #[derive(Debug)]
@@ -54,19 +56,11 @@ enum Slot {
 /// A split request: its parts come back one by one and become one reply.
 #[derive(Debug)]
 pub struct Gathering {
-    pub combine: Combine,
+    /// How parts become one reply.
+    pub combine: Summary,
     /// Reply bytes of each part, in the order in which the parts were sent.
     pub parts: Vec<Option<Vec<u8>>>,
     pub muted: bool,
-}
-
-/// How parts become one reply.
-#[derive(Debug)]
-pub enum Combine {
-    /// As the command's row says. `order[i]` is the part that holds element `i` of the reply.
-    Row { gather: Gather, order: Vec<u16> },
-    /// By a function of the node that made it, which is named by a number of the node's own.
-    Node(crate::node::gather::Summary),
 }
 
 impl Flight {
@@ -81,6 +75,7 @@ impl Flight {
             waiting: 0,
             away: Away::Nowhere,
             barrier: false,
+            piecewise: false,
         }
     }
 
@@ -137,6 +132,17 @@ impl Flight {
         self.barrier = true;
     }
 
+    /// As `set_barrier`, and it stays when all is answered, for more is to come.
+    pub fn set_piecewise(&mut self) {
+        (self.barrier, self.piecewise) = (true, true);
+    }
+
+    /// Does whoever made it go on by itself when all is answered?
+    #[must_use]
+    pub fn is_piecewise(&self) -> bool {
+        self.piecewise
+    }
+
     /// Queues the reply of a request that ran here: `write` puts it down.
     pub fn answer_here(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
         let start = self.bytes.len();
@@ -180,7 +186,7 @@ impl Flight {
         self.waiting -= 1;
         if self.waiting == 0 {
             self.away = Away::Nowhere;
-            self.barrier = false;
+            self.barrier = self.piecewise;
         }
     }
 
@@ -222,6 +228,12 @@ impl Flight {
         self.slots.is_empty()
     }
 
+    /// Is something of it not answered?
+    #[must_use]
+    pub fn is_waiting(&self) -> bool {
+        self.waiting > 0
+    }
+
     /// Bytes of replies that wait for their turn.
     #[must_use]
     pub fn queued_bytes(&self) -> usize {
@@ -240,7 +252,7 @@ impl Flight {
         debug_assert!(self.is_over());
         self.base = base;
         self.bytes.clear();
-        self.barrier = false;
+        (self.barrier, self.piecewise) = (false, false);
     }
 
     /// The number that the next slot will have.
@@ -331,7 +343,7 @@ mod tests {
     #[test]
     fn a_split_request_is_whole_when_its_last_part_is_in() {
         let mut flight = Flight::new(5);
-        let combine = Combine::Row { gather: Gather::Sum, order: Vec::new() };
+        let combine = Summary::Sum;
         let number =
             flight.depart_split(Gathering { combine, parts: vec![None, None], muted: false }, true);
         assert!(flight.arrive(number, 1, b":1\r\n").is_none());

@@ -7,37 +7,27 @@
 //! ```
 //!
 //! Entries and commands travel as requests of [`LINK`]; their replies only count down what is under
-//! way. Commands of one key keep their order on the road to its core. A command over keys of several
-//! cores waits until nothing is under way and then runs in a section, and so does what touches the
-//! whole keyspace. The offset that we acknowledge moves only when everything before it is applied.
+//! way. How the stream is applied: `applying.rs`.
 //!
 //! The trap: nothing is acknowledged, and no new link begun, while something is under way: what
 //! would be asked for again would be applied twice.
 
-use crate::base::limits::{APPLY_BYTES_MAX, APPLY_UNDER_WAY_MAX};
+use crate::base::limits::APPLY_UNDER_WAY_MAX;
 use crate::base::time::Now;
 use crate::command::args::Args;
-use crate::command::spec::Hop;
 use crate::node::functions;
-use crate::node::client::Call;
 use crate::node::control::{Control, ControlCx, Op};
-use crate::node::core::Core;
-use crate::node::message::{self, Loaded, Message, Origin, RequestHead, Return};
-use crate::node::outbox::{Action, Conn, Level, Outbox};
-use crate::node::publish;
+use crate::node::message::{Loaded, Message, Return};
+use crate::node::outbox::{Action, Conn, Level};
 use crate::node::section::Step;
 use crate::node::session::{Ends, Kind, Session};
 use crate::node::settings::Settings;
 use crate::node::settings::kind::Master as NamedMaster;
-use crate::node::table::Run;
 use crate::node::view::Role;
 use crate::replication::master::{Source, Stream};
 use crate::replication::psync::History;
 use crate::replication::replica::{self, Input, Output, Replica};
 use crate::replication::ring::Ring;
-use crate::replication::units::Unit;
-use crate::resp::reply::Proto;
-use crate::resp::request::{self, RequestLimits};
 use crate::snapshot::build::Making;
 use crate::snapshot::decode::{Decoder, Event, Limits, Unsupported, Value};
 use std::collections::VecDeque;
@@ -49,68 +39,58 @@ pub const LINK: Conn = Conn(u32::MAX);
 /// Nobody: what is asked so is answered to no one.
 pub const NOBODY: Conn = Conn(u32::MAX - 1);
 
-/// The head of a request whose reply nobody waits for.
-pub(super) const NOBODYS_HEAD: RequestHead = RequestHead {
-    conn: NOBODY,
-    generation: 0,
-    slot: 0,
-    part: 0,
-    command: 0,
-    db: 0,
-    proto: Proto::Resp2,
-    origin: Origin::Client,
-    no_touch: false,
-    hash: 0,
-};
-
 /// See the file's header.
 #[derive(Debug)]
 pub struct Following {
     pub replica: Replica,
     /// Host and port of our master.
     pub master: Option<(Vec<u8>, u16)>,
-    link: Option<Conn>,
+    pub(super) link: Option<Conn>,
     /// A piece of the file was asked for.
-    reading: bool,
-    paused: bool,
+    pub(super) reading: bool,
+    pub(super) paused: bool,
     /// Bytes of the link that the machine has not consumed.
-    bytes: Vec<u8>,
+    pub(super) bytes: Vec<u8>,
     /// Whole units to apply, each with the history's length after it.
-    units: VecDeque<(Vec<u8>, u64)>,
-    units_bytes: usize,
-    /// Requests sent to other cores and not answered.
-    under_way: usize,
+    pub(super) units: VecDeque<(Vec<u8>, u64)>,
+    pub(super) units_bytes: usize,
+    /// Requests sent to other cores and not answered, and transactions.
+    pub(super) under_way: usize,
+    /// Units of it that are transactions over several cores.
+    pub transactions: usize,
+    /// The next unit waits for a key that a client's transaction reads.
+    pub(super) blocked: bool,
     /// A section runs for a unit.
-    in_section: bool,
+    pub(super) in_section: bool,
     /// Units are being applied: not again within that.
-    pumping: bool,
+    pub(super) pumping: bool,
     /// A snapshot is to be cut between two units.
-    cut_wanted: bool,
-    applied: u64,
+    pub(super) cut_wanted: bool,
+    pub(super) applied: u64,
     /// The stream's database.
-    db: usize,
-    load: Option<Load>,
+    pub(super) db: usize,
+    pub(super) load: Option<Load>,
     /// The history's length while there is no ring.
     pub idle_offset: u64,
     /// REPLICAOF: who asks, and for which master. The first waits until nothing is under way.
-    changes: VecDeque<Change>,
+    pub(super) changes: VecDeque<Change>,
     /// Its section runs or is about to.
-    changing: bool,
+    pub(super) changing: bool,
     /// The file named this history: a replica may continue it.
-    saved: Option<([u8; 40], u64)>,
+    pub(super) saved: Option<([u8; 40], u64)>,
     pub loaded_keys: u64,
     /// The stream's database at the cut of the snapshot that was loaded.
-    loaded_db: usize,
+    pub(super) loaded_db: usize,
     /// DEBUG RELOAD is answered when the file is loaded.
-    reload: Option<Return>,
+    pub(super) reload: Option<Return>,
 }
 
 /// Who asked for another master, and its host and port; `None` for no master.
-type Change = (Option<Return>, Option<(Vec<u8>, u16)>);
+pub(super) type Change = (Option<Return>, Option<(Vec<u8>, u16)>);
 
 /// Something being loaded.
 #[derive(Debug)]
-struct Load {
+pub(super) struct Load {
     decoder: Box<Decoder>,
     from_master: bool,
     /// All bytes are in; the rest is under way.
@@ -132,6 +112,8 @@ impl Following {
             units: VecDeque::new(),
             units_bytes: 0,
             under_way: 0,
+            transactions: 0,
+            blocked: false,
             in_section: false,
             pumping: false,
             cut_wanted: false,
@@ -206,7 +188,7 @@ impl Control {
 
     /// A role changes when all that was handed out is executed: what the ring has and the keyspace
     /// lacks would be missing from the history for ever.
-    fn begin_change(&mut self, cx: &mut ControlCx<'_>) {
+    pub(super) fn begin_change(&mut self, cx: &mut ControlCx<'_>) {
         let following = &self.following;
         let file = following.load.as_ref().is_some_and(|load| !load.from_master);
         let busy = following.changing
@@ -316,7 +298,8 @@ impl Control {
             let following = &self.following;
             // A new link begins when nothing of the last one is under way, a dropped load included.
             let waits = following.replica.status(cx.now().mono).state == "connect";
-            let busy = following.in_section || following.under_way > 0;
+            let busy =
+                following.in_section || following.under_way > 0 || !following.units.is_empty();
             if following.changes.is_empty() && !(waits && busy) {
                 self.tell_link(cx, Input::Tick, &[]);
             }
@@ -370,7 +353,12 @@ impl Control {
         self.pump_units(cx);
     }
 
-    fn tell_link(&mut self, cx: &mut ControlCx<'_>, input: Input<'_>, bytes: &[u8]) -> usize {
+    pub(super) fn tell_link(
+        &mut self,
+        cx: &mut ControlCx<'_>,
+        input: Input<'_>,
+        bytes: &[u8],
+    ) -> usize {
         let mut outputs = Vec::new();
         let now = cx.now().mono;
         let used = self.following.replica.handle(now, &mut self.history, input, &mut outputs);
@@ -466,245 +454,6 @@ impl Control {
         }
     }
 
-    fn queue_unit(&mut self, unit: Unit, bytes: &[u8], end: u64) {
-        if let Some(ring) = self.ring.as_mut() {
-            self.merger.verbatim(bytes, ring);
-        }
-        let work = match unit {
-            Unit::Command | Unit::Transaction => bytes.to_vec(),
-            Unit::Ping | Unit::GetAck => Vec::new(),
-        };
-        self.following.units_bytes += work.len();
-        self.following.units.push_back((work, end));
-    }
-
-    /// Applies what may be applied now.
-    pub(super) fn pump_units(&mut self, cx: &mut ControlCx<'_>) {
-        if std::mem::replace(&mut self.following.pumping, true) {
-            return; // A section that ran at once: the loop below goes on by itself.
-        }
-        while self.may_apply() {
-            if self.following.cut_wanted {
-                if self.following.under_way > 0 || self.following.load.is_some() {
-                    break;
-                }
-                self.following.cut_wanted = false;
-                self.apply_in_section(cx, Op::Cut);
-                continue;
-            }
-            let Some((mut unit, end)) = self.following.units.pop_front() else { break };
-            let used = self.apply_unit(cx, &unit);
-            self.following.units_bytes -= used;
-            if used == unit.len() {
-                self.following.applied = end;
-                continue;
-            }
-            let waits = !self.following.in_section && self.following.under_way > 0;
-            unit.drain(..used);
-            self.following.units.push_front((unit, end));
-            if waits {
-                break;
-            }
-        }
-        self.following.pumping = false;
-        self.tell_replicas(cx, crate::replication::master::Input::Appended);
-        self.trim();
-        self.settle_applied(cx);
-        self.pace_link(cx);
-        self.begin_change(cx);
-    }
-
-    /// While all cores stand still only the section that a unit asked for changes anything.
-    fn may_apply(&self) -> bool {
-        let following = &self.following;
-        !following.in_section
-            && following.under_way < APPLY_UNDER_WAY_MAX
-            && self.sections.is_idle()
-    }
-
-    /// A snapshot of a replica is cut between two units, with nothing under way: what it holds is
-    /// then what its offset says.
-    pub(super) fn cut_between_units(&mut self, cx: &mut ControlCx<'_>) {
-        self.following.cut_wanted = true;
-        self.pump_units(cx);
-    }
-
-    /// Nothing is under way: everything up to `applied` is executed.
-    fn settle_applied(&mut self, cx: &mut ControlCx<'_>) {
-        let following = &self.following;
-        if following.under_way == 0 && !following.in_section && following.load.is_none() {
-            let offset = following.applied;
-            if self.following.replica.status(cx.now().mono).applied < offset {
-                self.tell_link(cx, Input::Applied { offset }, &[]);
-            }
-        }
-    }
-
-    /// A master that sends faster than we apply is not read from for a while.
-    fn pace_link(&mut self, cx: &mut ControlCx<'_>) {
-        let following = &mut self.following;
-        let Some(link) = following.link else { return };
-        let full =
-            following.units_bytes > APPLY_BYTES_MAX || following.under_way > APPLY_UNDER_WAY_MAX;
-        if full != following.paused {
-            following.paused = full;
-            cx.out.actions.push(if full { Action::Pause(link) } else { Action::Resume(link) });
-        }
-    }
-
-    /// Applies one unit; how much of it. The rest waits until nothing is under way, or until the
-    /// section is over that a command of it needs.
-    fn apply_unit(&mut self, cx: &mut ControlCx<'_>, unit: &[u8]) -> usize {
-        let limits = RequestLimits::DEFAULT;
-        let (mut rest, mut words) = (unit, Vec::new());
-        while !rest.is_empty() {
-            words.clear();
-            let Some(used) = request::next(rest, &limits, &mut words) else {
-                cx.log(Level::Warning, "The master sent what is no command; ignored");
-                return unit.len();
-            };
-            if !self.apply_command(cx, Args::new(&words)) {
-                break;
-            }
-            rest = &rest[used..];
-            if self.following.in_section {
-                break;
-            }
-        }
-        unit.len() - rest.len()
-    }
-
-    fn apply_command(&mut self, cx: &mut ControlCx<'_>, args: Args<'_>) -> bool {
-        let name = args.name();
-        if name.eq_ignore_ascii_case(b"SELECT") {
-            let db = args.get(1).and_then(crate::base::num::parse_i64);
-            self.following.db = db.and_then(|db| usize::try_from(db).ok()).unwrap_or(0);
-            return true;
-        }
-        if name.eq_ignore_ascii_case(b"MULTI") || name.eq_ignore_ascii_case(b"EXEC") {
-            return true;
-        }
-        if let Some((topic, channel, message)) = publish::of_stream(args) {
-            cx.core.broadcast(topic, channel, message);
-            cx.core.deliver_heard(cx.out);
-            return true;
-        }
-        let table = Arc::clone(&cx.core.shared.table);
-        let db = self.following.db;
-        if let Some(op) = whole_keyspace(args, db) {
-            return self.apply_in_section(cx, op);
-        }
-        let Some(number) = table.find(args) else {
-            let name = String::from_utf8_lossy(name).into_owned();
-            cx.log(Level::Warning, format!("The master sent {name}, which is unknown here"));
-            return true;
-        };
-        let row = table.row(number);
-        let Run::Shard(run) = row.run else { return true };
-        if !(row.spec.is_write() || row.spec.changes_keys()) || !row.spec.arity.accepts(args.len())
-        {
-            let name = String::from_utf8_lossy(name).into_owned();
-            cx.log(Level::Warning, format!("The master sent {name}, which is no write; ignored"));
-            return true;
-        }
-        self.snapshots.note_changes(1);
-        let call = Call { number, run, db, proto: Proto::Resp2, origin: Origin::Master };
-        match cx.core.only_owner(row, args) {
-            Some(0) => {
-                let mut reply = Vec::new();
-                cx.core.execute(call, args, &mut reply);
-                report(cx, args, &reply);
-                true
-            }
-            Some(core) => {
-                self.send_apply(cx, core, number, db, args);
-                true
-            }
-            None if matches!(row.spec.hop, Hop::Split(_)) => {
-                let (parts, _) = cx.core.parts(row, args);
-                for (core, words) in parts {
-                    let args = Args::new(&words);
-                    if core == 0 {
-                        let mut reply = Vec::new();
-                        cx.core.execute(call, args, &mut reply);
-                    } else {
-                        self.send_apply(cx, core, number, db, args);
-                    }
-                }
-                true
-            }
-            None => {
-                let databases = cx.core.keyspace.databases();
-                let op = crate::node::sections::keys_op(
-                    number,
-                    row,
-                    (db, databases),
-                    Proto::Resp2,
-                    args,
-                );
-                self.apply_in_section(cx, op)
-            }
-        }
-    }
-
-    fn apply_in_section(&mut self, cx: &mut ControlCx<'_>, op: Op) -> bool {
-        if self.following.under_way > 0 {
-            return false;
-        }
-        self.following.in_section = true;
-        self.section_of_link(cx, op);
-        true
-    }
-
-    fn send_apply(
-        &mut self,
-        cx: &mut ControlCx<'_>,
-        core: usize,
-        command: u16,
-        db: usize,
-        args: Args<'_>,
-    ) {
-        self.following.under_way += 1;
-        let head = RequestHead {
-            conn: LINK,
-            generation: 0,
-            slot: 0,
-            part: 0,
-            command,
-            db: u16::try_from(db).unwrap_or(0),
-            proto: Proto::Resp2,
-            origin: Origin::Master,
-            no_touch: false,
-            hash: 0,
-        };
-        message::push_request(cx.core.roads.to(core), &head, args.iter());
-    }
-
-    /// A section is over; `of_link`: it was a unit's.
-    pub(super) fn section_over(&mut self, cx: &mut ControlCx<'_>, of_link: bool) {
-        if of_link {
-            self.following.in_section = false;
-        }
-        if self.following.master.is_some() {
-            self.pump_units(cx);
-        }
-    }
-
-    /// Another core executed one of the requests that we sent it.
-    pub(super) fn applied(&mut self, cx: &mut ControlCx<'_>, reply: &[u8]) {
-        self.following.under_way = self.following.under_way.saturating_sub(1);
-        if reply.first() == Some(&b'-') {
-            let text = String::from_utf8_lossy(reply).trim_end().to_string();
-            cx.log(Level::Warning, format!("Applying what was sent failed: {text}"));
-        }
-        if self.following.load.is_some() {
-            self.load_goes_on(cx);
-        } else if self.following.under_way == 0 || !self.following.units.is_empty() {
-            self.pump_units(cx);
-        }
-        self.begin_change(cx);
-    }
-
     fn drop_units(&mut self) {
         self.following.units.clear();
         self.following.units_bytes = 0;
@@ -734,7 +483,7 @@ impl Control {
             Some(Load { decoder, from_master, ended: false, failed: false, file_bytes: 0 });
     }
 
-    fn drop_load(&mut self, cx: &mut ControlCx<'_>) {
+    pub(super) fn drop_load(&mut self, cx: &mut ControlCx<'_>) {
         if self.following.load.take().is_some() {
             self.view.loading = false;
             self.show(cx);
@@ -817,7 +566,7 @@ impl Control {
     }
 
     /// Something of a load was executed: it may be over, or go on reading.
-    fn load_goes_on(&mut self, cx: &mut ControlCx<'_>) {
+    pub(super) fn load_goes_on(&mut self, cx: &mut ControlCx<'_>) {
         self.pace_link(cx);
         let Some(load) = self.following.load.as_ref() else { return };
         if !load.ended {
@@ -928,42 +677,6 @@ impl Control {
     pub(super) fn begin_reload(&mut self, cx: &mut ControlCx<'_>) {
         self.following.reload = self.snapshots.reload.take();
         self.load_file(cx);
-    }
-}
-
-impl Core {
-    pub(super) fn applied(&mut self, reply: &[u8], out: &mut Outbox) {
-        self.with_control(out, |control, cx| control.applied(cx, reply));
-    }
-}
-
-/// FLUSHALL, FLUSHDB, SWAPDB and FUNCTION of a master.
-fn whole_keyspace(args: Args<'_>, db: usize) -> Option<Op> {
-    let words = args.iter().map(<[u8]>::to_vec).collect();
-    let number = |at| {
-        let number = args.get(at).and_then(crate::base::num::parse_i64)?;
-        usize::try_from(number).ok()
-    };
-    if args.is(0, "FLUSHALL") {
-        return Some(Op::Flush { db: None, in_db: db, words });
-    }
-    if args.is(0, "FLUSHDB") {
-        return Some(Op::Flush { db: Some(db), in_db: db, words });
-    }
-    if args.is(0, "SWAPDB") {
-        return Some(Op::Swap { a: number(1)?, b: number(2)?, in_db: db, words });
-    }
-    if let Some(Ok(change)) = functions::Change::of(args) {
-        return Some(Op::Functions { change, in_db: db, words });
-    }
-    None
-}
-
-fn report(cx: &mut ControlCx<'_>, args: Args<'_>, reply: &[u8]) {
-    if reply.first() == Some(&b'-') {
-        let name = String::from_utf8_lossy(args.name()).into_owned();
-        let text = String::from_utf8_lossy(reply).trim_end().to_string();
-        cx.log(Level::Warning, format!("{name} of the master failed here: {text}"));
     }
 }
 

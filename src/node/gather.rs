@@ -1,11 +1,10 @@
 //! The answers of several cores become one reply.
 
-use crate::command::spec::Gather;
 use crate::engine::digest::{Digest, Sum};
 use crate::node::client_list;
 use crate::node::core::Core;
 use crate::node::figures::Figures;
-use crate::node::flight::{Combine, Gathering};
+use crate::node::flight::Gathering;
 use crate::node::info::{Section, write::Report};
 use crate::resp::decode::{self, Value};
 use crate::resp::reply::{Proto, Reply};
@@ -42,6 +41,8 @@ pub enum Summary {
     DigestValues,
     /// Integers: closed clients; a client that kills itself is answered first.
     Killed { old_form: bool },
+    /// What WATCH saw of its keys (`multi.rs`).
+    Watched,
     /// Where a client is. Where one has it, core 0 answers (`clients.rs`).
     Unblock { error: bool },
 }
@@ -56,12 +57,7 @@ impl Core {
             return;
         }
         let mut reply = Reply { out, proto };
-        match &gathering.combine {
-            Combine::Row { gather: Gather::Sum, .. } => reply.int(sum(&parts)),
-            Combine::Row { gather: Gather::AllOk, .. } => reply.ok(),
-            Combine::Row { gather: Gather::InOrder, order } => in_order(&parts, order, &mut reply),
-            Combine::Node(summary) => self.summarize(summary, &parts, &mut reply),
-        }
+        self.summarize(&gathering.combine, &parts, &mut reply);
     }
 
     fn summarize(&mut self, summary: &Summary, parts: &[&[u8]], reply: &mut Reply<'_>) {
@@ -100,6 +96,7 @@ impl Core {
                 (killed, false) => reply.int(killed),
             },
             Summary::Unblock { .. } => reply.int(0),
+            Summary::Watched => reply.ok(),
         }
     }
 
@@ -223,19 +220,4 @@ fn array(part: &[u8]) -> (usize, usize) {
 fn concat(parts: &[&[u8]], reply: &mut Reply<'_>) {
     reply.array(parts.iter().map(|part| array(part).0).sum());
     parts.iter().for_each(|part| reply.raw(&part[array(part).1..]));
-}
-
-/// Element `i` of the reply is the next element of part `order[i]`.
-fn in_order(parts: &[&[u8]], order: &[u16], reply: &mut Reply<'_>) {
-    let mut rest: Vec<&[u8]> = parts.iter().map(|part| &part[array(part).1..]).collect();
-    reply.array(order.len());
-    for &part in order {
-        let Some(elements) = rest.get_mut(usize::from(part)) else { return };
-        let len = match decode::skip(elements) {
-            Ok(Some(skipped)) => skipped.len,
-            _ => return,
-        };
-        reply.raw(&elements[..len]);
-        *elements = &elements[len..];
-    }
 }

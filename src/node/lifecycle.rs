@@ -78,6 +78,9 @@ impl Core {
         self.forget_listener(conn);
         let Some(session) = self.sessions.close(conn) else { return };
         self.shared.clients.fetch_sub(1, Ordering::Relaxed);
+        if let Some(multi) = session.rare.as_ref().and_then(|rare| rare.multi.as_ref()) {
+            self.forget_multi(multi);
+        }
         if let Some(mut flight) = session.flight {
             // Replies still under way find another generation here and are dropped.
             flight.forget();

@@ -14,7 +14,16 @@ use crate::node::message::{Loaded, Message, Origin, Return};
 use crate::node::outbox::{Conn, Outbox};
 use crate::node::pauses::Scope;
 use crate::node::view::View;
+use crate::replication::log::encode_request;
 use crate::snapshot::cut::Cut;
+
+/// The commands of a unit of the stream, as they come.
+#[derive(Debug, Default)]
+pub(super) struct UnitLog {
+    bytes: Vec<u8>,
+    /// Database, and where the command ends in `bytes`.
+    ends: Vec<(usize, usize)>,
+}
 
 impl Core {
     pub(super) fn message(&mut self, from: usize, message: Message, out: &mut Outbox) {
@@ -26,14 +35,14 @@ impl Core {
                 self.requests(from, frames);
                 self.deliver_heard(out);
             }
-            Message::Replies(frames) => self.replies(from, frames, out),
+            Message::Replies { frames, answered } => self.replies(from, frames, answered, out),
+            Message::Transactions { notes, after } => self.noted(from, notes, after, out),
             Message::Answer(frame) => self.deliver(&frame, out),
             Message::Effects(batch) => self.with_control(out, |it, cx| it.effects(cx, batch)),
             Message::Streamed(ticket) => self.streamed(ticket),
             Message::Freeze => {
-                self.frozen.freeze();
-                self.seal(out);
-                out.mail[0].push(Message::Frozen);
+                self.freeze();
+                self.stand_still(out);
             }
             Message::Frozen => self.with_control(out, |it, cx| it.core_frozen(cx)),
             Message::Thaw => self.thaw(out),
@@ -117,7 +126,10 @@ impl Core {
         }
         self.changes += self.effect.changes();
         if !self.effect.is_empty() && origin == Origin::Client {
-            self.log_effect(db, args);
+            match self.unit.is_some() {
+                true => self.add_to_unit(db, args),
+                false => self.log_effect(db, args),
+            }
         }
         self.effect.clear();
     }
@@ -141,6 +153,40 @@ impl Core {
                     Part::Request => transaction.request(db, args.words()),
                     Part::Command { db, resp } => transaction.encoded(db, resp),
                 }
+            }
+        });
+    }
+
+    /// What commands do from here on is one unit of the stream.
+    pub(super) fn begin_unit(&mut self) {
+        self.unit = Some(UnitLog::default());
+    }
+
+    fn add_to_unit(&mut self, db: usize, args: Args<'_>) {
+        let Some(unit) = self.unit.as_mut().filter(|_| self.log.is_active()) else { return };
+        for part in self.effect.parts() {
+            let db = match part {
+                Part::Request => {
+                    encode_request(args.words(), &mut unit.bytes);
+                    db
+                }
+                Part::Command { db, resp } => {
+                    unit.bytes.extend_from_slice(resp);
+                    db
+                }
+            };
+            unit.ends.push((db, unit.bytes.len()));
+        }
+    }
+
+    /// The unit is complete: as one it goes into this turn's log.
+    pub(super) fn end_unit(&mut self) {
+        let Some(unit) = self.unit.take().filter(|unit| !unit.ends.is_empty()) else { return };
+        self.log.append_transaction(|transaction| {
+            let mut start = 0;
+            for (db, end) in unit.ends {
+                transaction.encoded(db, &unit.bytes[start..end]);
+                start = end;
             }
         });
     }

@@ -14,6 +14,7 @@ use crate::base::time::Mono;
 use crate::node::outbox::Conn;
 use crate::node::pauses::Scope;
 use crate::node::section::{Answer, Step};
+use crate::node::transactions::Note;
 use crate::node::view::View;
 use crate::replication::log::Batch;
 use crate::resp::reply::Proto;
@@ -23,9 +24,18 @@ use crate::types::object::Body;
 /// From one core to another. A road between two cores keeps its order.
 #[derive(Debug)]
 pub enum Message {
-    /// Requests to execute there; answered by `Replies`.
+    /// Requests to execute there; answered by `Replies`, but for those that ask for intents.
     Requests(Vec<u8>),
-    Replies(Vec<u8>),
+    /// To so many `Requests`, and to single ones that waited.
+    Replies {
+        frames: Vec<u8>,
+        answered: usize,
+    },
+    /// About transactions; what is read in it may be of writes up to ticket `after`.
+    Transactions {
+        notes: Vec<Note>,
+        after: u64,
+    },
     /// From core 0: what was asked for by `Ask`, as a frame of a reply.
     Answer(Vec<u8>),
     /// To core 0: what a turn wrote.

@@ -76,6 +76,12 @@ impl Core {
         self.roads.held_turns()
     }
 
+    /// No transaction over several cores has anything of this core, or is begun by it.
+    #[must_use]
+    pub fn transactions_at_rest(&self) -> bool {
+        self.tx.is_at_rest()
+    }
+
     /// Connections that have a session here.
     #[must_use]
     pub fn open_sessions(&self) -> usize {

@@ -12,7 +12,7 @@ use crate::engine::keyspace::Expiry;
 use crate::node::core::Core;
 use crate::node::cx::{PartFn, PartHead};
 use crate::node::debug;
-use crate::node::{client_kill, client_list, clients, publish};
+use crate::node::{client_kill, client_list, clients, multi, publish};
 use crate::resp::reply::{Proto, Reply};
 use crate::types::record::Encode;
 
@@ -27,6 +27,11 @@ pub const PARTS: &[(&str, &Spec, PartFn)] = &[
     ("scan",        PART, scan),
     ("random-key",  PART, random_key),
     ("load",        PART, load_part),
+    // Not run as a part: `owner.rs` takes it off the road.
+    ("intend",      PART, |_, _, _, _| ()),
+    ("exec",        PART, multi::exec_part),
+    ("watch",       PART, multi::watch_part),
+    ("unwatch",     PART, multi::unwatch_part),
     ("reset-stats", PART, reset_stats),
     ("digest",      PART, digest),
     ("client-list", PART, client_list::part),

@@ -87,7 +87,10 @@ fn wait(cx: &mut NodeCx<'_>, args: Args<'_>) -> Result<(), ErrorKind> {
         return Err(ErrorKind::WaitOnReplica);
     }
     let (replicas, timeout_ms) = parse_wait(args)?;
-    cx.session().rare_mut().blocked = true; // Until its reply is there.
+    // Nothing in a transaction blocks: it tells how many there are.
+    let executing = cx.session().is_executing();
+    let replicas = if executing { 0 } else { replicas };
+    cx.session().rare_mut().blocked = !executing; // Until its reply is there.
     cx.ask(Ask::Wait { replicas, timeout_ms });
     Ok(())
 }

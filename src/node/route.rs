@@ -12,10 +12,10 @@
 use crate::base::limits::{ROAD_BATCHES_MAX, ROAD_BYTES_MAX, SPARE_BUFFERS_MAX, SPARE_BYTES_MAX};
 use crate::command::args::Args;
 use crate::command::keys;
-use crate::command::spec::{Flags, Gather, Hop};
+use crate::command::spec::{Flags, Hop};
 use crate::node::client::Call;
 use crate::node::core::Core;
-use crate::node::flight::{Combine, Flight, Gathering};
+use crate::node::flight::Flight;
 use crate::node::message::{self, Message, Origin, RequestHead, Return};
 use crate::node::outbox::{Action, Conn, Outbox, Segment};
 use crate::node::session::{Stall, Waiting};
@@ -41,10 +41,9 @@ pub(super) struct Roads {
     wrote: u64,
     streamed: u64,
     held: VecDeque<HeldTurn>,
+    /// Request messages executed and not answered, by core.
+    owed: Vec<usize>,
 }
-
-/// A core, and the words of a request that it runs.
-type Part<'a> = (usize, Vec<&'a [u8]>);
 
 /// What a turn answered, kept until its writes are with the replicas.
 #[derive(Debug)]
@@ -52,7 +51,7 @@ struct HeldTurn {
     ticket: u64,
     bytes: Vec<u8>,
     segments: Vec<(Segment, u32)>,
-    mail: Vec<(usize, Vec<u8>)>,
+    mail: Vec<(usize, Message)>,
     /// To be closed after the last of `segments`.
     closing: Vec<Conn>,
 }
@@ -71,6 +70,7 @@ impl Roads {
             wrote: 0,
             streamed: 0,
             held: VecDeque::new(),
+            owed: vec![0; cores],
         }
     }
 
@@ -81,7 +81,16 @@ impl Roads {
     }
 
     pub(super) fn wrote(&mut self, ticket: u64) {
-        self.wrote = ticket;
+        self.wrote = self.wrote.max(ticket);
+    }
+
+    pub(super) fn newest_ticket(&self) -> u64 {
+        self.wrote
+    }
+
+    /// What this turn answers may tell of writes up to that ticket.
+    pub(super) fn depends_on(&mut self, ticket: u64) {
+        self.wrote = self.wrote.max(ticket);
     }
 
     pub(super) fn held_turns(&self) -> usize {
@@ -206,111 +215,14 @@ impl Core {
         message::push_request(&mut self.roads.requests[core], &head, args.iter());
     }
 
-    /// A request over several keys: in one piece where one core owns them all, else each core gets
-    /// its own part.
-    pub(super) fn split(
-        &mut self,
-        conn: Conn,
-        command: u16,
-        row: &Row,
-        gather: Gather,
-        args: Args<'_>,
-        out: &mut Outbox,
-    ) {
-        let Run::Shard(run) = row.run else { return };
-        if !keys::is_whole(row.spec, args) {
-            let error = ErrorKind::WrongArity { command: row.spec.name };
-            self.stats.called(command, true);
-            self.stats.failed(&error);
-            return self.reply(conn, out, |buffer| error.write_to(buffer));
-        }
-        match self.only_owner(row, args) {
-            Some(core) if core == self.id => self.run_here(conn, command, run, args, out),
-            Some(core) => self.depart(conn, command, row, (core, 0), args, out),
-            None => self.split_over_cores(conn, command, row, gather, args, out),
-        }
-    }
-
-    fn split_over_cores(
-        &mut self,
-        conn: Conn,
-        command: u16,
-        row: &Row,
-        gather: Gather,
-        args: Args<'_>,
-        out: &mut Outbox,
-    ) {
-        let (parts, order) = self.parts(row, args);
-        let Some(session) = self.sessions.get_mut(conn) else { return };
-        let gathering = Gathering {
-            combine: Combine::Row { gather, order },
-            parts: vec![None; parts.len()],
-            muted: session.is_muted(),
-        };
-        let flight = session.flight.get_or_insert_with(|| self.roads.new_flight(session.next_slot));
-        let slot = flight.depart_split(gathering, row.spec.is_write());
-        let mut head = RequestHead {
-            conn,
-            generation: session.generation,
-            slot,
-            part: 0,
-            command,
-            db: session.db,
-            proto: session.proto,
-            origin: Origin::Client,
-            no_touch: session.no_touch,
-            hash: 0,
-        };
-        let mut here = None;
-        for (index, (core, words)) in parts.iter().enumerate() {
-            head.part = u32::try_from(index).unwrap_or(u32::MAX);
-            if *core == self.id {
-                here = Some((head.part, words));
-            } else {
-                self.stats.hops += 1;
-                message::push_request(
-                    &mut self.roads.requests[*core],
-                    &head,
-                    words.iter().copied(),
-                );
-            }
-        }
-        if let (Some((part, words)), Run::Shard(run)) = (here, row.run) {
-            let (db, proto) = (usize::from(head.db), head.proto);
-            let call = Call { number: command, run, db, proto, origin: Origin::Client };
-            let mut reply = Vec::new();
-            self.keyspace.set_no_touch(head.no_touch);
-            self.execute(call, Args::new(words), &mut reply);
-            self.count_part(command, part);
-            self.arrived(conn, head.generation, slot, part, &reply, out);
-        }
-    }
-
-    /// The words of each core's part, and for each key in order the part that has it.
-    pub(super) fn parts<'a>(&self, row: &Row, args: Args<'a>) -> (Vec<Part<'a>>, Vec<u16>) {
-        let step = keys::words_per_key(row.spec);
-        let mut parts: Vec<Part<'a>> = Vec::new();
-        let mut order = Vec::new();
-        for group in args.words()[1..].chunks(step) {
-            let core = self.owner(group[0]);
-            let index = parts.iter().position(|(it, _)| *it == core).unwrap_or_else(|| {
-                parts.push((core, vec![args.name()]));
-                parts.len() - 1
-            });
-            parts[index].1.extend_from_slice(group);
-            order.push(u16::try_from(index).unwrap_or(u16::MAX));
-        }
-        (parts, order)
-    }
-
     /// The one core that owns all keys of a request, if there is one.
     pub(super) fn only_owner(&self, row: &Row, args: Args<'_>) -> Option<usize> {
         if self.cores == 1 {
             return Some(0);
         }
         let mut owner = None;
-        for at in keys::keys_found(row.spec, args) {
-            let core = self.owner(args.get(at)?);
+        for key in keys::keys_found(row.spec, args) {
+            let core = self.owner(args.get(key.at)?);
             match owner {
                 None => owner = Some(core),
                 Some(other) if other != core => return None,
@@ -322,7 +234,7 @@ impl Core {
 
     /// Requests from another core: executed in windows like a client's, answered in one message.
     pub(super) fn requests(&mut self, from: usize, frames: Vec<u8>) {
-        let mut replies = std::mem::take(&mut self.roads.replies[from]);
+        self.roads.owed[from] += 1;
         let (mut rest, mut words) = (frames.as_slice(), Vec::new());
         let mut window: Vec<(RequestHead, usize, usize)> = Vec::new();
         while !rest.is_empty() {
@@ -341,18 +253,23 @@ impl Core {
             }
             for (head, first, end) in &window {
                 let args = Args::new(&words[*first..*end]);
-                message::push_reply(
-                    &mut replies,
-                    head.conn,
-                    head.generation,
-                    head.slot,
-                    head.part,
-                    |out| self.execute_for(head, args, out),
-                );
+                let quiet = self.tx.intents.is_idle() && head.command != self.tx.intend;
+                if quiet || !self.set_aside(from, head, args) {
+                    self.answer_frame(from, head, args);
+                }
             }
         }
-        self.roads.replies[from] = replies;
         self.roads.recycle(frames);
+    }
+
+    /// Executes a request of another core; its reply goes back by the road.
+    pub(super) fn answer_frame(&mut self, from: usize, head: &RequestHead, args: Args<'_>) {
+        let mut replies = std::mem::take(&mut self.roads.replies[from]);
+        let &RequestHead { conn, generation, slot, part, .. } = head;
+        message::push_reply(&mut replies, conn, generation, slot, part, |out| {
+            self.execute_for(head, args, out);
+        });
+        self.roads.replies[from] = replies;
     }
 
     fn execute_for(&mut self, head: &RequestHead, args: Args<'_>, out: &mut Vec<u8>) {
@@ -388,8 +305,14 @@ impl Core {
     }
 
     /// Replies of another core to requests of this one's clients.
-    pub(super) fn replies(&mut self, from: usize, frames: Vec<u8>, out: &mut Outbox) {
-        self.roads.under_way[from] = self.roads.under_way[from].saturating_sub(1);
+    pub(super) fn replies(
+        &mut self,
+        from: usize,
+        frames: Vec<u8>,
+        answered: usize,
+        out: &mut Outbox,
+    ) {
+        self.roads.under_way[from] -= answered;
         self.deliver(&frames, out);
         self.roads.recycle(frames);
         for conn in std::mem::take(&mut self.roads.stalled) {
@@ -445,7 +368,10 @@ impl Core {
     /// A reply is in: what waits behind it may go on, and at the turn's end replies leave.
     fn landed(&mut self, conn: Conn) {
         self.roads.lands(conn);
-        self.wake(conn, Stall::Flight);
+        let flight = self.sessions.get(conn).and_then(|session| session.flight.as_ref());
+        if flight.is_none_or(|flight| !flight.is_piecewise()) {
+            self.wake(conn, Stall::Flight);
+        }
     }
 
     /// At the end of a turn: sends the replies that are in turn.
@@ -463,6 +389,7 @@ impl Core {
         let Some(session) = self.sessions.get_mut(conn) else { return };
         let Some(flight) = session.flight.as_mut() else { return };
         let goes_on = session.stall == Stall::Running
+            && !flight.is_piecewise()
             && matches!(session.input.as_deref(), Some(Waiting::Stalled(..)));
         if flight.holds() || goes_on && flight.is_short() {
             return;
@@ -479,6 +406,10 @@ impl Core {
                 self.roads.flights.push(flight);
             }
         }
+        if session.flight.is_none() && session.is_executing() {
+            self.go_on_with_exec(conn, out);
+        }
+        let Some(session) = self.sessions.get_mut(conn) else { return };
         let doomed = session.doomed && session.flight.is_none();
         if doomed || session.ending && session.flight.is_none() && session.input.is_none() {
             self.hang_up(conn, out);
@@ -502,16 +433,18 @@ impl Core {
         }
         let mut mail = Vec::new();
         for core in 0..self.cores {
-            if !self.roads.replies[core].is_empty() {
+            let answered = std::mem::take(&mut self.roads.owed[core]);
+            if answered > 0 || !self.roads.replies[core].is_empty() {
                 let empty = self.roads.spare.pop().unwrap_or_default();
-                mail.push((core, std::mem::replace(&mut self.roads.replies[core], empty)));
+                let frames = std::mem::replace(&mut self.roads.replies[core], empty);
+                mail.push((core, Message::Replies { frames, answered }));
             }
         }
         if self.log.is_active() && (self.roads.wrote > self.roads.streamed) {
             self.hold(mail, out);
         } else if self.roads.held.is_empty() {
-            for (core, frames) in mail {
-                out.mail[core].push(Message::Replies(frames));
+            for (core, message) in mail {
+                out.mail[core].push(message);
             }
         } else {
             self.hold(mail, out);
@@ -520,7 +453,7 @@ impl Core {
     }
 
     /// Keeps everything that this turn answered.
-    fn hold(&mut self, mail: Vec<(usize, Vec<u8>)>, out: &mut Outbox) {
+    fn hold(&mut self, mail: Vec<(usize, Message)>, out: &mut Outbox) {
         let segments: Vec<(Segment, u32)> = out
             .segments()
             .iter()
@@ -554,8 +487,8 @@ impl Core {
                     out.share(segment.conn, base + segment.start..base + segment.end);
                 }
             }
-            for (core, frames) in turn.mail {
-                out.mail[core].push(Message::Replies(frames));
+            for (core, message) in turn.mail {
+                out.mail[core].push(message);
             }
             let open = |conn: &Conn| self.sessions.get(*conn).is_some_and(|it| it.closing);
             out.actions.extend(turn.closing.into_iter().filter(open).map(Action::Close));

@@ -24,12 +24,12 @@ use crate::engine::shard::Cx;
 use crate::node::client::Call;
 use crate::node::core::Core;
 use crate::node::cx::{NodeCx, NodeFn, PartHead};
-use crate::node::following;
 use crate::node::gather::Summary;
 use crate::node::message::{self, Origin, RequestHead};
 use crate::node::outbox::Level;
 use crate::node::publish;
 use crate::node::table::{Exec, Row, Run};
+use crate::node::transactions::NOBODY;
 use crate::resp::error::ErrorKind;
 use crate::resp::reply::{Proto, Reply};
 use crate::script::flags::Flags;
@@ -387,8 +387,8 @@ impl Core {
         if self.cores == 1 {
             return Ok(());
         }
-        for at in keys::keys_found(row.spec, args) {
-            let key = args.get(at).unwrap_or_default();
+        for key in keys::keys_found(row.spec, args) {
+            let key = args.get(key.at).unwrap_or_default();
             if self.owner(key) != self.id && !running.declared.contains(&key) {
                 return Err(ErrorKind::ScriptForeignKey { key: key.into() });
             }
@@ -470,7 +470,7 @@ impl Core {
     fn tell_others(&mut self, part: &str, word: &[u8]) {
         let command = self.shared.table.part(part);
         for core in (0..self.cores).filter(|core| *core != self.id) {
-            let head = RequestHead { command, ..following::NOBODYS_HEAD };
+            let head = RequestHead { command, ..NOBODY };
             message::push_request(self.roads.to(core), &head, std::iter::once(word));
         }
     }

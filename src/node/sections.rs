@@ -1,19 +1,13 @@
 //! Core 0's side of a section: one operation at a time, step by step. See `section.rs`.
 
-use crate::command::args::Args;
-use crate::engine::generic::moves::Copy;
-use crate::engine::keyspace::ExpiryMode;
-use crate::node::client::Call;
 use crate::node::control::{Control, ControlCx, Op};
 use crate::node::core::Core;
-use crate::node::message::{Message, Origin, Return};
+use crate::node::message::{Message, Return};
 use crate::node::outbox::{Level, Outbox};
-use crate::node::section::{self, Answer, Record, Step};
+use crate::node::section::{Answer, Step};
 use crate::node::session::Stall;
-use crate::node::table::{Run, Table};
 use crate::replication::ring::Ring;
 use crate::resp::error::ErrorKind;
-use crate::resp::reply::Proto;
 use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
 
@@ -31,7 +25,6 @@ struct Running {
     phase: Phase,
     /// Cores that have not answered yet.
     left: usize,
-    records: Vec<Record>,
     reply: Vec<u8>,
 }
 
@@ -48,8 +41,6 @@ enum Asker {
 enum Phase {
     Freezing,
     Stepping,
-    Taking,
-    Putting,
 }
 
 impl Sections {
@@ -72,24 +63,23 @@ impl Control {
     }
 
     pub(super) fn run_sections(&mut self, cx: &mut ControlCx<'_>) {
-        while self.sections.running.is_none() {
+        // What the stream of our master has begun is done first.
+        while self.sections.running.is_none() && self.following.transactions == 0 {
             let Some((op, from)) = self.sections.queue.pop_front() else { return };
             if let Asker::Client(asker) = from
                 && self.view.is_read_only()
-                && writes(&op, &cx.core.shared.table)
+                && writes(&op)
             {
                 // It was let through before the role changed.
                 cx.answer_error(asker, &ErrorKind::ReadOnly);
                 continue;
             }
-            let left = self.cores - 1;
-            let (records, reply) = (Vec::new(), Vec::new());
-            let phase = Phase::Freezing;
-            self.sections.running = Some(Running { op, from, phase, left, records, reply });
-            cx.core.frozen.freeze();
+            let (left, phase, reply) = (self.cores, Phase::Freezing, Vec::new());
+            self.sections.running = Some(Running { op, from, phase, left, reply });
             self.mail_all(cx, || Message::Freeze);
-            if left == 0 {
-                self.all_frozen(cx);
+            cx.core.freeze();
+            if cx.core.has_nothing_under_way() && cx.core.frozen.stands_still() {
+                self.core_frozen(cx);
             }
         }
     }
@@ -103,9 +93,8 @@ impl Control {
 
     /// A core did its step.
     pub(super) fn core_stepped(&mut self, cx: &mut ControlCx<'_>, answer: Answer) {
-        let Some(running) = self.sections.running.as_mut() else { return };
+        let Some(running) = self.sections.running.as_ref() else { return };
         match answer {
-            Answer::Records(mut records) => running.records.append(&mut records),
             Answer::Done => {}
             Answer::Busy => cx.log(Level::Warning, "A core was already walking its shard"),
         }
@@ -114,8 +103,6 @@ impl Control {
             match phase {
                 Phase::Freezing => {}
                 Phase::Stepping => self.all_stepped(cx),
-                Phase::Taking => self.run_keys(cx),
-                Phase::Putting => self.end_section(cx),
             }
         }
     }
@@ -150,7 +137,6 @@ impl Control {
             }
             Op::Stream { on } => Step::Stream { on: *on },
             Op::Cut => Step::Cut { stream: self.cut_streams() },
-            Op::Keys { .. } => return self.take_keys(cx),
             Op::Role => match self.change_role(cx) {
                 Some(on) => Step::Stream { on },
                 None => return self.end_section(cx),
@@ -189,70 +175,8 @@ impl Control {
             Op::Cut => self.cut_done(cx),
             Op::Stream { on } => self.stream_switched(cx, on),
             Op::Role => self.role_changed(cx),
-            Op::Keys { .. } => {}
         }
         self.end_section(cx);
-    }
-
-    /// Collects the records of a command's keys from the cores that own them.
-    fn take_keys(&mut self, cx: &mut ControlCx<'_>) {
-        let Some(running) = self.sections.running.as_mut() else { return };
-        let Op::Keys { keys, .. } = &running.op else { return };
-        let mut by_core: Vec<Vec<(usize, Vec<u8>)>> = vec![Vec::new(); self.cores];
-        for (db, key) in keys {
-            let owner = &mut by_core[cx.core.owner(key)];
-            if !owner.contains(&(*db, key.clone())) {
-                owner.push((*db, key.clone()));
-            }
-        }
-        running.phase = Phase::Taking;
-        running.left = 0;
-        for (core, keys) in by_core.into_iter().enumerate().skip(1) {
-            if !keys.is_empty() {
-                running.left += 1;
-                cx.out.mail[core].push(Message::Step(Step::Take { keys }));
-            }
-        }
-        if running.left == 0 {
-            self.run_keys(cx);
-        }
-    }
-
-    /// All keys of the command are here: runs it, and sends back what is left of them.
-    fn run_keys(&mut self, cx: &mut ControlCx<'_>) {
-        let Some(running) = self.sections.running.as_mut() else { return };
-        let Op::Keys { command, db, proto, words, keys } = &running.op else { return };
-        let records = std::mem::take(&mut running.records);
-        cx.core.put(records);
-        let words: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
-        let table = std::sync::Arc::clone(&cx.core.shared.table);
-        if let Run::Shard(run) = table.row(*command).run {
-            let of_link = running.from == Asker::Link;
-            let origin = if of_link { Origin::Master } else { Origin::Client };
-            let args = Args::new(&words);
-            let call = Call { number: *command, run, db: *db, proto: *proto, origin };
-            cx.core.execute(call, args, &mut running.reply);
-        }
-        let mut back: Vec<Vec<Record>> = vec![Vec::new(); self.cores];
-        let foreign: Vec<_> =
-            keys.iter().filter(|(_, key)| cx.core.owner(key) != 0).cloned().collect();
-        for record in cx.core.take(&foreign) {
-            let owner = cx.core.owner(&record.key);
-            back[owner].push(record);
-        }
-        running.phase = Phase::Putting;
-        running.left = 0;
-        for (core, records) in back.into_iter().enumerate() {
-            if !records.is_empty() {
-                running.left += 1;
-                cx.out.mail[core].push(Message::Step(Step::Put { records }));
-            }
-        }
-        let done = running.left == 0;
-        self.seal_here(cx);
-        if done {
-            self.end_section(cx);
-        }
     }
 
     /// All cores go on, and whoever asked is answered.
@@ -322,6 +246,31 @@ impl Control {
 }
 
 impl Core {
+    /// Executes nothing from here on until `thaw`.
+    pub(super) fn freeze(&mut self) {
+        self.frozen.freeze();
+        self.tx.intents.pause(true);
+        self.park_transactions();
+    }
+
+    /// Are all grants released?
+    pub(super) fn has_nothing_under_way(&self) -> bool {
+        self.tx.intents.is_free()
+    }
+
+    /// Tells core 0 when this core stands still.
+    pub(super) fn stand_still(&mut self, out: &mut Outbox) {
+        if !self.has_nothing_under_way() || !self.frozen.stands_still() {
+            return;
+        }
+        self.seal(out);
+        if self.id == 0 {
+            self.with_control(out, |control, cx| control.core_frozen(cx));
+        } else {
+            out.mail[0].push(Message::Frozen);
+        }
+    }
+
     /// This core's part of a section.
     pub(super) fn step(&mut self, step: Step) -> Answer {
         match step {
@@ -340,35 +289,8 @@ impl Core {
                 }
                 self.begin_walk();
             }
-            Step::Take { keys } => return Answer::Records(self.take(&keys)),
-            Step::Put { records } => self.put(records),
         }
         Answer::Done
-    }
-
-    /// Takes keys out of the shard. What is met expired goes into the stream now: later it would
-    /// delete what the command puts in its place.
-    fn take(&mut self, keys: &[(usize, Vec<u8>)]) -> Vec<Record> {
-        let mode = self.travel_mode();
-        let records = section::take(&mut self.keyspace, keys, self.now.wall);
-        self.keyspace.set_expiry_mode(mode);
-        self.settle(0, Args::new(&[]), Origin::Client);
-        records
-    }
-
-    fn put(&mut self, records: Vec<Record>) {
-        let mode = self.travel_mode();
-        section::put(&mut self.keyspace, records, self.now.wall);
-        self.keyspace.set_expiry_mode(mode);
-    }
-
-    /// On a replica an expired key travels like any other: only its master's DEL ends it.
-    fn travel_mode(&mut self) -> ExpiryMode {
-        let mode = self.keyspace.expiry_mode();
-        if self.view.is_replica() {
-            self.keyspace.set_expiry_mode(ExpiryMode::Ignore);
-        }
-        mode
     }
 
     /// Logs what commands do from here on, or no longer.
@@ -382,6 +304,8 @@ impl Core {
         for conn in self.frozen.thaw() {
             self.wake(conn, Stall::Frozen);
         }
+        self.tx.intents.pause(false);
+        self.unpark_transactions();
         // Core 0's control is at work here, and requests may ask for it: they run after that.
         if self.id != 0 {
             self.run_kept_requests();
@@ -397,60 +321,11 @@ impl Core {
             }
         }
     }
-
-    /// A command over keys of several cores, or of another: in one piece where one core owns all.
-    pub(super) fn exclusive(
-        &mut self,
-        conn: crate::node::outbox::Conn,
-        number: u16,
-        row: &crate::node::table::Row,
-        args: Args<'_>,
-        out: &mut Outbox,
-    ) {
-        let Run::Shard(run) = row.run else { return };
-        match self.only_owner(row, args) {
-            Some(core) if core == self.id => self.run_here(conn, number, run, args, out),
-            Some(core) => self.depart(conn, number, row, (core, 0), args, out),
-            None => {
-                let Some(session) = self.sessions.get(conn) else { return };
-                let (db, proto) = (usize::from(session.db), session.proto);
-                let op = keys_op(number, row, (db, self.keyspace.databases()), proto, args);
-                self.ask_for(conn, crate::node::control::Ask::Section(op), out);
-            }
-        }
-    }
 }
 
-fn writes(op: &Op, table: &Table) -> bool {
+fn writes(op: &Op) -> bool {
     match op {
         Op::Flush { .. } | Op::Swap { .. } | Op::Functions { .. } => true,
-        Op::Keys { command, .. } => table.row(*command).spec.is_write(),
         Op::Cut | Op::Stream { .. } | Op::Role => false,
     }
-}
-
-/// The operation that runs a command over keys of several cores.
-pub(super) fn keys_op(
-    command: u16,
-    row: &crate::node::table::Row,
-    (db, databases): (usize, usize),
-    proto: Proto,
-    args: Args<'_>,
-) -> Op {
-    let words: Vec<Vec<u8>> = args.iter().map(<[u8]>::to_vec).collect();
-    let mut keys = Vec::new();
-    for at in crate::command::keys::keys_found(row.spec, args) {
-        if let Some(name) = args.get(at) {
-            keys.push((db, name.to_vec()));
-        }
-    }
-    // COPY may name another database for its second key; the key is then taken from both.
-    if args.is(0, "COPY")
-        && let Ok(copy) = Copy::parse(args, db, databases)
-        && copy.to_db != db
-    {
-        let more: Vec<_> = keys.iter().skip(1).map(|(_, key)| (copy.to_db, key.clone())).collect();
-        keys.extend(more);
-    }
-    Op::Keys { command, db, proto, words, keys }
 }

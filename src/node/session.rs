@@ -8,6 +8,7 @@
 
 use crate::base::time::Now;
 use crate::node::flight::Flight;
+use crate::node::multi::Multi;
 use crate::node::outbox::Conn;
 use crate::resp::partial::Partial;
 use crate::resp::reply::Proto;
@@ -58,6 +59,8 @@ pub enum Stall {
     Flight,
     /// It wrote enough for this turn.
     NextTurn,
+    /// A transaction has a key that its next request needs.
+    Locked,
     /// All cores stand still for a section.
     Frozen,
     /// `CLIENT PAUSE`.
@@ -118,6 +121,8 @@ pub struct Session {
     pub reply_mode: ReplyMode,
     pub kind: Kind,
     pub authenticated: bool,
+    /// It queues what it sends, since MULTI.
+    pub in_multi: bool,
     pub closing: bool,
     /// It is closed when what it runs is answered: it killed itself.
     pub doomed: bool,
@@ -170,6 +175,8 @@ pub struct Rare {
     pub name: Vec<u8>,
     pub lib_name: Vec<u8>,
     pub lib_ver: Vec<u8>,
+    /// What it has of MULTI and WATCH.
+    pub multi: Option<Box<Multi>>,
     /// A WAIT is under way, which CLIENT UNBLOCK may end.
     pub blocked: bool,
     /// Output that the peer has not taken, as last reported, and since when it is over the soft limit.
@@ -205,6 +212,17 @@ impl Session {
     /// The rare part, made where there is none.
     pub fn rare_mut(&mut self) -> &mut Rare {
         self.rare.get_or_insert_default()
+    }
+
+    pub fn multi_mut(&mut self) -> &mut Multi {
+        self.rare_mut().multi.get_or_insert_default()
+    }
+
+    /// Is an EXEC of it not done?
+    #[must_use]
+    pub fn is_executing(&self) -> bool {
+        let multi = self.rare.as_ref().and_then(|rare| rare.multi.as_ref());
+        multi.is_some_and(|multi| multi.is_executing())
     }
 
     pub fn set_name(&mut self, name: &[u8]) {

@@ -89,6 +89,7 @@ impl Node {
             tickets: Arc::default(),
             clients: Arc::default(),
             client_ids: Arc::default(),
+            transactions: Arc::default(),
             listeners: Arc::default(),
             table: Arc::new(families::table()),
             host: Arc::default(),
@@ -304,7 +305,8 @@ impl Node {
     fn follow(mut self, transcript: &str) {
         let cores = self.cores.len();
         let mut names: BTreeMap<String, Client> = BTreeMap::new();
-        for line in transcript.lines().map(str::trim).filter(|line| !line.is_empty()) {
+        let told = |line: &&str| !line.is_empty() && !line.starts_with('#');
+        for line in transcript.lines().map(str::trim).filter(told) {
             if let Some(ms) = line.strip_prefix('+').and_then(|rest| rest.strip_suffix("ms")) {
                 self.advance(ms.parse().unwrap());
                 continue;

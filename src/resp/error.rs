@@ -374,6 +374,16 @@ impl ErrorKind {
         head.split_once(' ').map_or(head, |(code, _)| code)
     }
 
+    /// Why EXEC does not run what was queued.
+    #[must_use]
+    pub fn exec_abort(why: &Self) -> Self {
+        let mut text = Vec::new();
+        why.write_to(&mut text);
+        let text = text.strip_prefix(b"-").unwrap_or(&text);
+        let text = text.strip_suffix(b"\r\n").unwrap_or(text);
+        Self::ExecAbortBecause { why: text.into() }
+    }
+
     /// For a request whose command does not exist: repeats the beginning of it.
     #[must_use]
     pub fn unknown_command(request: &[&[u8]]) -> Self {

@@ -130,6 +130,7 @@ fn seats(
         tickets: Arc::new(AtomicU64::new(0)),
         clients: Arc::new(AtomicUsize::new(0)),
         client_ids: Arc::new(AtomicU64::new(0)),
+        transactions: Arc::default(),
         listeners: Arc::default(),
         table: Arc::new(families::table()),
         host,

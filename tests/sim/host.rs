@@ -132,6 +132,7 @@ impl Host {
             tickets: Arc::default(),
             clients: Arc::default(),
             client_ids: Arc::default(),
+            transactions: Arc::default(),
             listeners: Arc::default(),
             table: Arc::clone(table),
             host: Arc::default(),
@@ -169,10 +170,12 @@ impl Host {
         *self.seats[core].conns.get(conn.0 as usize)?
     }
 
-    /// No message is on any road: what the cores hold is what the node says of itself.
+    /// No message is on any road and no transaction over several cores is under way: what the cores hold
+    /// is what the node says of itself.
     pub fn roads_are_empty(&self) -> bool {
         let empty = |it: &Seat| {
-            !it.pending.iter().any(|it| matches!(it, Pending::Input(Input::Message { .. })))
+            it.core.transactions_at_rest()
+                && !it.pending.iter().any(|it| matches!(it, Pending::Input(Input::Message { .. })))
         };
         self.roads.iter().flatten().all(VecDeque::is_empty) && self.seats.iter().all(empty)
     }

@@ -1,13 +1,8 @@
 //! A value gets another key or another database: RENAME, RENAMENX, COPY, MOVE.
 //!
-//! Each command here has both keys on this shard. For keys of two cores the node holds both still and
-//! uses the halves at the end: [`take_out`] or [`read_out`] on one core, [`put_in`] on the other; what is
-//! carried between them is owned, and large values are shared, not copied.
+//! Each command here has both keys on this shard; the node sees to that.
 
-use crate::base::time::Wall;
 use crate::command::args::Args;
-use crate::engine::collections::Carried;
-use crate::engine::keyspace::{Full, Keyspace};
 use crate::engine::shard::{Cx, integer};
 use crate::resp::error::ErrorKind;
 
@@ -114,74 +109,20 @@ pub(crate) fn database(word: &[u8], databases: usize) -> Result<usize, ErrorKind
     number.ok_or(ErrorKind::DbOutOfRange)
 }
 
-/// The value of a key with its expiry; the key stays.
-pub fn read_out(keyspace: &mut Keyspace, db: usize, key: &[u8], now: Wall) -> Option<Carried> {
-    let key = keyspace.key(key);
-    keyspace.read_out(db, key, now)
-}
-
-/// The same, and the key is gone.
-pub fn take_out(keyspace: &mut Keyspace, db: usize, key: &[u8], now: Wall) -> Option<Carried> {
-    let carried = read_out(keyspace, db, key, now)?;
-    let key = keyspace.key(key);
-    keyspace.remove(db, key, now);
-    Some(carried)
-}
-
-/// Puts it under a key, whatever was there.
-pub fn put_in(
-    keyspace: &mut Keyspace,
-    db: usize,
-    key: &[u8],
-    carried: Carried,
-    now: Wall,
-) -> Result<(), Full> {
-    let key = keyspace.key(key);
-    keyspace.put_in(db, key, carried, now)
+/// The database besides the client's own that a COPY or MOVE writes to.
+#[must_use]
+pub fn other_database(args: Args<'_>, db: usize, databases: usize) -> Option<usize> {
+    let other = match () {
+        () if args.is(0, "COPY") && args.len() > 2 => Copy::parse(args, db, databases).ok()?.to_db,
+        () if args.is(0, "MOVE") => database(args.get(2)?, databases).ok()?,
+        () => return None,
+    };
+    (other != db).then_some(other)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::keyspace::Expiry;
-    use crate::types::record::Encode;
-
-    const NOW: Wall = Wall(1_000_000_000);
-
-    /// A value goes from one core's keyspace to another's with its expiry and its encoding.
-    #[test]
-    fn halves_carry_a_value_between_cores() {
-        let large = [b'x'; 5_000];
-        for (value, encode, expiry) in [
-            (&b"12"[..], Encode::Auto, None),
-            (b"12", Encode::Raw, Some(2_000_000)),
-            (b"short", Encode::Auto, Some(2_000_000)),
-            (b"short", Encode::Raw, None),
-            (&large, Encode::Auto, Some(2_000_000)),
-        ] {
-            let mut cores = [0, 1].map(|_| Keyspace::new(2, [1, 2, 3, 4]));
-            let [from, to] = &mut cores;
-            let key = from.key(b"from");
-            let given = expiry.map_or(Expiry::None, Expiry::At);
-            from.set(0, key, value, given, encode, NOW).unwrap();
-            let encoding = from.encoding(0, key, NOW);
-
-            let read = read_out(from, 0, b"from", NOW).unwrap();
-            assert!(from.exists(0, key, NOW));
-            put_in(to, 1, b"copy", read, NOW).unwrap();
-            let taken = take_out(from, 0, b"from", NOW).unwrap();
-            assert!(!from.exists(0, key, NOW));
-            put_in(to, 1, b"moved", taken, NOW).unwrap();
-            assert!(take_out(from, 0, b"from", NOW).is_none());
-
-            for key in [&b"copy"[..], b"moved"] {
-                let key = to.key(key);
-                assert_eq!(to.peek(1, key, NOW).unwrap().bytes(), value);
-                assert_eq!(to.encoding(1, key, NOW), encoding);
-                assert_eq!(to.expiry(1, key, NOW), Some(expiry));
-            }
-        }
-    }
 
     #[test]
     fn the_options_of_copy() {
@@ -196,5 +137,18 @@ mod tests {
         check("copy a a", Err(ErrorKind::SameObject));
         check("copy a b DB", Err(ErrorKind::Syntax));
         check("copy a b DB 16", Err(ErrorKind::DbOutOfRange));
+        let other = |request: &str| {
+            let words: Vec<&[u8]> = request.split(' ').map(str::as_bytes).collect();
+            other_database(Args::new(&words), 3, 16)
+        };
+        assert_eq!(
+            (other("copy a b DB 5"), other("copy a b"), other("copy a")),
+            (Some(5), None, None)
+        );
+        assert_eq!(
+            (other("move a 3"), other("move a 4"), other("move a 16")),
+            (None, Some(4), None)
+        );
+        assert_eq!(other("set a 4"), None);
     }
 }
