@@ -160,13 +160,7 @@ const WHOLE_MAX: [u64; 18] = {
 };
 
 /// `d.ddd * 10^exponent`, of whose digits the first `len` count and the rest are zeros.
-fn write_digits(
-    out: &mut Vec<u8>,
-    digits: &[u8; 17],
-    len: usize,
-    exponent: i64,
-    precision: usize,
-) {
+fn write_digits(out: &mut Vec<u8>, digits: &[u8; 17], len: usize, exponent: i64, precision: usize) {
     match usize::try_from(exponent) {
         Ok(before) if before < precision => write_parts(out, digits, before + 1, len),
         Err(_) if exponent >= -4 => {

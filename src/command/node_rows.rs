@@ -48,8 +48,7 @@ const SCRIPT_KEYS_RO: KeySpec = KeySpec::at(2, KeyFlags::RO.and(KeyFlags::ACCESS
 const NUMKEYS: Argument = Argument::integer("numkeys");
 const SCRIPT_KEY: Argument = Argument::key("key", 0).optional().multiple();
 const SCRIPT_ARG: Argument = Argument::string("arg").optional().multiple();
-const ALL_SHARDS_SUCCEED: &[&str] =
-    &["request_policy:all_shards", "response_policy:all_succeeded"];
+const ALL_SHARDS_SUCCEED: &[&str] = &["request_policy:all_shards", "response_policy:all_succeeded"];
 const ALL_NODES_SUCCEED: &[&str] = &["request_policy:all_nodes", "response_policy:all_succeeded"];
 
 /// Defines each row as a constant, and `ALL` of them with their sub-commands.

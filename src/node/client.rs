@@ -57,7 +57,7 @@ struct Staged<'a> {
 
 /// A shard command about to run on this core; its words travel beside it.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Call {
+pub struct Call {
     /// Its row's number in the table, for the figures.
     pub number: u16,
     pub run: Exec,

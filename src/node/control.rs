@@ -10,11 +10,11 @@
 
 use crate::base::prng::Prng;
 use crate::base::time::{Mono, Now};
-use crate::node::functions::Change;
 use crate::node::config;
 use crate::node::core::{Core, FileEvent};
 use crate::node::feed::Feed;
 use crate::node::following::Following;
+use crate::node::functions::Change;
 use crate::node::message::{Message, Return};
 use crate::node::outbox::{Action, Conn, Level, Outbox};
 use crate::node::sections::Sections;

@@ -5,8 +5,8 @@ use crate::engine::shard::ShardFn;
 use crate::engine::{bits, generic, hashes, hyperloglog, lists, sets, streams, strings};
 use crate::node::cx::NodeFn;
 use crate::node::part::PARTS;
-use crate::node::table::Table;
 use crate::node::scripts::{self, ScriptFn};
+use crate::node::table::Table;
 use crate::node::{
     clients, connection, debug, functions, info, keys, multi, publish, replicate, server,
 };

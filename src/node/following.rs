@@ -15,8 +15,8 @@
 use crate::base::limits::APPLY_UNDER_WAY_MAX;
 use crate::base::time::Now;
 use crate::command::args::Args;
-use crate::node::functions;
 use crate::node::control::{Control, ControlCx, Op};
+use crate::node::functions;
 use crate::node::message::{Loaded, Message, Return};
 use crate::node::outbox::{Action, Conn, Level};
 use crate::node::section::Step;

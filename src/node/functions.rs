@@ -78,6 +78,10 @@ fn load(args: Args<'_>) -> Result<Change, ErrorKind> {
 
 /// `FUNCTION FLUSH [ASYNC|SYNC]`
 fn flush(args: Args<'_>) -> Result<Change, ErrorKind> {
+    if args.len() > 3 {
+        let subcommand = args.get(1).unwrap_or_default().into();
+        return Err(ErrorKind::WrongSubcommand { command: "FUNCTION", subcommand });
+    }
     let known = args.len() == 3 && (args.is(2, "ASYNC") || args.is(2, "SYNC"));
     if args.len() == 2 || known { Ok(Change::Flush) } else { Err(ErrorKind::FunctionFlushOption) }
 }
@@ -103,8 +107,7 @@ const FOOTER_BYTES: usize = 10;
 
 /// The texts in a payload of FUNCTION DUMP.
 fn payload_codes(payload: &[u8]) -> Result<Vec<Vec<u8>>, ErrorKind> {
-    let (body, checksum) =
-        payload.split_last_chunk::<8>().ok_or(ErrorKind::DumpPayload)?;
+    let (body, checksum) = payload.split_last_chunk::<8>().ok_or(ErrorKind::DumpPayload)?;
     let (texts, version) = body.split_last_chunk::<2>().ok_or(ErrorKind::DumpPayload)?;
     let checksum = u64::from_le_bytes(*checksum);
     let known = u32::from(u16::from_le_bytes(*version)) <= format::VERSION_READ_MAX;

@@ -75,8 +75,6 @@ struct Running<'a> {
     /// Of all its commands.
     now: Wall,
     origin: Origin,
-    /// Its command's number in the table.
-    number: u16,
     read_only: bool,
     /// It may use memory beyond the limit.
     allows_oom: bool,
@@ -148,8 +146,7 @@ impl Core {
         let Some(function) = self.scripting.libraries.function(&args[1]) else {
             return Err(ErrorKind::FunctionNotFound);
         };
-        let (flags, name, function) =
-            (function.flags, function.name.clone(), function.function);
+        let (flags, name, function) = (function.flags, function.name.clone(), function.function);
         let (keys, rest) = arguments(args, ErrorKind::FunctionKeys)?;
         let job = Job {
             function,
@@ -172,14 +169,13 @@ impl Core {
         out: &mut Vec<u8>,
     ) -> Result<(), ErrorKind> {
         let oom = self.is_over_memory();
-        self.may_run(flags, read_only, oom, call.origin)?;
+        self.may_run_script(flags, read_only, oom, call.origin)?;
         let has = |flag: Flags| flags.is_some_and(|it| it.has(flag));
         let mut running = Running {
             declared: job.keys,
             db: call.db,
             now: self.now.wall,
             origin: call.origin,
-            number: call.number,
             read_only: read_only || has(Flags::NO_WRITES),
             allows_oom: has(Flags::ALLOW_OOM),
             oom,
@@ -223,7 +219,7 @@ impl Core {
     }
 
     /// Redis' reasons to refuse a script before it runs.
-    fn may_run(
+    fn may_run_script(
         &self,
         flags: Option<Flags>,
         read_only: bool,
@@ -259,9 +255,7 @@ impl Core {
 
     fn is_over_memory(&self) -> bool {
         let limit = usize::try_from(self.view.settings.maxmemory).unwrap_or(usize::MAX);
-        limit > 0
-            && !self.view.is_replica()
-            && self.keyspace.used_bytes() * self.cores > limit
+        limit > 0 && !self.view.is_replica() && self.keyspace.used_bytes() * self.cores > limit
     }
 
     /// Runs the command that the script has put down, and leaves the reply.
@@ -312,6 +306,9 @@ impl Core {
         running.wrote |= row.spec.is_write();
         match row.run {
             Run::Shard(Exec::Keys(run)) => {
+                if blocks(row.spec.name, args) {
+                    return Err(ErrorKind::ScriptBlock { command: row.spec.name });
+                }
                 self.check_keys(running, row, args)?;
                 let changes = self.effect.changes();
                 let mode = self.keyspace.expiry_mode();
@@ -448,7 +445,9 @@ impl Core {
                 self.effect.command(running.db, args.words());
                 reply.ok();
             }
-            _ => return Err(ErrorKind::ScriptElsewhere { command: row.full_name.as_bytes().into() }),
+            _ => {
+                return Err(ErrorKind::ScriptElsewhere { command: row.full_name.as_bytes().into() });
+            }
         }
         Ok(())
     }
@@ -474,6 +473,15 @@ impl Core {
             message::push_request(self.roads.to(core), &head, std::iter::once(word));
         }
     }
+}
+
+/// XREAD and XREADGROUP with BLOCK; other commands that block answer at once within a script.
+fn blocks(name: &str, args: Args<'_>) -> bool {
+    if !matches!(name, "XREAD" | "XREADGROUP") {
+        return false;
+    }
+    let streams = (1..args.len()).find(|at| args.is(*at, "STREAMS")).unwrap_or(args.len());
+    (1..streams).any(|at| args.is(at, "BLOCK"))
 }
 
 fn log_level(level: LogLevel) -> Level {

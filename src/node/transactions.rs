@@ -437,7 +437,11 @@ impl Core {
             Reply { out: reply, proto }.array(replies);
         }
         // It was let through before the role changed.
-        if work.asker != Asker::Link && self.view.is_read_only() && self.has_writes(&work.frames) {
+        if work.asker != Asker::Link
+            && work.writes
+            && self.view.is_read_only()
+            && self.has_writes(&work.frames)
+        {
             reply.clear();
             let error = match work.form {
                 Form::Single => ErrorKind::ReadOnly,

@@ -312,6 +312,7 @@ error_kinds! {
         ExecAbortBecause { why: Text } => ["EXECABORT Transaction discarded because of: ", why],
         Script { text: Text } => ["ERR ", text],
         ScriptForeignKey { key: Text } => ["ERR Script attempted to access the key '", key, "', which is on another core and not among its KEYS"],
+        ScriptBlock { command: &'static str } => ["ERR ", Lower(command), " command is not allowed with BLOCK option from scripts"],
         ScriptElsewhere { command: Text } => ["ERR The command '", command, "' cannot be run by a script on this server"],
         FunctionOption { option: Text } => ["ERR Unknown option given: ", option],
         FunctionArgument { argument: Text } => ["ERR Unknown argument ", argument],

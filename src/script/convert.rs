@@ -23,9 +23,7 @@
 
 use crate::base::num;
 use crate::resp::reply::{Proto, Reply};
-use crate::script::lua::{
-    Frame, LUA_TBOOLEAN, LUA_TNUMBER, LUA_TSTRING, LUA_TTABLE, c_integer,
-};
+use crate::script::lua::{Frame, LUA_TBOOLEAN, LUA_TNUMBER, LUA_TSTRING, LUA_TTABLE, c_integer};
 use crate::script::machine::Outcome;
 
 /// Pushes the value of a reply.
@@ -318,7 +316,8 @@ impl Writer<'_> {
         }
         if self.is_field("big_number", LUA_TSTRING) {
             let one_line = |&byte: &u8| if matches!(byte, b'\r' | b'\n') { b' ' } else { byte };
-            let digits: Vec<u8> = frame.bytes(-1).unwrap_or_default().iter().map(one_line).collect();
+            let digits: Vec<u8> =
+                frame.bytes(-1).unwrap_or_default().iter().map(one_line).collect();
             self.reply.big_number(&digits);
             return frame.pop(2);
         }

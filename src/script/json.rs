@@ -642,8 +642,7 @@ fn strtod(text: &[u8]) -> Option<(f64, usize)> {
     }
     let hex = byte(start) == b'0'
         && matches!(byte(start + 1), b'x' | b'X')
-        && (digits(start + 2, true) > 0
-            || byte(start + 2) == b'.' && digits(start + 3, true) > 0);
+        && (digits(start + 2, true) > 0 || byte(start + 2) == b'.' && digits(start + 3, true) > 0);
     let mut end = if hex { start + 2 } else { start };
     let whole = digits(end, hex);
     end += whole;

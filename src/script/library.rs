@@ -41,7 +41,7 @@ pub struct Library {
 #[derive(Clone, Debug, Default)]
 pub struct Libraries {
     libraries: Vec<Library>,
-    /// The library and the place in it, by the function's name.
+    /// The library and the place in it, by the function's name in lower case: any case calls it.
     functions: HashMap<Vec<u8>, (usize, usize)>,
 }
 
@@ -59,7 +59,7 @@ const NAME: &str = "Library names can only contain letters, numbers, or undersco
 impl Libraries {
     #[must_use]
     pub fn function(&self, name: &[u8]) -> Option<&Function> {
-        let (library, place) = self.functions.get(name)?;
+        let (library, place) = self.functions.get(&name.to_ascii_lowercase())?;
         self.libraries.get(*library)?.functions.get(*place)
     }
 
@@ -101,7 +101,8 @@ impl Libraries {
             refusal = Some(b"ERR No functions registered".to_vec());
         }
         for function in &loading.functions {
-            let at = self.functions.get(&function.name).map(|it| it.0);
+            let name = function.name.to_ascii_lowercase();
+            let at = self.functions.get(&name).map(|it| it.0);
             if at.is_some() && at != old {
                 let name = function.name.as_slice();
                 refusal = Some([b"ERR Function ", name, b" already exists"].concat());
@@ -176,7 +177,7 @@ impl Libraries {
         self.functions.clear();
         for (at, library) in self.libraries.iter().enumerate() {
             for (place, function) in library.functions.iter().enumerate() {
-                self.functions.insert(function.name.clone(), (at, place));
+                self.functions.insert(function.name.to_ascii_lowercase(), (at, place));
             }
         }
     }
@@ -287,8 +288,10 @@ fn positional_arguments(frame: Frame<'_>) -> Result<Function, &'static str> {
 
 fn named_arguments(frame: Frame<'_>) -> Result<Function, &'static str> {
     if frame.kind(1) != LUA_TTABLE {
-        return Err("calling redis.register_function with a single argument is only applicable to \
-                    Lua table (representing named arguments).");
+        return Err(
+            "calling redis.register_function with a single argument is only applicable to \
+                    Lua table (representing named arguments).",
+        );
     }
     let (mut name, mut description, mut callback) = (None, None, None);
     let mut flags = Flags::default();

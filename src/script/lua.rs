@@ -648,8 +648,7 @@ unsafe extern "C-unwind" fn hook(state: *mut ffi::lua_State, _: *mut ffi::lua_De
     unsafe {
         let shared = shared_of(state);
         let lenient = std::mem::replace(&mut (*shared).lenient, true);
-        let frame =
-            Frame { state, shared: NonNull::new_unchecked(shared), life: PhantomData };
+        let frame = Frame { state, shared: NonNull::new_unchecked(shared), life: PhantomData };
         let killed = Run::interrupt(frame);
         if (*shared).used > (*shared).limit / 2 {
             frame.collect();

@@ -14,9 +14,7 @@
 //!
 //! Not here: which scripts there are (`scripts.rs`, `library.rs`), what commands do.
 
-use crate::base::limits::{
-    LUA_DEFINE_INSTRUCTIONS_MAX, LUA_PAUSE_INSTRUCTIONS, LUA_STACK_BYTES,
-};
+use crate::base::limits::{LUA_DEFINE_INSTRUCTIONS_MAX, LUA_PAUSE_INSTRUCTIONS, LUA_STACK_BYTES};
 use crate::resp::reply::Proto;
 use crate::script::convert;
 use crate::script::library::Loading;
@@ -46,7 +44,9 @@ pub enum Next {
 pub enum Outcome {
     Fine,
     /// The reply is an error; `counted`: a command's, which was counted as such.
-    Failed { counted: bool },
+    Failed {
+        counted: bool,
+    },
 }
 
 /// `redis.log`: its level, Redis' numbers.
@@ -328,8 +328,7 @@ impl Machine {
         if self.vm.is_none() {
             let lua = Lua::new().ok_or_else(|| b"no memory for an interpreter".to_vec())?;
             let sandbox = Sandbox::new(lua.frame());
-            self.vm =
-                Some(Box::new(Vm { running: None, stack: None, sandbox, runs: 0, lua }));
+            self.vm = Some(Box::new(Vm { running: None, stack: None, sandbox, runs: 0, lua }));
         }
         self.vm.as_deref_mut().ok_or_else(Vec::new)
     }

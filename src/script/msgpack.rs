@@ -12,8 +12,12 @@ use crate::script::lua::{
 };
 use crate::script::sandbox::push_functions;
 
-const FUNCTIONS: &[(&str, Native)] =
-    &[("pack", pack), ("unpack", unpack), ("unpack_one", unpack_one), ("unpack_limit", unpack_limit)];
+const FUNCTIONS: &[(&str, Native)] = &[
+    ("pack", pack),
+    ("unpack", unpack),
+    ("unpack_one", unpack_one),
+    ("unpack_limit", unpack_limit),
+];
 
 const NESTING_MAX: usize = 16;
 
@@ -136,7 +140,8 @@ fn header(out: &mut Vec<u8>, len: usize, fix: u8, fix_max: usize, marks: [Option
 fn encode_number(out: &mut Vec<u8>, number: f64) {
     let int = c_integer(number);
     #[expect(clippy::cast_precision_loss, reason = "compared with what it came from")]
-    let whole = number.is_finite() && (int as f64).partial_cmp(&number).is_some_and(|it| it.is_eq());
+    let whole =
+        number.is_finite() && (int as f64).partial_cmp(&number).is_some_and(|it| it.is_eq());
     if whole {
         return encode_int(out, int);
     }
@@ -207,7 +212,9 @@ fn unpack_some(frame: Frame<'_>, limit: i64, offset: i64) -> Result<i32, Raised>
     let (mut decoder, mut count) = (Decoder { frame, rest }, 0);
     while !decoder.rest.is_empty() && i64::from(count) < limit {
         if !frame.has_room(4) {
-            return Err(Raised::said("stack overflow (too many return values at once; use unpack_one or unpack_limit instead.)"));
+            return Err(Raised::said(
+                "stack overflow (too many return values at once; use unpack_one or unpack_limit instead.)",
+            ));
         }
         decoder.value().map_err(|why| match why {
             Bad::Short => Raised::said("Missing bytes in input."),

@@ -76,6 +76,9 @@ mod tests {
     fn the_sequence_is_lrand48s() {
         // glibc: srand48(42); lrand48() thrice.
         let mut random = Random::seeded(42);
-        assert_eq!([random.draw(), random.draw(), random.draw()], [1_598_855_263, 735_945_821, 238_553_827]);
+        assert_eq!(
+            [random.draw(), random.draw(), random.draw()],
+            [1_598_855_263, 735_945_821, 238_553_827]
+        );
     }
 }

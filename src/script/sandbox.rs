@@ -55,8 +55,24 @@ const READONLY: &str = "Attempt to modify a readonly table";
 
 /// Of Lua's basic functions those that scripts have.
 const BASIC: &[&str] = &[
-    "_VERSION", "assert", "collectgarbage", "error", "gcinfo", "getmetatable", "ipairs", "next", "pairs",
-    "rawequal", "rawget", "rawset", "select", "setmetatable", "tonumber", "tostring", "type", "xpcall",
+    "_VERSION",
+    "assert",
+    "collectgarbage",
+    "error",
+    "gcinfo",
+    "getmetatable",
+    "ipairs",
+    "next",
+    "pairs",
+    "rawequal",
+    "rawget",
+    "rawset",
+    "select",
+    "setmetatable",
+    "tonumber",
+    "tostring",
+    "type",
+    "xpcall",
 ];
 
 impl Sandbox {
@@ -258,14 +274,15 @@ impl Kit<'_> {
         if frame.load(LOAD, b"=load") {
             frame.push_value(base);
             frame.set_environment(-2);
-            frame.raw_get_field(base, "loadstring");
-            frame.raw_get_field(base, "pcall");
+            frame.raw_get_field(GLOBALS, "load");
             frame.raw_get_field(base, "type");
-            frame.raw_get_field(GLOBALS, "table");
-            frame.raw_get_field(-1, "concat");
-            frame.remove(-2);
+            for name in ["byte", "sub", "match"] {
+                frame.raw_get_field(GLOBALS, "string");
+                frame.raw_get_field(-1, name);
+                frame.remove(-2);
+            }
             frame.raw_get_field(base, "error");
-            frame.call(5, 1, 0);
+            frame.call(6, 1, 0);
             frame.raw_set_field(base, "load");
         }
     }
@@ -286,21 +303,24 @@ impl Kit<'_> {
     }
 }
 
-/// `load` in terms of `loadstring`: no reader runs while the parser does.
-const LOAD: &[u8] = b"local loadstring, pcall, type, concat, error = ...
+/// Lua's `load`, kept from precompiled code, and from names with a NUL: the parser works with a copy of
+/// what is before it, which nothing anchors.
+const LOAD: &[u8] = b"local load, type, byte, sub, match, error = ...
 return function(reader, name)
     if type(reader) ~= 'function' then
         error(\"bad argument #1 to 'load' (function expected, got \" .. type(reader) .. ')', 2)
     end
-    local parts = {}
-    while true do
-        local fine, part = pcall(reader)
-        if not fine then return nil, part end
-        if part == nil or part == '' then break end
-        if type(part) ~= 'string' then return nil, 'reader function must return a string' end
-        parts[#parts + 1] = part
+    local first = true
+    local function guarded()
+        local part = reader()
+        if first and type(part) == 'string' and part ~= '' then
+            first = false
+            if byte(part) == 27 then part = '\\1' .. sub(part, 2) end
+        end
+        return part
     end
-    return loadstring(concat(parts), name or '=(load)')
+    if type(name) == 'string' then name = match(name, '^[^%z]*') end
+    return load(guarded, name)
 end";
 
 /// Is that a shown table?
@@ -356,11 +376,8 @@ fn unpack(frame: Frame<'_>) -> Result<i32, Raised> {
         Ok(i64::from(frame.need_integer(at)? as i32))
     };
     let first = if frame.is_nil_or_none(2) { 1 } else { int(2)? };
-    let last = if frame.is_nil_or_none(3) {
-        i64::try_from(frame.len(1)).unwrap_or(0)
-    } else {
-        int(3)?
-    };
+    let last =
+        if frame.is_nil_or_none(3) { i64::try_from(frame.len(1)).unwrap_or(0) } else { int(3)? };
     if first > last {
         return Ok(0);
     }
@@ -374,7 +391,8 @@ fn unpack(frame: Frame<'_>) -> Result<i32, Raised> {
 
 fn loadstring(frame: Frame<'_>) -> Result<i32, Raised> {
     let text = frame.need_text(1)?.into_owned();
-    let name = if frame.is_nil_or_none(2) { text.clone() } else { frame.need_text(2)?.into_owned() };
+    let name =
+        if frame.is_nil_or_none(2) { text.clone() } else { frame.need_text(2)?.into_owned() };
     if frame.load(&text, &name) {
         return Ok(1);
     }
@@ -385,11 +403,8 @@ fn loadstring(frame: Frame<'_>) -> Result<i32, Raised> {
 
 /// A script may collect, and look; it may not change how the collector works for others.
 fn collectgarbage(frame: Frame<'_>) -> Result<i32, Raised> {
-    let option = if frame.is_nil_or_none(1) {
-        b"collect".into()
-    } else {
-        frame.need_text(1)?.into_owned()
-    };
+    let option =
+        if frame.is_nil_or_none(1) { b"collect".into() } else { frame.need_text(1)?.into_owned() };
     match option.as_slice() {
         b"collect" => {
             frame.collect();
@@ -458,7 +473,8 @@ pub(super) fn load_library(
     frame.set_top(0);
     frame.push_kept(sandbox.handler);
     if !frame.load(code, b"@user_function") {
-        let said = [b"ERR Error compiling function: ", &*frame.text(-1).unwrap_or_default()].concat();
+        let said =
+            [b"ERR Error compiling function: ", &*frame.text(-1).unwrap_or_default()].concat();
         frame.set_top(0);
         return Err(said);
     }

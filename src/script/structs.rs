@@ -173,7 +173,8 @@ fn put_integer(out: &mut Vec<u8>, number: f64, big: bool, size: usize) {
         number as u64
     };
     // C shifts a 64-bit value by its place modulo 64.
-    let byte = |place: usize| value.rotate_right(0).wrapping_shr(8 * (place as u32)).to_le_bytes()[0];
+    let byte =
+        |place: usize| value.rotate_right(0).wrapping_shr(8 * (place as u32)).to_le_bytes()[0];
     if big {
         out.extend((0..size).rev().map(byte));
     } else {
