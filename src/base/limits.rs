@@ -200,8 +200,10 @@ pub const DRAWN_ELEMENTS_MAX: u64 = 16 * 1024 * 1024;
 /// Bytes that one core's interpreter may take.
 pub const LUA_MEMORY_BYTES_MAX: usize = 1024 * 1024 * 1024;
 
-/// Bytes of the stack that a script runs on. Only what it touches is ever backed by memory.
-pub const LUA_STACK_BYTES: usize = 8 * 1024 * 1024;
+/// Bytes of the stack that a script runs on. Only what it touches is ever backed by memory. Lua lets functions
+/// of C use 8,000 places of its own stack: so deep may values be nested that the libraries read and write, by
+/// a few calls each.
+pub const LUA_STACK_BYTES: usize = 64 * 1024 * 1024;
 
 /// Instructions after which a script stands still, so that its core can look at the time (Redis: the same).
 pub const LUA_PAUSE_INSTRUCTIONS: i32 = 100_000;

@@ -446,7 +446,9 @@ impl Core {
                 reply.ok();
             }
             _ => {
-                return Err(ErrorKind::ScriptElsewhere { command: row.full_name.as_bytes().into() });
+                return Err(ErrorKind::ScriptElsewhere {
+                    command: row.full_name.as_bytes().into(),
+                });
             }
         }
         Ok(())

@@ -256,8 +256,7 @@ impl Encoder<'_> {
                 return Ok(None);
             };
             // An int, as the original counts.
-            let key = if key > 2_147_483_647.0 { i64::from(i32::MAX) } else { key as i64 };
-            max = max.max(key);
+            max = max.max(crate::script::lua::c_integer(key.min(2_147_483_647.0)));
             items += 1;
             frame.pop(1);
         }

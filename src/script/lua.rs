@@ -15,7 +15,10 @@
 //! Not here: what scripts may see (`sandbox.rs`), when they run (`machine.rs`).
 
 #![expect(unsafe_code, reason = "a C library; see the rules above")]
-#![expect(clippy::multiple_unsafe_ops_per_block, reason = "each block is one use of the interface")]
+#![expect(
+    clippy::undocumented_unsafe_blocks,
+    reason = "one word above `impl Frame` is about them all"
+)]
 
 use crate::base::limits::LUA_MEMORY_BYTES_MAX;
 use crate::script::machine::{Run, Step};
@@ -368,10 +371,6 @@ impl<'l> Frame<'l> {
         unsafe {
             ffi::lua_setfenv(self.state, at);
         }
-    }
-
-    pub fn is_same(self, at: i32, other: i32) -> bool {
-        unsafe { ffi::lua_rawequal(self.state, at, other) != 0 }
     }
 
     /// Keeps the value on top, out of reach of scripts.

@@ -192,6 +192,9 @@ type Script = Coroutine<(), Step, Outcome, DefaultStack>;
 /// Scripts between two steps of the collector.
 const COLLECT_RUNS: u32 = 50;
 
+/// How much of a cycle such a step does, in Lua's measure.
+const COLLECT_STEP: i32 = 50;
+
 #[expect(unsafe_code, reason = "see below")]
 // SAFETY: a machine is made without an interpreter, by the thread that starts the cores; from its first
 // script on it stays on its core's thread. Nothing in it belongs to a thread by nature.
@@ -301,7 +304,7 @@ impl Machine {
             let outcome = convert::finish(frame, fine);
             frame.set_top(0);
             if collects {
-                frame.collect_some(COLLECT_RUNS as i32);
+                frame.collect_some(COLLECT_STEP);
             }
             outcome
         }));

@@ -272,9 +272,9 @@ impl Decoder<'_> {
                 frame.push_number(number as f64);
             }
             0xd0..=0xd3 => {
-                let bytes = 1 << (mark - 0xd0);
-                let unused = 64 - 8 * bytes as u32;
-                let number = (self.uint(bytes)? << unused).cast_signed() >> unused;
+                let bytes = 1_u32 << (mark - 0xd0);
+                let unused = 64 - 8 * bytes;
+                let number = (self.uint(bytes as usize)? << unused).cast_signed() >> unused;
                 frame.push_number(number as f64);
             }
             0xd9..=0xdb => {

@@ -172,9 +172,9 @@ fn put_integer(out: &mut Vec<u8>, number: f64, big: bool, size: usize) {
     } else {
         number as u64
     };
-    // C shifts a 64-bit value by its place modulo 64.
-    let byte =
-        |place: usize| value.rotate_right(0).wrapping_shr(8 * (place as u32)).to_le_bytes()[0];
+    // C shifts by the place modulo 64.
+    let bytes = value.to_le_bytes();
+    let byte = |place: usize| bytes[place % bytes.len()];
     if big {
         out.extend((0..size).rev().map(byte));
     } else {

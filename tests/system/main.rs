@@ -12,6 +12,7 @@ mod hosts;
 mod process;
 mod pubsub;
 mod replication;
+mod scripts;
 mod settings;
 mod tuning;
 #[expect(dead_code, reason = "the tests in oracle/ use the other helpers")]

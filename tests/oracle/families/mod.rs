@@ -4,6 +4,7 @@ pub mod bits;
 pub mod hashes;
 pub mod hyperloglog;
 pub mod lists;
+pub mod scripts;
 pub mod streams;
 pub mod sets;
 
@@ -18,13 +19,21 @@ pub const FAMILIES: &[&[Row]] = &[
     hashes::COMMANDS,
     hyperloglog::COMMANDS,
     lists::COMMANDS,
+    scripts::COMMANDS,
     sets::COMMANDS,
     streams::COMMANDS,
 ];
 
 /// What a family's own token stands for.
 pub fn token(token: &str, pick: &mut dyn FnMut(usize) -> usize) -> Option<Vec<u8>> {
-    let families =
-        [bits::token, hashes::token, hyperloglog::token, lists::token, sets::token, streams::token];
+    let families = [
+        bits::token,
+        hashes::token,
+        hyperloglog::token,
+        lists::token,
+        scripts::token,
+        sets::token,
+        streams::token,
+    ];
     families.into_iter().find_map(|of| of(token, pick))
 }
