@@ -4,7 +4,7 @@
 use ringfold::base::huge::Huge;
 use ringfold::doctor::command::{self, Answer};
 use ringfold::runtime::cli::{self, Invocation};
-use ringfold::runtime::serve;
+use ringfold::runtime::{sentinel_start, serve};
 use std::process::ExitCode;
 
 #[global_allocator]
@@ -15,6 +15,7 @@ fn main() -> ExitCode {
         Invocation::Server { settings, warnings, config_file } => {
             serve::run(*settings, &warnings, config_file)
         }
+        Invocation::Sentinel(told) => sentinel_start::run(told),
         Invocation::Doctor(asked) => say(&command::doctor(&asked)),
         Invocation::Tune(asked) => say(&command::tune(&asked)),
         Invocation::Help(text) | Invocation::Version(text) => {

@@ -21,15 +21,16 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("script",      &["base", "resp"]),
     ("types",       &["base"]),
     ("command",     &["base", "resp"]),
+    ("acl",         &["base", "command"]),
     ("engine",      &["base", "resp", "types", "command"]),
     ("snapshot",    &["base", "types", "engine"]),
     ("replication", &["base", "resp"]),
     ("sentinel",    &["base", "resp"]),
     ("cluster",     &["base", "resp", "command"]),
-    ("node",        &["base", "resp", "script", "types", "command", "engine", "snapshot",
+    ("node",        &["base", "resp", "script", "types", "command", "acl", "engine", "snapshot",
                       "replication", "sentinel", "cluster"]),
     ("doctor",      &["base", "uring"]),
-    ("runtime",     &["base", "uring", "resp", "script", "types", "command", "engine", "snapshot",
+    ("runtime",     &["base", "uring", "resp", "script", "types", "command", "acl", "engine", "snapshot",
                       "replication", "sentinel", "cluster", "node", "doctor"]),
 ];
 

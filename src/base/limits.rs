@@ -12,6 +12,9 @@ pub const REQUEST_ARGS_MAX: usize = 2_147_483_647;
 /// Bytes of one header line or inline request without a line end (Redis: `PROTO_INLINE_MAX_SIZE`).
 pub const LINE_BYTES_MAX: usize = 64 * 1024;
 
+/// Refusals that a core keeps for `ACL LOG`, whatever `acllog-max-len` says.
+pub const ACL_LOG_ENTRIES_MAX: usize = 10_000;
+
 /// Arguments of a request before the client has authenticated (Redis: 10).
 pub const UNAUTHENTICATED_ARGS_MAX: usize = 10;
 
@@ -227,4 +230,38 @@ const _: () = {
     assert!(LUA_PATTERN_ITEMS_MAX * 512 <= LUA_STACK_BYTES / 2);
     assert!(EVAL_SCRIPTS_BYTES_MAX < LUA_MEMORY_BYTES_MAX);
     assert!(LUA_PAUSE_INSTRUCTIONS < LUA_DEFINE_INSTRUCTIONS_MAX);
+};
+
+/// Masters that one Sentinel watches, and replicas and other Sentinels that it believes one to have.
+pub const SENTINEL_MASTERS_MAX: usize = 1_024;
+pub const SENTINEL_REPLICAS_MAX: usize = 1_000;
+pub const SENTINEL_PEERS_MAX: usize = 64;
+
+/// Bytes of one answer to a Sentinel, and of an `INFO` that it reads.
+pub const SENTINEL_REPLY_BYTES_MAX: usize = 2 * 1024 * 1024;
+pub const SENTINEL_INFO_BYTES_MAX: usize = 1024 * 1024;
+
+/// Bytes of a hello message, and of a name in it.
+pub const SENTINEL_HELLO_BYTES_MAX: usize = 2_048;
+pub const SENTINEL_NAME_BYTES_MAX: usize = 512;
+
+/// How far ahead of the known epoch somebody may say the epoch is: more is no accident.
+pub const SENTINEL_EPOCH_JUMP_MAX: u64 = 1 << 32;
+
+/// Questions under way on one link before less urgent ones wait (Redis: 100).
+pub const SENTINEL_QUESTIONS_MAX: usize = 100;
+
+/// Scripts that wait, that run, and how often one is tried (Redis: 256, 16, 10).
+pub const SENTINEL_SCRIPTS_MAX: usize = 256;
+pub const SENTINEL_SCRIPTS_RUNNING_MAX: usize = 16;
+pub const SENTINEL_SCRIPT_TRIES_MAX: u32 = 10;
+
+/// Clients of a Sentinel, and bytes that may wait for one of them on either way.
+pub const SENTINEL_CLIENTS_MAX: usize = 10_000;
+pub const SENTINEL_CLIENT_BYTES_MAX: usize = 1024 * 1024;
+
+const _: () = {
+    assert!(SENTINEL_INFO_BYTES_MAX < SENTINEL_REPLY_BYTES_MAX);
+    assert!(SENTINEL_NAME_BYTES_MAX < SENTINEL_HELLO_BYTES_MAX);
+    assert!(SENTINEL_SCRIPTS_RUNNING_MAX < SENTINEL_SCRIPTS_MAX);
 };

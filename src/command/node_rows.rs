@@ -62,6 +62,45 @@ macro_rules! rows {
 
 #[rustfmt::skip] // The first line of a row is what decides, the next ones document.
 rows! {
+    ACL = Spec::new("ACL", AtLeast(2), NONE, &[])
+        .about(Group::Server, "6.0.0", "", "Commands about users and what they may do") => {
+        ACL_CAT = Spec::new("CAT", AtLeast(2), CONNECTION, &[])
+            .about(Group::Server, "6.0.0", "O(1)", "Lists categories, or the commands of one")
+            .takes(&[Argument::string("categoryname").optional()]);
+        ACL_DELUSER = Spec::new("DELUSER", AtLeast(3), OPERATOR, &[])
+            .about(Group::Server, "6.0.0", "O(1)", "Removes users and closes their connections")
+            .takes(&[Argument::string("username").multiple()]);
+        ACL_DRYRUN = Spec::new("DRYRUN", AtLeast(4), OPERATOR, &[])
+            .about(Group::Server, "7.0.0", "O(1)", "Whether a user might run a command, without running it")
+            .takes(&[Argument::string("username"), Argument::string("command"), Argument::string("arg").optional().multiple()]);
+        ACL_GENPASS = Spec::new("GENPASS", AtLeast(2), CONNECTION, &[])
+            .about(Group::Server, "6.0.0", "O(1)", "Makes a password that nobody guesses")
+            .takes(&[Argument::integer("bits").optional()]);
+        ACL_GETUSER = Spec::new("GETUSER", Exactly(3), OPERATOR, &[])
+            .about(Group::Server, "6.0.0", "O(N)", "The rules of one user")
+            .takes(&[Argument::string("username")]);
+        ACL_HELP = Spec::new("HELP", Exactly(2), ANYTIME, &[])
+            .about(Group::Server, "6.0.0", "O(1)", "Lists the sub-commands");
+        ACL_LIST = Spec::new("LIST", Exactly(2), OPERATOR, &[])
+            .about(Group::Server, "6.0.0", "O(N)", "The rules of all users, as lines of a file");
+        ACL_LOAD = Spec::new("LOAD", Exactly(2), OPERATOR, &[])
+            .about(Group::Server, "6.0.0", "O(N)", "Reads the users anew from their file");
+        ACL_LOG = Spec::new("LOG", AtLeast(2), OPERATOR, &[])
+            .about(Group::Server, "6.0.0", "O(N)", "Who was refused what lately")
+            .takes(&[Argument::one_of("operation", &[
+                Argument::integer("count"),
+                Argument::word("reset", "RESET"),
+            ]).optional()]);
+        ACL_SAVE = Spec::new("SAVE", Exactly(2), OPERATOR, &[])
+            .about(Group::Server, "6.0.0", "O(N)", "Writes the users into their file");
+        ACL_SETUSER = Spec::new("SETUSER", AtLeast(3), OPERATOR, &[])
+            .about(Group::Server, "6.0.0", "O(N)", "Makes a user, or changes one")
+            .takes(&[Argument::string("username"), Argument::string("rule").optional().multiple()]);
+        ACL_USERS = Spec::new("USERS", Exactly(2), OPERATOR, &[])
+            .about(Group::Server, "6.0.0", "O(N)", "The names of all users");
+        ACL_WHOAMI = Spec::new("WHOAMI", Exactly(2), CONNECTION, &[])
+            .about(Group::Server, "6.0.0", "O(1)", "The user of this connection");
+    };
     AUTH = Spec::new("AUTH", AtLeast(2), SESSION, &[])
         .about(Group::Connection, "1.0.0", "O(N)", "Authenticates the connection")
         .takes(&[

@@ -162,7 +162,7 @@ impl Control {
             cx.core.deliver_heard(cx.out);
             return true;
         }
-        let table = std::sync::Arc::clone(&cx.core.shared.table);
+        let table = cx.core.shared.table;
         let db = self.following.db;
         if let Some(op) = whole_keyspace(args, db) {
             return self.apply_in_section(cx, op);
@@ -230,7 +230,7 @@ impl Control {
     /// A whole MULTI..EXEC, applied as one: by one core, or as a transaction over several. How much of
     /// it; `None` where it is to be applied command by command.
     fn apply_transaction(&mut self, cx: &mut ControlCx<'_>, unit: &[u8]) -> Option<usize> {
-        let table = std::sync::Arc::clone(&cx.core.shared.table);
+        let table = cx.core.shared.table;
         let (mut rest, mut words, mut db) = (unit, Vec::new(), self.following.db);
         let (mut frames, mut wants, mut commands) = (Vec::new(), Wants::default(), 0);
         while !rest.is_empty() {

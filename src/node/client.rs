@@ -5,6 +5,7 @@
 //! was asked for early. A connection has bytes of one chunk at most in a window, so that a stall
 //! can keep everything from its first request that did not run by keeping one slice.
 
+use crate::acl::log::Context;
 use crate::base::limits::{TURN_REPLY_BYTES, UNAUTHENTICATED_OUTPUT_BYTES_MAX, WINDOW_REQUESTS};
 use crate::command::args::Args;
 use crate::command::keys;
@@ -288,11 +289,14 @@ impl Core {
             in_multi = session.in_multi;
         }
         if let Err(error) = self.gate(conn, number, args) {
+            let queues = self.sessions.get(conn).is_some_and(|session| session.in_multi);
+            let context = if queues { Context::Multi } else { Context::Toplevel };
+            self.note_refusal(conn, number, args, &error, context);
             self.refuse(conn, number, &error, out);
             return;
         }
         let Some(number) = number else { return };
-        let table = std::sync::Arc::clone(&self.shared.table);
+        let table = self.shared.table;
         let row = table.row(number);
         if in_multi && self.queues(row) {
             return self.enqueue(conn, number, args, out);
@@ -326,6 +330,9 @@ impl Core {
         let (db, proto, muted) = (usize::from(session.db), session.proto, session.is_muted());
         let call = Call { number, run, db, proto, origin: Origin::Client };
         self.keyspace.set_no_touch(session.no_touch);
+        if matches!(run, Exec::Script(_)) {
+            self.caller = Some(conn);
+        }
         match session.flight.take() {
             None => {
                 let buffer = out.to(conn);
@@ -397,7 +404,7 @@ impl Core {
         core: usize,
         args: Args<'_>,
     ) -> Option<Stall> {
-        let table = std::sync::Arc::clone(&self.shared.table);
+        let table = self.shared.table;
         let row = number.map(|number| table.row(number));
         if self.frozen.is_frozen() {
             return Some(Stall::Frozen);
@@ -430,11 +437,9 @@ impl Core {
 
     /// Redis' order of reasons to refuse a command before it runs.
     fn gate(&self, conn: Conn, number: Option<u16>, args: Args<'_>) -> Result<(), ErrorKind> {
-        let (mut authenticated, mut listens) = (false, false);
-        if let Some(session) = self.sessions.get(conn) {
-            authenticated = session.authenticated;
-            listens = session.subscribed && session.proto == Proto::Resp2;
-        }
+        let Some(session) = self.sessions.get(conn) else { return Ok(()) };
+        let authenticated = session.authenticated;
+        let listens = session.subscribed && session.proto == Proto::Resp2;
         let Some(number) = number else {
             // As Valkey 9: a stranger is not told which commands there are.
             let unknown = || self.shared.table.unknown(args);
@@ -446,6 +451,9 @@ impl Core {
         }
         if !authenticated && !row.spec.flags.has(Flags::NO_AUTH) {
             return Err(ErrorKind::NoAuth);
+        }
+        if session.ruled {
+            self.may_run_request(session, number, args)?;
         }
         if !self.view.is_plain() {
             self.view.gate(row.spec, self.keyspace.used_bytes() * self.cores)?;

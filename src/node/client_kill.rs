@@ -4,6 +4,7 @@
 //! Redis. Who kills itself is only marked (`doomed`): it gets its reply, runs nothing more, and is
 //! closed when the reply is out (`route.rs`).
 
+use crate::acl::users::Users;
 use crate::base::num;
 use crate::command::args::Args;
 use crate::node::client_list::parse_class;
@@ -23,8 +24,8 @@ pub(super) struct Filter<'a> {
     laddr: Option<&'a [u8]>,
     /// Seconds that it has been connected at least.
     age: Option<u32>,
-    /// Those of the user `default`: all but our link to our master, which is nobody's.
-    of_user: bool,
+    /// Those of this user; our link to our master is nobody's.
+    user: Option<u32>,
     spare_me: bool,
     /// `CLIENT KILL ip:port`, which answers with OK or an error.
     pub old_form: bool,
@@ -32,7 +33,7 @@ pub(super) struct Filter<'a> {
 
 impl<'a> Filter<'a> {
     /// What follows `CLIENT KILL`.
-    pub(super) fn parse(options: Args<'a>) -> Result<Self, ErrorKind> {
+    pub(super) fn parse(options: Args<'a>, users: &Users) -> Result<Self, ErrorKind> {
         if let [addr] = options.words() {
             return Ok(Self { addr: Some(addr), old_form: true, ..Self::default() });
         }
@@ -50,10 +51,8 @@ impl<'a> Filter<'a> {
             } else if is("LADDR") {
                 filter.laddr = Some(value);
             } else if is("USER") {
-                if value != b"default" {
-                    return Err(ErrorKind::NoSuchUser { name: value.into() });
-                }
-                filter.of_user = true;
+                let nobody = || ErrorKind::NoSuchUser { name: value.into() };
+                filter.user = Some(users.named(value).ok_or_else(nobody)?.id);
             } else if is("SKIPME") && value.eq_ignore_ascii_case(b"yes") {
                 filter.spare_me = true;
             } else if is("SKIPME") && value.eq_ignore_ascii_case(b"no") {
@@ -75,7 +74,7 @@ impl<'a> Filter<'a> {
             && self.id.is_none_or(|id| id == session.id)
             && self.class.is_none_or(|class| class == session.class())
             && self.age.is_none_or(|least| age >= least)
-            && (!self.of_user || session.kind != Kind::Master)
+            && self.user.is_none_or(|id| id == session.user && session.kind != Kind::Master)
             && self.is_at(core, session)
     }
 
@@ -96,7 +95,7 @@ fn positive(value: &[u8]) -> Option<u64> {
 /// `[number of the killer, options of CLIENT KILL..]`: how many of this core's clients were closed.
 pub(super) fn part(core: &mut Core, _: &PartHead, args: Args<'_>, reply: &mut Reply<'_>) {
     let killer = positive(args.name()).unwrap_or(0);
-    let Ok(filter) = Filter::parse(args.skip(1)) else { return reply.int(0) };
+    let Ok(filter) = Filter::parse(args.skip(1), &core.view.users) else { return reply.int(0) };
     let named = |(_, session): &(Conn, &Session)| filter.names(core, session, killer);
     let killed: Vec<Conn> = core.sessions.iter().filter(named).map(|(conn, _)| conn).collect();
     for &conn in &killed {

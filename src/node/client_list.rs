@@ -138,12 +138,21 @@ impl Core {
             counts.patterns,
             counts.shards,
             if unsent > 0 { "rw" } else { "r" },
-            if session.kind == Kind::Master { "(superuser)" } else { "default" },
+            self.user_name(session),
             if session.proto == Proto::Resp3 { 3 } else { 2 },
             text(|it| &it.lib_name),
             text(|it| &it.lib_ver),
         );
         out.extend_from_slice(line.as_bytes());
+    }
+
+    fn user_name(&self, session: &Session) -> String {
+        match self.view.users.get(session.user) {
+            Some(user) if session.kind != Kind::Master => {
+                String::from_utf8_lossy(&user.name).into_owned()
+            }
+            _ => "(superuser)".into(),
+        }
     }
 
     /// The two ends as text: `ip:port`, or the path of the Unix socket.

@@ -98,7 +98,7 @@ fn list(cx: &mut NodeCx<'_>, args: Args<'_>) -> Result<(), ErrorKind> {
 
 fn kill(cx: &mut NodeCx<'_>, args: Args<'_>) -> Result<(), ErrorKind> {
     let options = args.skip(2);
-    let old_form = Filter::parse(options)?.old_form;
+    let old_form = Filter::parse(options, &cx.core.view.users)?.old_form;
     let killer = cx.session().id.to_string();
     let mut words: Vec<&[u8]> = vec![killer.as_bytes()];
     words.extend(options.iter());

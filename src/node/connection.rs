@@ -1,12 +1,9 @@
 //! Commands about the connection that sends them: who it is, which protocol, which database.
 //!
-//! There is one user, `default`, with `requirepass` for its password, or none.
-//!
-//! The trap: how long a refusal takes must say nothing about what was right in it. An unknown user
-//! costs what a wrong password costs, and a password is compared to its end.
-//!
-//! Not here: what a connection may do before AUTH (the gate in `client.rs`), CLIENT (`clients.rs`).
+//! Not here: users and passwords (`acl/`), what a connection may do before AUTH (the gate in `client.rs`), CLIENT (`clients.rs`).
 
+use crate::acl::log::{Context, Why};
+use crate::acl::users::DEFAULT;
 use crate::base::num;
 use crate::command::args::Args;
 use crate::command::node_rows as rows;
@@ -15,7 +12,7 @@ use crate::node::cx::{NodeCx, NodeFn};
 use crate::node::session::{ReplyMode, valid_name};
 use crate::resp::error::ErrorKind;
 use crate::resp::reply::Proto;
-use std::hint::black_box;
+use std::sync::Arc;
 
 #[rustfmt::skip] // One row, one line.
 pub const COMMANDS: &[Command<NodeFn>] = &[
@@ -74,16 +71,15 @@ fn quit(cx: &mut NodeCx<'_>, _: Args<'_>) -> Result<(), ErrorKind> {
 
 /// As if it had just connected, but for its number. Redis 7.0 lets NO-EVICT stand, so it stands.
 fn reset(cx: &mut NodeCx<'_>, _: Args<'_>) -> Result<(), ErrorKind> {
-    let open = cx.core.view.settings.requirepass.0.is_empty();
     let conn = cx.conn;
     cx.core.discard(conn);
     cx.core.forget_listener(conn);
+    cx.core.becomes_nobody(conn);
     let session = cx.session();
     session.db = 0;
     session.proto = Proto::Resp2;
     session.reply_mode = ReplyMode::On;
     session.no_touch = false;
-    session.authenticated = open;
     if let Some(rare) = &mut session.rare {
         rare.name.clear();
     }
@@ -93,10 +89,10 @@ fn reset(cx: &mut NodeCx<'_>, _: Args<'_>) -> Result<(), ErrorKind> {
 
 fn auth(cx: &mut NodeCx<'_>, args: Args<'_>) -> Result<(), ErrorKind> {
     match args.len() {
-        2 if cx.core.view.settings.requirepass.0.is_empty() => {
+        2 if cx.core.view.users.get(0).is_some_and(|user| user.nopass) => {
             return Err(ErrorKind::NoPasswordSet);
         }
-        2 => authenticate(cx, DEFAULT_USER, &args[1])?,
+        2 => authenticate(cx, DEFAULT, &args[1])?,
         3 => authenticate(cx, &args[1], &args[2])?,
         _ => return Err(ErrorKind::Syntax),
     }
@@ -169,51 +165,26 @@ fn greet(cx: &mut NodeCx<'_>) {
     reply.array(0);
 }
 
-const DEFAULT_USER: &[u8] = b"default";
-
 fn authenticate(cx: &mut NodeCx<'_>, user: &[u8], password: &[u8]) -> Result<(), ErrorKind> {
-    if !admits(&cx.core.view.settings.requirepass.0, user, password) {
-        return Err(ErrorKind::WrongPass);
+    let conn = cx.conn;
+    let users = Arc::clone(&cx.core.view.users);
+    match users.admit(user, password) {
+        Some(user) => {
+            cx.core.becomes(conn, user);
+            Ok(())
+        }
+        None => {
+            let by = cx.session().last_command;
+            let object = cx.core.shared.table.row(by).full_name.clone().into_bytes();
+            cx.core.log_refusal(conn, Why::Auth, Context::Toplevel, object, user.to_vec());
+            Err(ErrorKind::WrongPass)
+        }
     }
-    cx.session().authenticated = true;
-    Ok(())
-}
-
-/// May `user` come in with `password`? Without a secret any password will do, as in Redis.
-fn admits(secret: &[u8], user: &[u8], password: &[u8]) -> bool {
-    let right = black_box(is_secret(secret, password));
-    let known = user == DEFAULT_USER;
-    known & (right | secret.is_empty())
-}
-
-/// Takes as long as the secret is, whatever the password.
-fn is_secret(secret: &[u8], password: &[u8]) -> bool {
-    let padded = password.iter().chain(std::iter::repeat(&0));
-    let difference = secret.iter().zip(padded).fold(0, |sum, (a, b)| black_box(sum | (a ^ b)));
-    (difference == 0) & (secret.len() == password.len())
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use crate::node::testing::{check, check_with};
-
-    #[test]
-    fn only_the_default_user_with_the_whole_secret_comes_in() {
-        for (secret, user, password, expected) in [
-            ("s3cret", "default", "s3cret", true),
-            ("s3cret", "default", "s3cre", false),
-            ("s3cret", "default", "s3cret\0", false),
-            ("s3cret", "default", "", false),
-            ("s3cret", "Default", "s3cret", false),
-            ("s3cret", "", "s3cret", false),
-            ("", "default", "anything", true),
-            ("", "other", "anything", false),
-        ] {
-            let found = admits(secret.as_bytes(), user.as_bytes(), password.as_bytes());
-            assert_eq!(found, expected, "{secret} {user} {password}");
-        }
-    }
 
     #[test]
     fn words_and_databases() {

@@ -10,15 +10,15 @@
 
 use crate::base::prng::Prng;
 use crate::base::time::{Mono, Now};
+use crate::node::access::Change;
 use crate::node::config;
 use crate::node::core::{Core, FileEvent};
 use crate::node::feed::Feed;
 use crate::node::following::Following;
-use crate::node::functions::Change;
 use crate::node::message::{Message, Return};
 use crate::node::outbox::{Action, Conn, Level, Outbox};
 use crate::node::sections::Sections;
-use crate::node::settings::{Settings, report};
+use crate::node::settings::{AclPubsubDefault, Settings, report};
 use crate::node::snapshots::Snapshots;
 use crate::node::texts::{Purpose, Texts};
 use crate::node::view::{Role, View};
@@ -53,6 +53,8 @@ pub enum Ask {
     },
     /// `DEBUG RELOAD`.
     Reload,
+    /// `ACL SETUSER` and the like.
+    Users(Change),
     /// A small file is to be read or replaced.
     Text(Purpose),
     ReplicaOf(Option<(Vec<u8>, u16)>),
@@ -87,10 +89,12 @@ pub enum Op {
     },
     /// FUNCTION LOAD and its like.
     Functions {
-        change: Change,
+        change: crate::node::functions::Change,
         in_db: usize,
         words: Vec<Vec<u8>>,
     },
+    /// Other users, or the same with other rules.
+    Users(Change),
     /// Begin a snapshot's walk on all cores.
     Cut,
     /// Log writes from here on, or no longer.
@@ -338,6 +342,7 @@ impl Control {
             Ask::Save => self.save(cx, Some(from), true),
             Ask::BgSave { schedule } => self.background_save(cx, from, schedule),
             Ask::Reload => self.reload(cx, from),
+            Ask::Users(change) => self.section(cx, Op::Users(change), Some(from)),
             Ask::Text(purpose) => self.text_asked(cx, from, purpose),
             Ask::ReplicaOf(master) => self.replica_of(cx, from, master),
             Ask::Configure { words, local } => self.configure(cx, from, &words, local),
@@ -383,14 +388,31 @@ impl Control {
                 for line in report(&changed.warnings) {
                     cx.log(Level::Warning, line);
                 }
-                self.apply_settings(cx, from, changed.settings);
+                let has = |name| changed.rows.iter().any(|row| row.name == name);
+                let (password, channels) = (has("requirepass"), has("acl-pubsub-default"));
+                self.apply_settings(cx, from, changed.settings, password, channels);
             }
             Err(error) => cx.answer_error(from, &error.reply()),
         }
     }
 
-    fn apply_settings(&mut self, cx: &mut ControlCx<'_>, from: Return, settings: Settings) {
+    fn apply_settings(
+        &mut self,
+        cx: &mut ControlCx<'_>,
+        from: Return,
+        settings: Settings,
+        password: bool,
+        channels: bool,
+    ) {
         self.view.settings = Arc::new(settings);
+        if password {
+            let users = self.view.users.requiring(&self.view.settings.requirepass.0);
+            self.view.users = Arc::new(users);
+        }
+        if channels {
+            let all = self.view.settings.acl_pubsub_default == AclPubsubDefault::AllChannels;
+            Arc::make_mut(&mut self.view.users).all_channels = all;
+        }
         self.master.settings = master_settings(&self.view.settings);
         self.following.configure(&self.view.settings);
         if self.view.settings.min_replicas_to_write == 0 {

@@ -14,6 +14,7 @@
 //! everything of that session from this request on is kept and staged again later, including what
 //! was staged already behind it.
 
+use crate::acl::log::RefusalLog;
 use crate::base::prng::Prng;
 use crate::base::time::{Mono, Now};
 use crate::engine::effect::Effect;
@@ -111,7 +112,7 @@ pub struct Shared {
     pub client_ids: Arc<AtomicU64>,
     /// Which cores have clients that listen to channels.
     pub listeners: Arc<Listeners>,
-    pub table: Arc<Table>,
+    pub table: &'static Table,
     pub host: Arc<Host>,
 }
 
@@ -135,8 +136,15 @@ pub struct Core {
     pub(super) pubsub: PubSub,
     pub(super) heard: Heard,
     pub(super) scripting: Box<Scripting>,
+    /// Whose script is about to run, where its connection is here: by its rights the script's commands run.
+    pub(super) caller: Option<Conn>,
     /// What scripts of this turn had to say.
     pub(super) script_logs: Vec<(Level, String)>,
+    /// Who was refused what, and how often anybody was.
+    pub(super) refused: RefusalLog,
+    pub(super) refusals: u64,
+    /// Hashes made for passwords of ACL GENPASS.
+    pub(super) generated: u64,
     pub(super) roads: crate::node::route::Roads,
     pub(super) tx: crate::node::transactions::Transactions,
     /// What a transaction did so far, while one runs.
@@ -204,7 +212,11 @@ impl Core {
             pubsub: PubSub::default(),
             heard: Heard::default(),
             scripting: Box::default(),
+            caller: None,
             script_logs: Vec::new(),
+            refused: RefusalLog::default(),
+            refusals: 0,
+            generated: 0,
             roads: crate::node::route::Roads::new(cores),
             tx: crate::node::transactions::Transactions::new(cores, intend),
             unit: None,

@@ -8,8 +8,9 @@ use crate::node::part::PARTS;
 use crate::node::scripts::{self, ScriptFn};
 use crate::node::table::Table;
 use crate::node::{
-    clients, connection, debug, functions, info, keys, multi, publish, replicate, server,
+    access, clients, connection, debug, functions, info, keys, multi, publish, replicate, server,
 };
+use std::sync::LazyLock;
 
 /// The families that run on the shard of their keys.
 const SHARD: &[&[Command<ShardFn>]] = &[
@@ -39,10 +40,26 @@ const NODE: &[&[Command<NodeFn>]] = &[
     server::COMMANDS,
     debug::COMMANDS,
     info::COMMANDS,
+    access::COMMANDS,
 ];
 
 /// The table of every command that this server has.
 #[must_use]
-pub fn table() -> Table {
-    Table::new(SHARD, SCRIPTS, NODE, PARTS)
+pub fn table() -> &'static Table {
+    // Shared by reference: a count of its users would be a cache line that all cores write.
+    static TABLE: LazyLock<Table> = LazyLock::new(|| {
+        Table::new(SHARD, SCRIPTS, NODE, PARTS, &[]).unwrap_or_else(|why| unreachable!("{why}"))
+    });
+    &TABLE
+}
+
+/// As [`table`], with the names that `rename-command` lines give; it stays until the process ends.
+///
+/// # Errors
+/// Why these names cannot be given.
+pub fn renamed(names: &[(Vec<u8>, Vec<u8>)]) -> Result<&'static Table, String> {
+    if names.is_empty() {
+        return Ok(table());
+    }
+    Ok(Box::leak(Box::new(Table::new(SHARD, SCRIPTS, NODE, PARTS, names)?)))
 }

@@ -37,6 +37,8 @@ pub enum Summary {
     Info { sections: Vec<Section> },
     /// Lines of `CLIENT LIST`: by number, or these in this order.
     Clients { ids: Vec<u64> },
+    /// What was refused, of all cores: so many of the newest.
+    Refusals { count: usize },
     /// Of each key 20 bytes, not zero on one core at most.
     DigestValues,
     /// Integers: closed clients; a client that kills itself is answered first.
@@ -89,6 +91,9 @@ impl Core {
                 let texts: Vec<Vec<u8>> = parts.iter().map(|part| bulk(part)).collect();
                 client_list::merge(&texts, ids, reply);
             }
+            Summary::Refusals { count } => {
+                super::access::merge_log(parts, *count, self.now.wall, reply);
+            }
             Summary::DigestValues => digest_values(parts, reply),
             Summary::Killed { old_form } => match (sum(parts), old_form) {
                 (0, true) => reply.error(&crate::resp::error::ErrorKind::NoSuchClient),
@@ -107,7 +112,7 @@ impl Core {
             figures: &figures,
             host: &self.shared.host,
             settings: &self.view.settings,
-            table: &self.shared.table,
+            table: self.shared.table,
             cores: self.cores,
             loading: self.view.loading,
             now: self.now,

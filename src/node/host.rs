@@ -9,6 +9,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 #[derive(Debug, Default)]
 pub struct Host {
     pub process_id: u32,
+    /// From the kernel, for passwords that are made here.
+    pub secret: [u8; 32],
     pub executable: String,
     /// Empty where there is none.
     pub config_file: String,

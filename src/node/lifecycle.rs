@@ -11,7 +11,7 @@ impl Core {
     /// A client connected.
     pub(super) fn opened(&mut self, conn: Conn, ends: Ends, out: &mut Outbox) {
         let settings = &self.view.settings;
-        let open = settings.requirepass.0.is_empty();
+        let open = self.view.users.get(0).is_some_and(|user| user.nopass);
         let id = self.shared.client_ids.fetch_add(1, Ordering::Relaxed) + 1;
         let refused = if self.shared.clients.fetch_add(1, Ordering::Relaxed)
             >= settings.maxclients as usize
@@ -23,6 +23,7 @@ impl Core {
             None
         };
         self.sessions.open(conn, Session::new(id, ends, open, self.now));
+        self.becomes_nobody(conn);
         match refused {
             None => self.stats.connections += 1,
             Some(error) => {

@@ -16,6 +16,7 @@ use crate::node::section::Step;
 use crate::node::view::View;
 use crate::replication::log::encode_request;
 use crate::snapshot::cut::Cut;
+use std::sync::Arc;
 
 /// The commands of a unit of the stream, as they come.
 #[derive(Debug, Default)]
@@ -103,7 +104,11 @@ impl Core {
         self.keyspace.set_expiry_mode(mode);
         view.tune(&mut self.keyspace);
         self.pauses.ending = view.ending;
+        let same_users = Arc::ptr_eq(&self.view.users, &view.users);
         *self.view = view;
+        if !same_users {
+            self.review_sessions();
+        }
     }
 
     /// `CLIENT PAUSE` and `UNPAUSE` on this core.

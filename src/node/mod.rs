@@ -31,6 +31,8 @@ pub mod control;
 pub mod sections;
 pub mod snapshots;
 pub mod texts;
+pub mod rights;
+pub mod access;
 pub mod following;
 pub mod applying;
 pub mod exit;
@@ -50,6 +52,8 @@ pub mod figures;
 pub mod host;
 pub mod info;
 pub mod families;
+#[cfg(test)]
+mod rights_tests;
 #[cfg(test)]
 mod across_tests;
 #[cfg(test)]

@@ -17,6 +17,9 @@
 //! it saw; the first piece compares when it has the keys. So nobody has to tell a session that a key
 //! has changed.
 //!
+//! A request that was allowed when it was queued and is not any more is refused by itself, as in Redis; what
+//! stands before and behind it are two pieces then.
+//!
 //! The trap: who watches must say so when it ends, else the owner keeps an entry for ever.
 
 use crate::command::args::Args;
@@ -31,12 +34,11 @@ use crate::node::intents::Mode;
 use crate::node::message::{self, RequestHead, Return};
 use crate::node::outbox::{Action, Conn, Level, Outbox};
 use crate::node::owner;
-use crate::node::table::{Row, Run};
+use crate::node::table::{Exec, Row, Run};
 use crate::node::transactions::{Asker, Form, NOBODY, Wanted, Wants};
 use crate::resp::error::ErrorKind;
 use crate::resp::reply::Reply;
 use std::collections::VecDeque;
-use std::sync::Arc;
 
 #[rustfmt::skip] // One row, one line.
 pub const COMMANDS: &[Command<NodeFn>] = &[
@@ -76,8 +78,19 @@ struct Watched {
 
 #[derive(Debug)]
 enum Piece {
-    Unit { form: Form, frames: Vec<u8>, writes: bool, wants: Wants },
-    Node { frame: Vec<u8> },
+    Unit {
+        form: Form,
+        frames: Vec<u8>,
+        writes: bool,
+        wants: Wants,
+    },
+    Node {
+        frame: Vec<u8>,
+    },
+    /// Its user may no longer do it: the rules changed since it was queued.
+    Refused {
+        error: ErrorKind,
+    },
 }
 
 impl Multi {
@@ -229,7 +242,7 @@ impl Core {
 
     /// Queues a request that has passed the gate.
     pub(super) fn enqueue(&mut self, conn: Conn, number: u16, args: Args<'_>, out: &mut Outbox) {
-        let table = Arc::clone(&self.shared.table);
+        let table = self.shared.table;
         let row = table.row(number);
         if row.spec.flags.has(Flags::NO_MULTI) || row.spec.name == "REPLCONF" {
             self.break_multi(conn);
@@ -387,6 +400,10 @@ impl Core {
                     self.begin_for(conn, frames, form, writes, wanted, out);
                 }
                 Some(Piece::Node { frame }) => self.run_piece(conn, &frame, out),
+                Some(Piece::Refused { error }) => {
+                    self.stats.failed(&error);
+                    self.reply(conn, out, |buffer| error.write_to(buffer));
+                }
                 None => {
                     multi.working = false;
                     return;
@@ -401,7 +418,7 @@ impl Core {
     fn run_piece(&mut self, conn: Conn, frame: &[u8], out: &mut Outbox) {
         let (mut rest, mut words) = (frame, Vec::new());
         let Some(head) = message::pop_request(&mut rest, &mut words) else { return };
-        let table = Arc::clone(&self.shared.table);
+        let table = self.shared.table;
         if let Run::Node(run) = table.row(head.command).run {
             self.run_node(conn, head.command, run, Args::new(&words), out);
         }
@@ -425,7 +442,7 @@ impl Core {
     }
 
     fn pieces(&mut self, conn: Conn, frames: &[u8]) -> VecDeque<Piece> {
-        let table = Arc::clone(&self.shared.table);
+        let table = self.shared.table;
         let mut pieces = VecDeque::new();
         let Some(session) = self.sessions.get(conn) else { return pieces };
         let (mut db, proto, no_touch) = (session.db, session.proto, session.no_touch);
@@ -435,6 +452,10 @@ impl Core {
             let Some(head) = message::pop_request(&mut rest, &mut words) else { return pieces };
             let (row, args) = (table.row(head.command), Args::new(&words));
             let head = RequestHead { db, proto, no_touch, ..head };
+            if let Some(error) = self.no_longer_allowed(conn, head.command, args) {
+                pieces.push_back(Piece::Refused { error });
+                continue;
+            }
             if !matches!(row.run, Run::Shard(_)) && !runs_here(row) {
                 let mut frame = Vec::new();
                 message::push_request(&mut frame, &head, args.iter());
@@ -469,7 +490,8 @@ impl Core {
         }
         let (mut rest, mut words) = (frames, Vec::new());
         while let Some(head) = message::pop_request(&mut rest, &mut words) {
-            if !matches!(self.shared.table.row(head.command).run, Run::Shard(_)) {
+            // A script's commands run by its user's rights, which are known here.
+            if !matches!(self.shared.table.row(head.command).run, Run::Shard(Exec::Keys(_))) {
                 return None;
             }
         }

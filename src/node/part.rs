@@ -50,6 +50,8 @@ pub const PARTS: &[(&str, &Spec, PartFn)] = &[
     ("shard-channels", PART, publish::shard_channels_part),
     ("numsub", PART, publish::numsub_part),
     ("shard-numsub", PART, publish::shard_numsub_part),
+    ("acl-log", PART, super::access::log_part),
+    ("acl-log-reset", PART, super::access::log_reset_part),
     ("info", PART, super::info::part),
     ("role",        PART, super::replicate::role_part),
     ("script-learn", PART, super::scripts::learn_part),

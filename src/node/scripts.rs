@@ -26,7 +26,7 @@ use crate::node::core::Core;
 use crate::node::cx::{NodeCx, NodeFn, PartHead};
 use crate::node::gather::Summary;
 use crate::node::message::{self, Origin, RequestHead};
-use crate::node::outbox::Level;
+use crate::node::outbox::{Conn, Level};
 use crate::node::publish;
 use crate::node::table::{Exec, Row, Run};
 use crate::node::transactions::NOBODY;
@@ -82,6 +82,7 @@ struct Running<'a> {
     oom: bool,
     /// It has run a command that writes.
     wrote: bool,
+    caller: Option<Conn>,
 }
 
 /// A command's words after the script: its keys and its other arguments.
@@ -168,6 +169,7 @@ impl Core {
         read_only: bool,
         out: &mut Vec<u8>,
     ) -> Result<(), ErrorKind> {
+        let caller = self.caller.take();
         let oom = self.is_over_memory();
         self.may_run_script(flags, read_only, oom, call.origin)?;
         let has = |flag: Flags| flags.is_some_and(|it| it.has(flag));
@@ -180,6 +182,7 @@ impl Core {
             allows_oom: has(Flags::ALLOW_OOM),
             oom,
             wrote: false,
+            caller,
         };
         let mut next = self.scripting.machine.start(job);
         let mut slices = 0;
@@ -291,11 +294,13 @@ impl Core {
         proto: Proto,
         out: &mut Vec<u8>,
     ) -> Result<(), ErrorKind> {
-        let table = std::sync::Arc::clone(&self.shared.table);
+        let table = self.shared.table;
         if args.name() == CHECK_COMMAND {
-            let known = table.find(args.skip(1)).is_some();
-            Reply { out, proto }.int(i64::from(known));
-            return if known { Ok(()) } else { Err(ErrorKind::ScriptUnknown) };
+            let args = args.skip(1);
+            let number = table.find(args).ok_or(ErrorKind::ScriptUnknown)?;
+            let allowed = self.has_rights(running, number, args).is_ok();
+            Reply { out, proto }.int(i64::from(allowed));
+            return Ok(());
         }
         let number = table.find(args).ok_or(ErrorKind::ScriptUnknown)?;
         let row = table.row(number);
@@ -303,6 +308,7 @@ impl Core {
             return Err(ErrorKind::ScriptArity);
         }
         self.may_call(running, row.spec)?;
+        self.has_rights(running, number, args)?;
         running.wrote |= row.spec.is_write();
         match row.run {
             Run::Shard(Exec::Keys(run)) => {
@@ -372,6 +378,26 @@ impl Core {
             return Err(ErrorKind::Oom);
         }
         Ok(())
+    }
+
+    /// May the user whose script it is run that command?
+    fn has_rights(
+        &self,
+        running: &Running<'_>,
+        number: u16,
+        args: Args<'_>,
+    ) -> Result<(), ErrorKind> {
+        let Some(session) = running.caller.and_then(|conn| self.sessions.get(conn)) else {
+            return Ok(());
+        };
+        if !session.ruled {
+            return Ok(());
+        }
+        self.may_run_request(session, number, args).map_err(|why| match why {
+            ErrorKind::NoPermKey => ErrorKind::ScriptNoPermKey,
+            ErrorKind::NoPermChannel => ErrorKind::ScriptNoPermChannel,
+            _ => ErrorKind::ScriptNoPermCommand,
+        })
     }
 
     /// Every key must be here: of this core, or declared, for then it was brought.

@@ -137,6 +137,12 @@ impl Control {
             }
             Op::Stream { on } => Step::Stream { on: *on },
             Op::Cut => Step::Cut { stream: self.cut_streams() },
+            Op::Users(change) => {
+                let change = change.clone();
+                let reply = self.change_users(cx, &change);
+                self.reply_section(&reply);
+                return self.end_section(cx);
+            }
             Op::Role => match self.change_role(cx) {
                 Some(on) => Step::Stream { on },
                 None => return self.end_section(cx),
@@ -175,6 +181,7 @@ impl Control {
             Op::Cut => self.cut_done(cx),
             Op::Stream { on } => self.stream_switched(cx, on),
             Op::Role => self.role_changed(cx),
+            Op::Users(_) => {}
         }
         self.end_section(cx);
     }
@@ -326,6 +333,6 @@ impl Core {
 fn writes(op: &Op) -> bool {
     match op {
         Op::Flush { .. } | Op::Swap { .. } | Op::Functions { .. } => true,
-        Op::Cut | Op::Stream { .. } | Op::Role => false,
+        Op::Cut | Op::Stream { .. } | Op::Role | Op::Users(_) => false,
     }
 }

@@ -121,6 +121,10 @@ pub struct Session {
     pub reply_mode: ReplyMode,
     pub kind: Kind,
     pub authenticated: bool,
+    /// Its user may not do everything: each request is looked at (`rights.rs`).
+    pub ruled: bool,
+    /// The number of its user.
+    pub user: u32,
     /// It queues what it sends, since MULTI.
     pub in_multi: bool,
     pub closing: bool,

@@ -33,6 +33,8 @@ pub struct Stats {
     pub repl_input_bytes: u64,
     pub repl_output_bytes: u64,
     pub error_replies: u64,
+    /// Refusals for want of rights: of commands, keys, channels, and passwords (`acl::log::Why`).
+    pub denied: [u64; 4],
     /// Chunks received, and segments handed over to be sent.
     pub reads: u64,
     pub writes: u64,

@@ -3,6 +3,7 @@
 //! A row's number names the command on the roads between cores, in statistics and in sessions. The
 //! table is built once and shared by all cores.
 
+use crate::acl::catalog::Catalog;
 use crate::command::args::Args;
 use crate::command::docs::Directory;
 use crate::command::lookup::Lookup;
@@ -52,17 +53,21 @@ pub struct Table {
     names: Lookup<u16>,
     parts: Lookup<u16>,
     directory: Directory,
+    catalog: Catalog,
 }
 
 impl Table {
-    /// The table of these families.
-    #[must_use]
+    /// The table of these families, with some commands under other names, or none.
+    ///
+    /// # Errors
+    /// A name that no command has, or two that one shall have.
     pub fn new(
         shard: &[&'static [Command<ShardFn>]],
         scripts: &[&'static [Command<ScriptFn>]],
         node: &[&'static [Command<NodeFn>]],
         parts: &'static [(&'static str, &'static Spec, PartFn)],
-    ) -> Self {
+        renamed: &[(Vec<u8>, Vec<u8>)],
+    ) -> Result<Self, String> {
         let mut rows = Vec::new();
         let mut names = Vec::new();
         let mut directory = Directory::default();
@@ -85,7 +90,12 @@ impl Table {
             let run = Run::Part(*run);
             rows.push(Row { spec, run, full_name, container: None, subcommands: None });
         }
-        Self { rows, names: Lookup::new(names), parts: Lookup::new(part_names), directory }
+        let clients = rows.iter().enumerate().filter(|(_, row)| !matches!(row.run, Run::Part(_)));
+        let catalog =
+            Catalog::new(clients.map(|(at, row)| (number(at), row.full_name.as_str(), row.spec)));
+        rename(&mut names, renamed)?;
+        let (names, parts) = (Lookup::new(names), Lookup::new(part_names));
+        Ok(Self { rows, names, parts, directory, catalog })
     }
 
     /// How many rows, sub-commands and parts included.
@@ -123,6 +133,12 @@ impl Table {
         }
     }
 
+    /// The commands of clients as rules of users name them.
+    #[must_use]
+    pub fn catalog(&self) -> &Catalog {
+        &self.catalog
+    }
+
     /// The facts of the commands of clients, for COMMAND.
     #[must_use]
     pub fn directory(&self) -> &Directory {
@@ -158,6 +174,31 @@ impl Table {
             Some(command) => ErrorKind::WrongSubcommandArity { command, subcommand: row.spec.name },
         }
     }
+}
+
+/// `rename-command`: names are looked up by what they are called now; rules of users, statistics and
+/// replicas go on with the old ones.
+fn rename(
+    names: &mut Vec<(&'static str, u16)>,
+    renamed: &[(Vec<u8>, Vec<u8>)],
+) -> Result<(), String> {
+    for (old, new) in renamed {
+        let has = |name: &str, wanted: &[u8]| name.as_bytes().eq_ignore_ascii_case(wanted);
+        let Some(at) = names.iter().position(|(name, _)| has(name, old)) else {
+            return Err("No such command in rename-command".into());
+        };
+        let (_, number) = names.swap_remove(at);
+        if new.is_empty() {
+            continue;
+        }
+        if names.iter().any(|(name, _)| has(name, new)) {
+            return Err("Target command name already exists".into());
+        }
+        // A few words, once, as long as the process lives.
+        let new = String::from_utf8_lossy(new).to_uppercase();
+        names.push((Box::leak(new.into_boxed_str()), number));
+    }
+    Ok(())
 }
 
 fn add<F: Copy>(

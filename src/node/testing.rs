@@ -21,6 +21,7 @@ use crate::node::control::Ask;
 use crate::node::core::{Core, FileEvent, Input, Shared, TICK_MS};
 use crate::node::families;
 use crate::node::outbox::{Action, Conn, Outbox, SaveStep};
+use crate::node::rights::users_of;
 use crate::node::session::Ends;
 use crate::node::settings::Settings;
 use crate::node::view::View;
@@ -84,14 +85,16 @@ impl Node {
         let mut settings = Settings::new();
         settings.maxclients = 10_000;
         with(&mut settings);
-        let view = View::new(Arc::new(settings));
+        let table = families::renamed(&settings.renamed_commands).unwrap();
+        let users = Arc::new(users_of(&settings, table.catalog()).unwrap());
+        let view = View::new(Arc::new(settings), users);
         let shared = Shared {
             tickets: Arc::default(),
             clients: Arc::default(),
             client_ids: Arc::default(),
             transactions: Arc::default(),
             listeners: Arc::default(),
-            table: Arc::new(families::table()),
+            table,
             host: Arc::default(),
         };
         let now = Now { mono: Mono(0), wall: Wall(1_700_000_000_000_000) };

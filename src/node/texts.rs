@@ -4,7 +4,9 @@
 //! outside's (`Action::Text`), which answers with `FileEvent::Text`; what a file shall hold is decided
 //! elsewhere (`settings/rewrite.rs`).
 
-use crate::node::control::{Control, ControlCx};
+use crate::acl::file;
+use crate::node::access::Change;
+use crate::node::control::{Control, ControlCx, Op};
 use crate::node::message::Return;
 use crate::node::outbox::{Action, Level};
 use crate::node::settings::rewrite::rewrite;
@@ -16,6 +18,9 @@ use std::collections::VecDeque;
 pub enum Purpose {
     /// `CONFIG REWRITE`
     Rewrite,
+    /// `ACL LOAD` and `ACL SAVE`
+    LoadUsers,
+    SaveUsers,
 }
 
 /// See the file's header.
@@ -49,7 +54,8 @@ impl Control {
             return;
         }
         let Some((from, purpose)) = self.texts.waiting.pop_front() else { return };
-        self.text_step(cx, from, purpose, None);
+        let replace = (purpose == Purpose::SaveUsers).then(|| file::text(&self.view.users));
+        self.text_step(cx, from, purpose, replace);
     }
 
     fn text_step(
@@ -68,6 +74,7 @@ impl Control {
     fn text_path(&self, cx: &ControlCx<'_>, purpose: Purpose) -> Vec<u8> {
         match purpose {
             Purpose::Rewrite => cx.core.shared.host.config_file.clone().into_bytes(),
+            Purpose::LoadUsers | Purpose::SaveUsers => self.view.settings.users_path(),
         }
     }
 
@@ -83,6 +90,21 @@ impl Control {
                 cx.log(Level::Warning, "CONFIG REWRITE executed with success.");
                 cx.answer_ok(from);
             }
+            (Purpose::LoadUsers, _, Ok(Some(text))) => {
+                self.section(cx, Op::Users(Change::Load { text }), Some(from));
+            }
+            (Purpose::LoadUsers, _, result) => {
+                let why = result.err().unwrap_or_else(|| "No such file or directory".into());
+                let file = String::from_utf8_lossy(&self.view.settings.aclfile);
+                let why = format!("Error loading ACLs, opening file '{file}': {why}");
+                let why = why.into_bytes().into_boxed_slice();
+                cx.answer_error(from, &ErrorKind::AclRefused { why });
+            }
+            (Purpose::SaveUsers, _, Ok(_)) => cx.answer_ok(from),
+            (Purpose::SaveUsers, _, Err(why)) => {
+                cx.log(Level::Warning, format!("Writing ACL file for ACL SAVE: {why}"));
+                cx.answer_error(from, &ErrorKind::AclSave);
+            }
             (Purpose::Rewrite, _, Err(why)) => {
                 cx.log(Level::Warning, format!("CONFIG REWRITE failed: {why}"));
                 let why = why.into_bytes().into_boxed_slice();
@@ -93,6 +115,7 @@ impl Control {
     }
 
     fn rewritten(&self, old: &[u8]) -> Vec<u8> {
-        rewrite(old, &self.view.settings, None)
+        let users = self.view.settings.aclfile.is_empty().then(|| self.view.users.lines());
+        rewrite(old, &self.view.settings, users.as_deref())
     }
 }

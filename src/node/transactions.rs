@@ -37,7 +37,7 @@ use crate::node::intents::{Mode, Number, OF_CLIENTS};
 use crate::node::message::{self, Origin, RequestHead};
 use crate::node::outbox::{Conn, Outbox};
 use crate::node::owner::{Asked, Plain};
-use crate::node::table::{Row, Run};
+use crate::node::table::{Exec, Row, Run};
 use crate::resp::error::ErrorKind;
 use crate::resp::reply::{Proto, Reply};
 use std::collections::VecDeque;
@@ -180,8 +180,11 @@ impl Core {
         }
         match self.only_owner(row, args) {
             Some(core) if core == self.id => self.run_here(conn, number, run, args, out),
-            Some(core) => self.depart(conn, number, row, (core, 0), args, out),
-            None => {
+            // Its user's rights are known here only: a script of one who has not all runs here.
+            Some(core) if matches!(run, Exec::Keys(_)) || !self.is_ruled(conn) => {
+                self.depart(conn, number, row, (core, 0), args, out);
+            }
+            _ => {
                 let Some(session) = self.sessions.get(conn) else { return };
                 let head = RequestHead {
                     command: number,
@@ -198,6 +201,10 @@ impl Core {
                 self.begin_for(conn, frames, Form::Single, writes, wants.into_keys(), out);
             }
         }
+    }
+
+    fn is_ruled(&self, conn: Conn) -> bool {
+        self.sessions.get(conn).is_some_and(|session| session.ruled)
     }
 
     /// Opens a slot in the client's flight and begins the work that answers it.
@@ -513,7 +520,7 @@ impl Core {
         mut client: Option<(Conn, u32, &mut Outbox)>,
         reply: &mut Vec<u8>,
     ) {
-        let table = std::sync::Arc::clone(&self.shared.table);
+        let table = self.shared.table;
         let (mut rest, mut words, mut muted_at) = (frames, Vec::new(), None);
         loop {
             words.clear();
@@ -527,6 +534,9 @@ impl Core {
                     let proto = session.map_or(head.proto, |session| session.proto);
                     let (db, number, origin) = (usize::from(head.db), head.command, head.origin);
                     self.keyspace.set_no_touch(head.no_touch);
+                    if matches!(run, Exec::Script(_)) {
+                        self.caller = now.map(|it| it.0);
+                    }
                     self.execute(Call { number, run, db, proto, origin }, args, reply);
                 }
                 (Run::Node(run), Some((conn, _, out))) => {

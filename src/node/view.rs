@@ -3,6 +3,7 @@
 //! Core 0 decides it and sends all others a copy when it changes; on a road it arrives in order
 //! with everything else that core 0 sends, so that a core is never ahead of itself.
 
+use crate::acl::users::Users;
 use crate::command::spec::{Flags, Spec};
 use crate::engine::keyspace::Keyspace;
 use crate::node::settings::Settings;
@@ -26,6 +27,7 @@ pub enum Role {
 #[derive(Clone, Debug)]
 pub struct View {
     pub settings: Arc<Settings>,
+    pub users: Arc<Users>,
     pub role: Role,
     /// The data set is being loaded, from a file or from a master.
     pub loading: bool,
@@ -42,9 +44,10 @@ pub struct View {
 
 impl View {
     #[must_use]
-    pub fn new(settings: Arc<Settings>) -> Self {
+    pub fn new(settings: Arc<Settings>, users: Arc<Users>) -> Self {
         let mut view = Self {
             settings,
+            users,
             role: Role::Master,
             loading: false,
             save_failed: false,

@@ -13,6 +13,7 @@ use crate::base::settings::grammar::quote;
 use crate::doctor::command::{DOCTOR_HELP, Doctor, TUNE_HELP, Tune};
 use crate::node::settings::load::{Source, load};
 use crate::node::settings::{Settings, Warning};
+use crate::runtime::sentinel_start::{Told, defaults, split};
 use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand};
 use std::ffi::{OsStr, OsString};
@@ -24,6 +25,7 @@ use std::path::{Path, PathBuf};
 #[derive(Debug)]
 pub enum Invocation {
     Server { settings: Box<Settings>, warnings: Vec<Warning>, config_file: Option<PathBuf> },
+    Sentinel(Told),
     Doctor(Doctor),
     Tune(Tune),
     Help(String),
@@ -33,8 +35,12 @@ pub enum Invocation {
 
 /// Reads `argv`, the program's name first, and the files that it names.
 pub fn parse(argv: impl IntoIterator<Item = OsString>) -> Invocation {
-    let words = match Line::try_parse_from(argv) {
+    let words = match Line::try_parse_from(as_sentinel(argv)) {
         Ok(Line { command: Some(Sub::Server(server)), .. }) => server.words,
+        Ok(Line { command: Some(Sub::Sentinel(asked)), .. }) => {
+            return sentinel(&asked.words)
+                .map_or_else(|text| Invocation::Error { text, code: 1 }, Invocation::Sentinel);
+        }
         Ok(Line { command: Some(Sub::Doctor(asked)), .. }) => return Invocation::Doctor(asked),
         Ok(Line { command: Some(Sub::Tune(asked)), .. }) => return Invocation::Tune(asked),
         Ok(Line { command: None, server }) => server.words,
@@ -66,6 +72,9 @@ enum Sub {
     /// Serve clients (this is the default and may be left out)
     #[command(disable_version_flag = true, after_help = AFTER_HELP)]
     Server(Server),
+    /// Watch masters, agree with other Sentinels on which are down, and fail over to replicas
+    #[command(disable_version_flag = true, after_help = SENTINEL_HELP)]
+    Sentinel(Server),
     /// Say what this host can bear, and what to change for more
     #[command(disable_version_flag = true, after_help = DOCTOR_HELP)]
     Doctor(Doctor),
@@ -99,6 +108,57 @@ Settings are those of redis.conf, Redis 7.2 and older, and one of our own:
                               default), so many, or one on each of these CPUs (0-3,6)
 Settings without effect here are accepted and logged once at the start. A name that Redis
 does not know, or a malformed value, stops the start with the file, the line and the reason.";
+
+const SENTINEL_HELP: &str = "\
+Examples:
+  ringfold sentinel /etc/redis/sentinel.conf   port 26379, or the one in the file
+  ringfold sentinel sentinel.conf --port 5000
+  ringfold sentinel.conf --sentinel            as redis-server takes it
+
+The file is that of redis-sentinel, and must be writable: votes, epochs and what was found out
+about replicas and other Sentinels are kept in it. Comments and other lines stay.";
+
+/// A program called `ringfold-sentinel`, or the option `--sentinel`, means the sub-command.
+fn as_sentinel(argv: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
+    let mut argv: Vec<OsString> = argv.into_iter().collect();
+    let name = argv.first().map(Path::new).and_then(Path::file_name).unwrap_or_default();
+    let by_name = name.as_bytes().ends_with(b"-sentinel");
+    let option = argv.iter().position(|it| it == "--sentinel");
+    if let Some(option) = option {
+        argv.remove(option);
+    }
+    if (by_name || option.is_some()) && argv.get(1).is_none_or(|it| it != "sentinel") {
+        argv.insert(1.min(argv.len()), "sentinel".into());
+    }
+    argv
+}
+
+/// A Sentinel's file and options.
+fn sentinel(words: &[OsString]) -> Result<Told, String> {
+    let (file, options) = match words.split_first() {
+        Some((first, rest)) if !first.as_bytes().starts_with(b"--") => (first, rest),
+        _ => {
+            return Err("Sentinel needs config file on disk to save state. Exiting...\n".into());
+        }
+    };
+    let source = read_file(Path::new(file)).map_err(fatal)?;
+    let (_, others) = split(&source.text);
+    let (ours, more) = split(&options_text(options));
+    let mut text = source.text;
+    if !ours.trim_ascii().is_empty() {
+        text.extend(ours.trim_ascii());
+    }
+    let sources = [
+        defaults(),
+        Source { name: source.name, text: others },
+        Source { name: "the command line".into(), text: more },
+    ];
+    let mut loaded = load(&sources, &mut include).map_err(|error| fatal(error.to_string()))?;
+    loaded.settings.dir = directory(&loaded.settings.dir).map_err(fatal)?;
+    let file = std::path::absolute(file).unwrap_or_else(|_| file.into());
+    let settings = Box::new(loaded.settings);
+    Ok(Told { settings, warnings: loaded.warnings, file, text })
+}
 
 /// The command line as one text and the file before it.
 fn server(words: &[OsString]) -> Result<Invocation, String> {

@@ -28,6 +28,7 @@ pub fn describe(settings: &Settings, config_file: Option<&Path>) -> Host {
     let systemd = std::env::var_os("NOTIFY_SOCKET").is_some();
     let host = Host {
         process_id: std::process::id(),
+        secret: secret(),
         executable: std::env::current_exe().map(|it| path(&it)).unwrap_or_default(),
         config_file: config_file.map(path).unwrap_or_default(),
         os: format!("{} {} {}", kernel("ostype"), kernel("osrelease"), std::env::consts::ARCH),
@@ -96,6 +97,15 @@ fn thread_ticks(stat: &str, name: &str) -> Option<(u64, u64)> {
     }
     let mut fields = fields.split(' ').skip(11);
     Some((fields.next()?.parse().ok()?, fields.next()?.parse().ok()?))
+}
+
+/// Random bytes of the kernel; a server without them must not make passwords.
+fn secret() -> [u8; 32] {
+    let mut secret = [0; 32];
+    let read = fs::File::open("/dev/urandom")
+        .and_then(|mut file| std::io::Read::read_exact(&mut file, &mut secret));
+    assert!(read.is_ok(), "/dev/urandom cannot be read");
+    secret
 }
 
 #[cfg(test)]

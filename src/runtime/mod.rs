@@ -11,4 +11,7 @@ pub mod slices;
 pub mod texts;
 pub mod looping;
 pub mod serve;
+pub mod keep;
+pub mod sentinel;
+pub mod sentinel_start;
 pub mod cli;

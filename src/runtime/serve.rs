@@ -3,18 +3,22 @@
 //! Everything that can go wrong at the start says what to change and ends with a code: 1 for a
 //! configuration that cannot be used, 2 for a host that is not fit.
 
+use crate::acl::file;
+use crate::acl::users::Users;
 use crate::base::huge::give_back_what_is_large;
 use crate::base::limits::{CORES_MAX, DESCRIPTORS_PER_CORE, DESCRIPTORS_RESERVED};
 use crate::base::settings::value::Cores;
 use crate::node::core::{Core, Shared};
 use crate::node::families;
 use crate::node::host::Host;
+use crate::node::rights::users_of;
 use crate::node::settings::{Settings, Supervised, Warning, report};
+use crate::node::table::Table;
 use crate::node::view::View;
 use crate::runtime::clock::Clock;
 use crate::runtime::looping::{self, Seat};
 use crate::runtime::mesh::mesh;
-use crate::runtime::{host, logs, notify, slices};
+use crate::runtime::{host, logs, notify, slices, texts};
 use crate::uring::{fit, sys};
 use glommio::{ExecutorJoinHandle, LocalExecutorBuilder, Placement, PoolPlacement};
 use std::ffi::OsStr;
@@ -29,17 +33,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize};
 use std::time::Duration;
 
-const BAD_CONFIGURATION: u8 = 1;
-const UNFIT_HOST: u8 = 2;
+pub(super) const BAD_CONFIGURATION: u8 = 1;
+pub(super) const UNFIT_HOST: u8 = 2;
 
 /// How often, and after how long, a port that is taken is asked for again: a second in all.
 const LISTEN_TRIES: u32 = 50;
 const LISTEN_AGAIN: Duration = Duration::from_millis(20);
 
 /// Why the server did not start.
-struct Refusal {
-    code: u8,
-    why: String,
+pub(super) struct Refusal {
+    pub(super) code: u8,
+    pub(super) why: String,
 }
 
 /// Serves until a signal or SHUTDOWN ends it.
@@ -69,6 +73,7 @@ fn start(
         tracing::warn!("{line}");
     }
     fit::check().map_err(|unfit| Refusal { code: UNFIT_HOST, why: unfit.to_string() })?;
+    let (table, users) = access(&settings)?;
     let cpus = cpus(&settings)?;
     let cores = cpus.len();
     settle_clients(&mut settings, cores);
@@ -81,7 +86,8 @@ fn start(
     let exit = Arc::new(AtomicU8::new(0));
     let host = Arc::new(host::describe(&settings, config_file.as_deref()));
     host::watch(Arc::clone(&host));
-    let seats = seats(settings.clone(), cpus, listeners, signals, host, &exit);
+    let view = View::new(Arc::new(settings.clone()), users);
+    let seats = seats(view, table, cpus, listeners, signals, host, &exit);
     let mut threads = Vec::new();
     for seat in seats {
         let builder = LocalExecutorBuilder::new(Placement::Fixed(seat.cpu))
@@ -116,9 +122,34 @@ fn wait_for(threads: Vec<ExecutorJoinHandle<()>>) -> Result<(), Refusal> {
     Ok(())
 }
 
+/// The commands by their names, and the users, from the configuration or from a file of their own.
+fn access(settings: &Settings) -> Result<(&'static Table, Arc<Users>), Refusal> {
+    let wrong = |why: String| Refusal { code: BAD_CONFIGURATION, why };
+    let table = families::renamed(&settings.renamed_commands).map_err(wrong)?;
+    let mut users = users_of(settings, table.catalog()).map_err(wrong)?;
+    if !settings.aclfile.is_empty() {
+        if !settings.users.is_empty() {
+            let why = "there are `user` lines and an aclfile: users can be in one place only";
+            return Err(wrong(why.into()));
+        }
+        let name = settings.users_path();
+        let text = texts::read(path(&name))
+            .and_then(|text| text.ok_or(io::ErrorKind::NotFound.into()))
+            .map_err(|error| refuse(BAD_CONFIGURATION, "cannot read the aclfile", &error))?;
+        let shown = String::from_utf8_lossy(&settings.aclfile);
+        users = file::read(table.catalog(), &users, &shown, &text).map_err(wrong)?;
+    }
+    for user in users.iter().filter(|user| !user.enabled && user.id != 0) {
+        let name = String::from_utf8_lossy(&user.name);
+        tracing::info!("the user '{name}' is disabled: no rule of it says 'on'");
+    }
+    Ok((table, Arc::new(users)))
+}
+
 /// What each core's thread is given.
 fn seats(
-    settings: Settings,
+    view: View,
+    table: &'static Table,
     cpus: Vec<usize>,
     listeners: Vec<OwnedFd>,
     signals: OwnedFd,
@@ -132,10 +163,9 @@ fn seats(
         client_ids: Arc::new(AtomicU64::new(0)),
         transactions: Arc::default(),
         listeners: Arc::default(),
-        table: Arc::new(families::table()),
+        table,
         host,
     };
-    let view = View::new(Arc::new(settings));
     let seed = random_seed();
     let clock = Clock::new();
     let mut first = Some((listeners, signals));
@@ -192,7 +222,7 @@ fn settle_clients(settings: &mut Settings, cores: usize) {
     }
 }
 
-fn listen(settings: &Settings) -> Result<Vec<OwnedFd>, Refusal> {
+pub(super) fn listen(settings: &Settings) -> Result<Vec<OwnedFd>, Refusal> {
     let mut listeners = Vec::new();
     let backlog = i32::try_from(settings.tcp_backlog).unwrap_or(i32::MAX);
     if settings.port != 0 {
@@ -267,7 +297,7 @@ fn is_absent(error: &io::Error) -> bool {
     )
 }
 
-fn write_pidfile(settings: &Settings) -> Result<(), Refusal> {
+pub(super) fn write_pidfile(settings: &Settings) -> Result<(), Refusal> {
     let wanted = !settings.pidfile.is_empty() || settings.daemonize;
     if !wanted {
         return Ok(());
@@ -318,7 +348,7 @@ fn greet(settings: &Settings, cpus: &[usize], config_file: Option<&Path>) {
 }
 
 /// A seed from the kernel, for hashes and identities.
-fn random_seed() -> u64 {
+pub(super) fn random_seed() -> u64 {
     let mut bytes = [0u8; 8];
     let read = fs::File::open("/dev/urandom")
         .and_then(|mut file| io::Read::read_exact(&mut file, &mut bytes));
@@ -332,6 +362,6 @@ pub(super) fn path(bytes: &[u8]) -> &Path {
     Path::new(OsStr::from_bytes(bytes))
 }
 
-fn refuse(code: u8, what: &str, error: &dyn std::fmt::Display) -> Refusal {
+pub(super) fn refuse(code: u8, what: &str, error: &dyn std::fmt::Display) -> Refusal {
     Refusal { code, why: format!("{what}: {error}") }
 }

@@ -9,6 +9,7 @@
 mod compare;
 mod directed;
 mod families;
+mod follow;
 mod generate;
 mod large;
 mod malformed;

@@ -250,7 +250,7 @@ fn closed(why: &io::Error) -> Mismatch {
 }
 
 #[expect(clippy::disallowed_types, reason = "EXPIREAT needs the date")]
-fn now_seconds() -> u64 {
+pub fn now_seconds() -> u64 {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     since.unwrap().as_secs()
 }

@@ -5,16 +5,17 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use ringfold::acl::users::Users;
 use ringfold::base::time::{Mono, Now, Wall};
 use ringfold::engine::keyspace::Keyspace;
 use ringfold::node::core::{Core, FileEvent, Input, Shared};
+use ringfold::node::families;
 use ringfold::node::message::Message;
 use ringfold::node::observe::Observation;
 use ringfold::node::outbox::{Conn, Outbox, SaveStep};
 use ringfold::node::session::Session;
 use ringfold::node::settings::Settings;
 use ringfold::node::settings::kind::Master;
-use ringfold::node::table::Table;
 use ringfold::node::view::View;
 
 use crate::model::State;
@@ -108,14 +109,7 @@ impl Host {
     }
 
     /// The process starts, following `master` if there is one.
-    pub fn start(
-        &mut self,
-        host: usize,
-        at: u64,
-        plan: &Plan,
-        table: &Arc<Table>,
-        master: Option<usize>,
-    ) {
+    pub fn start(&mut self, host: usize, at: u64, plan: &Plan, master: Option<usize>) {
         let cores = plan.cores[host];
         self.incarnation += 1;
         let seed = plan.seed.wrapping_mul(31) ^ (host as u64) << 40 ^ self.incarnation << 48;
@@ -127,14 +121,15 @@ impl Host {
         settings.save = Vec::new();
         settings.repl_backlog_size = 128 * 1024;
         settings.replicaof = master.map(|it| Master { host: name(it), port: 7_000 });
-        let view = View::new(Arc::new(settings));
+        let users = Arc::new(Users::new(families::table().catalog(), false));
+        let view = View::new(Arc::new(settings), users);
         let shared = Shared {
             tickets: Arc::default(),
             clients: Arc::default(),
             client_ids: Arc::default(),
             transactions: Arc::default(),
             listeners: Arc::default(),
-            table: Arc::clone(table),
+            table: families::table(),
             host: Arc::default(),
         };
         let now = self.now(at);

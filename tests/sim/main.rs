@@ -36,10 +36,8 @@ mod plan;
 mod world;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 
 use plan::{Plan, Plant};
-use ringfold::node::table::Table;
 use world::World;
 
 const SEEDS: u64 = 100;
@@ -52,8 +50,8 @@ struct Outcome {
     tail: Vec<String>,
 }
 
-fn run(seed: u64, plant: Option<Plant>, table: &Arc<Table>, verbose: bool) -> Outcome {
-    let mut world = World::new(Plan::draw(seed, plant), table, verbose);
+fn run(seed: u64, plant: Option<Plant>, verbose: bool) -> Outcome {
+    let mut world = World::new(Plan::draw(seed, plant), verbose);
     let panicked = catch_unwind(AssertUnwindSafe(|| world.run())).err();
     let violation = match panicked {
         None => world.violation.take(),
@@ -73,12 +71,11 @@ fn number_from_env(name: &str) -> Option<u64> {
 
 #[test]
 fn many_seeds() {
-    let table = world::table();
     let seeds = number_from_env("SIM_SEEDS").unwrap_or(SEEDS);
     let first = number_from_env("SIM_FIRST").unwrap_or(1);
     let (mut bad, mut checks) = (Vec::new(), 0);
     for seed in first..first + seeds {
-        let outcome = run(seed, None, &table, false);
+        let outcome = run(seed, None, false);
         checks += outcome.checks;
         if let Some(why) = outcome.violation {
             println!("seed {seed}: {why}");
@@ -93,9 +90,8 @@ fn many_seeds() {
 /// `SEED=n` replays one; without it the first one is run, twice.
 #[test]
 fn one_seed() {
-    let table = world::table();
     let seed = number_from_env("SEED");
-    let outcome = run(seed.unwrap_or(1), None, &table, seed.is_some());
+    let outcome = run(seed.unwrap_or(1), None, seed.is_some());
     for line in &outcome.tail {
         println!("{line}");
     }
@@ -105,18 +101,16 @@ fn one_seed() {
 
 #[test]
 fn a_seed_is_one_run_for_ever() {
-    let table = world::table();
     for seed in 1..=8 {
-        let hashes = [0, 1].map(|_| run(seed, None, &table, false).hash);
+        let hashes = [0, 1].map(|_| run(seed, None, false).hash);
         assert_eq!(hashes[0], hashes[1], "seed {seed}");
     }
 }
 
 /// Some seed finds the bug.
 fn finds(plant: Plant) {
-    let table = world::table();
     for seed in 1..=PLANTED_SEEDS {
-        if let Some(why) = run(seed, Some(plant), &table, false).violation {
+        if let Some(why) = run(seed, Some(plant), false).violation {
             println!("{plant:?} is found by seed {seed}: {why}");
             return;
         }

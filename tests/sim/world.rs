@@ -5,12 +5,9 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, VecDeque};
-use std::sync::Arc;
 
 use ringfold::base::prng::Prng;
 use ringfold::node::core::Input;
-use ringfold::node::families;
-use ringfold::node::table::Table;
 use ringfold::replication::psync::Replid;
 
 use crate::client::Client;
@@ -65,7 +62,6 @@ pub struct World {
     pub histories: Histories,
     /// What each host ever had of a history, executed: what WAIT may count.
     pub had: BTreeMap<(usize, Replid), u64>,
-    pub table: Arc<Table>,
     /// Whom the operator wants to be master.
     pub master: usize,
     /// Something that concerns all keys happened so often.
@@ -87,7 +83,7 @@ pub const MS: u64 = 1_000_000;
 const TAIL_LINES: usize = 200;
 
 impl World {
-    pub fn new(plan: Plan, table: &Arc<Table>, verbose: bool) -> Self {
+    pub fn new(plan: Plan, verbose: bool) -> Self {
         let mut prng = Prng::new(plan.seed);
         let skews: Vec<u64> =
             (0..3).map(|_| if plan.skew { prng.below(80_000) } else { 0 }).collect();
@@ -99,7 +95,6 @@ impl World {
             clients: Vec::new(),
             histories: Histories::default(),
             had: BTreeMap::new(),
-            table: Arc::clone(table),
             master: 0,
             epoch: 0,
             unsettled_until: 0,
@@ -202,9 +197,9 @@ impl World {
             return;
         }
         let master = (host != self.master).then_some(self.master);
-        let (at, table) = (self.at, Arc::clone(&self.table));
+        let at = self.at;
         let plan = self.plan.clone();
-        self.hosts[host].start(host, at, &plan, &table, master);
+        self.hosts[host].start(host, at, &plan, master);
         self.trace(|| format!("h{host} starts, following {master:?}"));
         let now = self.hosts[host].now(at);
         let seat = &mut self.hosts[host].seats[0];
@@ -395,9 +390,4 @@ impl World {
                 (self.trace_hash.rotate_left(5) ^ number).wrapping_mul(0x0100_0000_01b3);
         }
     }
-}
-
-/// The table of commands, made once for all worlds.
-pub fn table() -> Arc<Table> {
-    Arc::new(families::table())
 }

@@ -40,6 +40,20 @@ pub fn wait_until(what: &str, mut ask: impl FnMut() -> bool) {
     wait_for(what, || ask().then_some(()));
 }
 
+/// Asks until `ask` says yes; false: it never did, and the caller knows better what that means.
+pub fn comes_true(mut ask: impl FnMut() -> bool) -> bool {
+    let start = Instant::now();
+    loop {
+        if ask() {
+            return true;
+        }
+        if start.elapsed() >= PATIENCE {
+            return false;
+        }
+        std::thread::park_timeout(Duration::from_millis(5));
+    }
+}
+
 /// The seed of a random test: `RINGFOLD_SEED`, or one that is the same in every run.
 pub fn seed() -> u64 {
     number_from_env("RINGFOLD_SEED").unwrap_or(42)

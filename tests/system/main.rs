@@ -6,6 +6,7 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 #![expect(clippy::print_stderr, reason = "a failing test shows the end of the servers' logs")]
 
+mod access;
 mod faults;
 mod files;
 mod hosts;
@@ -19,6 +20,7 @@ mod tuning;
 #[path = "../support/mod.rs"]
 mod support;
 
+use support::client::Client;
 use support::server::{Kind, Plan, Server};
 use support::wait_until;
 
@@ -76,5 +78,39 @@ fn fill(server: &Server, keys: usize) {
                 client.expect(&["EXPIRE", &key, "100000"], ":1\r\n");
             }
         }
+        fill_collections(&mut client, keys / 10);
+    }
+}
+
+/// Collections of every kind, packed and large, with what makes their encodings differ.
+fn fill_collections(client: &mut Client, keys: usize) {
+    for n in 0..keys {
+        // Mostly small; now and then more than any threshold.
+        let elements = if n % 20 == 7 { 700 } else { 1 + n % 9 };
+        let long = "element".repeat(1 + n % 15);
+        let ttl = (n % 5 == 0).then_some("100000");
+        let mut add = |kind: &str, command: &str, element: &dyn Fn(usize) -> Vec<String>| {
+            let key = format!("{kind}:{n}");
+            for at in 0..elements {
+                let words = element(at);
+                let mut args = vec![command, key.as_str()];
+                args.extend(words.iter().map(String::as_str));
+                assert!(!client.call(&args).starts_with(b"-"), "{args:?}");
+            }
+            if let Some(ttl) = ttl {
+                client.expect(&["EXPIRE", &key, ttl], ":1\r\n");
+            }
+        };
+        add("list", "RPUSH", &|at| vec![format!("{long}{at}"), at.to_string()]);
+        add("set", "SADD", &|at| vec![format!("{long}{at}")]);
+        add("ints", "SADD", &|at| vec![(at * at * n).to_string()]);
+        add("hash", "HSET", &|at| vec![format!("f{at}"), format!("{long}{at}")]);
+        add("stream", "XADD", &|at| vec![format!("5-{}", at + 1), "field".into(), at.to_string()]);
+        let stream = format!("stream:{n}");
+        client.expect(&["XGROUP", "CREATE", &stream, "group", "0"], "+OK\r\n");
+        let read = ["XREADGROUP", "GROUP", "group", "alice", "COUNT", "3", "STREAMS", &stream, ">"];
+        client.call(&read);
+        client.call(&["XACK", &stream, "group", "5-1"]);
+        client.call(&["XDEL", &stream, "5-2"]);
     }
 }

@@ -375,7 +375,7 @@ mod tests {
             figures,
             host: &host,
             settings: &settings,
-            table: &table,
+            table,
             cores: 2,
             loading: false,
             now,

@@ -70,8 +70,6 @@ pub fn is_directive(name: &[u8]) -> bool {
 /// Warnings about what is no setting.
 const DEPRECATED_WHY: &str = "it does nothing in Redis either";
 const MODULES_WHY: &str = "there are no modules";
-const RENAME_WHY: &str = "commands keep their names so far, also those meant to be forbidden";
-const USER_WHY: &str = "there are no users but the default one so far";
 
 struct Loader<'r> {
     loaded: Loaded,
@@ -144,11 +142,11 @@ impl Loader<'_> {
             (b"sentinel", [_, ..]) => return Err(Reason::SentinelDirective.into()),
             (b"user", [_, ..]) => {
                 settings.users.push(words.iter().map(|word| word.to_vec()).collect());
-                ("user", USER_WHY)
+                return Ok(());
             }
             (b"rename-command", [from, to]) => {
                 settings.renamed_commands.push((from.to_vec(), to.to_vec()));
-                ("rename-command", RENAME_WHY)
+                return Ok(());
             }
             (b"loadmodule", [_, ..]) => ("loadmodule", MODULES_WHY),
             (name, [_]) if name.contains(&b'.') => ("(a module's setting)", MODULES_WHY),
@@ -338,7 +336,7 @@ mod tests {
         check("loadmodule x.so a b", Some(("loadmodule", false)));
         check("bf.size 3", Some(("(a module's setting)", false)));
         check("lua-replicate-commands yes", Some(("(an old setting)", false)));
-        check("user alice on", Some(("user", false)));
-        check("rename-command KEYS x", Some(("rename-command", false)));
+        check("user alice on", None);
+        check("rename-command KEYS x", None);
     }
 }

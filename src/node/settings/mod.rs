@@ -61,6 +61,10 @@ pub struct Settings {
 
     // Access.
     pub requirepass: Secret,
+    pub aclfile: Vec<u8>,
+    pub acl_pubsub_default: AclPubsubDefault,
+    /// Entries of `ACL LOG`.
+    pub acllog_max_len: i64,
     pub enable_protected_configs: Protected,
     pub enable_debug_command: Protected,
 
@@ -138,6 +142,10 @@ choices! {
     Protected { No = "no", Yes = "yes", Local = "local" }
 }
 choices! {
+    /// Which channels a new user may use.
+    AclPubsubDefault { AllChannels = "allchannels", ResetChannels = "resetchannels" }
+}
+choices! {
     /// Which keys make room at `maxmemory`.
     MaxmemoryPolicy {
         VolatileLru = "volatile-lru", VolatileLfu = "volatile-lfu",
@@ -188,6 +196,15 @@ impl Settings {
             Home::Kept => {
                 self.kept.insert(row.name, value);
             }
+        }
+    }
+
+    /// The file of users, as a path from the root where `dir` is one; empty where there is none.
+    #[must_use]
+    pub fn users_path(&self) -> Vec<u8> {
+        match self.aclfile.as_slice() {
+            [] | [b'/', ..] => self.aclfile.clone(),
+            name => [self.dir.as_slice(), b"/", name].concat(),
         }
     }
 

@@ -10,7 +10,7 @@
 use super::field::{Held, Home, Home::Kept, field};
 use super::kind::{Kind, Kind::*, Value};
 use super::reason::Reason;
-use super::{LogLevel, MaxmemoryPolicy, Protected, Supervised};
+use super::{AclPubsubDefault, LogLevel, MaxmemoryPolicy, Protected, Supervised};
 
 /// One setting.
 #[derive(Debug)]
@@ -67,7 +67,6 @@ impl Row {
     }
 }
 
-const NO_ACL: &str = "users come from AUTH's one password so far";
 const NO_AOF: &str = "there is no append-only file yet";
 const NO_CLUSTER: &str = "there is no cluster mode yet";
 const NO_DEFRAG: &str = "memory is not moved to join free space";
@@ -149,9 +148,9 @@ pub const ROWS: &[Row] = &{ use Change::*; use Effect::{Only, Works}; [
     row("cores", "", Cores, "all", AtStart, Works, field!(cores)),
 
     // Without effect.
-    row("acl-pubsub-default", "", Choice(&["allchannels", "resetchannels"]), "resetchannels", Runtime, Effect::None(NO_ACL), Kept),
-    row("aclfile", "", TEXT, "", AtStart, Effect::None(NO_ACL), Kept),
-    row("acllog-max-len", "", LONG, "128", Runtime, Effect::None(NO_ACL), Kept),
+    row("acl-pubsub-default", "", Choice(AclPubsubDefault::NAMES), "resetchannels", Runtime, Works, field!(acl_pubsub_default)),
+    row("aclfile", "", TEXT, "", AtStart, Works, field!(aclfile)),
+    row("acllog-max-len", "", LONG, "128", Runtime, Works, field!(acllog_max_len)),
     row("active-defrag-cycle-max", "", int(1, 99), "25", Runtime, Effect::None(NO_DEFRAG), Kept),
     row("active-defrag-cycle-min", "", int(1, 99), "1", Runtime, Effect::None(NO_DEFRAG), Kept),
     row("active-defrag-ignore-bytes", "", memory(1), "104857600", Runtime, Effect::None(NO_DEFRAG), Kept),

@@ -1,0 +1,432 @@
+//! What INFO and hello messages teach.
+//!
+//! **INFO** comes from a data node that we asked ourselves. **Hello** messages come from anybody who may
+//! publish on a data node, so they are hints, harder to fool us with than Redis' Sentinel is:
+//!
+//! - One that was sent to us directly had our password to pass; one *overheard* on a data node never
+//!   displaces a Sentinel that answers us, neither its address nor its id.
+//! - A newer configuration is a [`Claim`] until the data node itself tells us that it is a master, or
+//!   a quorum of the Sentinels that we know confirms it when we ask them.
+//! - Epochs leap by no more than 2^32, and a master has no more than 64 Sentinels.
+
+use super::address::{Address, Found};
+use super::events::Caller;
+use super::failover::Slave;
+use super::hello::Hello;
+use super::info::{self, Report};
+use super::instance::{Claim, Failover, Id, Kind, Ms, Reconf, Role};
+use super::link::Question;
+use super::machine::{Level, Sentinel};
+use crate::base::limits::SENTINEL_EPOCH_JUMP_MAX;
+use crate::resp::decode::Value;
+
+/// How a hello came to us.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum How {
+    /// Published to us by somebody who may use us.
+    Direct,
+    /// On the channel of a data node.
+    Overheard,
+}
+
+/// How soon those who may know are asked about a claim again, at first and at last; and how long after it
+/// was last heard a claim is forgotten.
+const CLAIM_ASK_MS: Ms = 100;
+const CLAIM_ASK_MAX_MS: Ms = 5_000;
+const CLAIM_FORGOTTEN_MS: Ms = 30_000;
+
+impl Sentinel {
+    /// An INFO of a data node.
+    pub(super) fn informed(&mut self, id: Id, text: &[u8]) {
+        let report = info::parse(text);
+        self.instances[id].info = text.to_vec();
+        self.take_run_id(id, &report);
+        if self.instances[id].is_master() {
+            self.take_replicas(id, &report);
+        }
+        self.take_replication(id, &report);
+        self.instances[id].info_refresh = self.now;
+        let Some(role) = report.role else { return };
+        self.take_role(id, role);
+        if self.tilt_since.is_some() || self.instances[id].is_master() {
+            return;
+        }
+        match role {
+            Role::Master => self.replica_is_master(id),
+            Role::Replica => self.replica_is_replica(id),
+        }
+    }
+
+    fn take_run_id(&mut self, id: Id, report: &Report) {
+        let (Some(run_id), now) = (&report.run_id, self.now) else { return };
+        let instance = &mut self.instances[id];
+        let is_new = instance.run_id.as_ref().is_some_and(|it| it != run_id);
+        instance.run_id = Some(run_id.clone());
+        if is_new {
+            if let Kind::Master(master) = &mut instance.kind
+                && master.reboot_down_after != 0
+            {
+                master.rebooted_at = Some(now);
+            }
+            self.event_of(Level::Notice, "+reboot", id, "");
+        }
+    }
+
+    fn take_replicas(&mut self, id: Id, report: &Report) {
+        for (host, port) in &report.replicas {
+            let port = i64::from(*port);
+            match self.book.find(host, self.globals.resolve_hostnames) {
+                Found::Ip(_) => {}
+                Found::Unknown => {
+                    self.ask_for_name(host);
+                    continue;
+                }
+                Found::Nothing => continue,
+            }
+            if let Ok(replica) = self.add_replica(id, host, port) {
+                self.event_of(Level::Notice, "+slave", replica, "");
+                self.touch();
+            }
+        }
+    }
+
+    fn take_replication(&mut self, id: Id, report: &Report) {
+        let now = self.now;
+        let role = report.role;
+        match &mut self.instances[id].kind {
+            Kind::Master(master) if role == Some(Role::Master) => {
+                master.replid = report.replid.clone().unwrap_or_default();
+            }
+            Kind::Replica(replica) => {
+                replica.link_down_for = report.link_down_for;
+                if let Some(host) = &report.master_host
+                    && !replica.master_host.as_ref().is_some_and(|it| it.eq_ignore_ascii_case(host))
+                {
+                    replica.master_host = Some(host.clone());
+                    replica.conf_changed = now;
+                }
+                if let Some(port) = report.master_port
+                    && replica.master_port != port
+                {
+                    replica.master_port = port;
+                    replica.conf_changed = now;
+                }
+                replica.link_up = report.link_up.unwrap_or(replica.link_up);
+                replica.priority = report.priority.unwrap_or(replica.priority);
+                replica.offset = report.offset.unwrap_or(replica.offset);
+                replica.announced = report.announced.unwrap_or(replica.announced);
+                replica.replid = report.replid.clone().unwrap_or_default();
+            }
+            _ => {}
+        }
+    }
+
+    fn take_role(&mut self, id: Id, role: Role) {
+        let now = self.now;
+        let instance = &mut self.instances[id];
+        if instance.role_reported == role {
+            return;
+        }
+        instance.role_reported = role;
+        instance.role_reported_at = now;
+        let expected = if instance.is_master() { Role::Master } else { Role::Replica };
+        if let (Role::Replica, Some(replica)) = (role, instance.replica_mut()) {
+            replica.conf_changed = now;
+        }
+        let kind = if role == expected { "+role-change" } else { "-role-change" };
+        let rest = format!(" new reported role is {}", role.word());
+        self.event_of(Level::Verbose, kind, id, &rest);
+    }
+
+    /// One that we take for a replica says that it is a master.
+    fn replica_is_master(&mut self, id: Id) {
+        let master_id = self.instances[id].master;
+        let master = self.instances.master(master_id);
+        match master.failover {
+            Failover::WaitPromotion { promoted, forced } if promoted == id => {
+                let failover = Failover::ReconfReplicas { promoted, forced };
+                return self.promoted(master_id, id, failover);
+            }
+            failover if failover.promoted() == Some(id) => return,
+            _ => {}
+        }
+        if let Some(claim) = &master.claim
+            && self.claimed_address(claim).is_some_and(|it| it.is_same(&self.instances[id].address))
+        {
+            return self.adopt_claim(master_id);
+        }
+        // It came back, or somebody promoted it. Wait for what others know before it is told to follow.
+        let wait = self.periods.publish * 4;
+        if self.looks_sane(master_id)
+            && self.is_up_for(id, wait)
+            && self.now - self.instances[id].role_reported_at > wait
+        {
+            self.send_slave_of(id, Slave::Of(master_id));
+            self.event_of(Level::Notice, "+convert-to-slave", id, "");
+        }
+    }
+
+    fn replica_is_replica(&mut self, id: Id) {
+        let master_id = self.instances[id].master;
+        let follows = |this: &Self, whom: Id| {
+            let replica = this.instances[id].replica();
+            replica.is_some_and(|it| {
+                it.master_port == this.instances[whom].address.port
+                    && it
+                        .master_host
+                        .as_ref()
+                        .is_some_and(|host| this.is_named(&this.instances[whom].address, host))
+            })
+        };
+        let changed = self.instances[id].replica().map_or(0, |it| it.conf_changed);
+        let wait = self.instances.master(master_id).failover_timeout;
+        if !follows(self, master_id)
+            && self.looks_sane(master_id)
+            && self.is_up_for(id, wait)
+            && self.now - changed > wait
+        {
+            self.send_slave_of(id, Slave::Of(master_id));
+            self.event_of(Level::Notice, "+fix-slave-config", id, "");
+        }
+        let Some(promoted) = self.instances.master(master_id).failover.promoted() else { return };
+        let reconf = self.instances[id].replica().map(|it| it.reconf);
+        let mut now_at = reconf;
+        if matches!(reconf, Some(Reconf::Sent { .. })) && follows(self, promoted) {
+            now_at = Some(Reconf::InProgress);
+            self.event_of(Level::Notice, "+slave-reconf-inprog", id, "");
+        }
+        let link_up = self.instances[id].replica().is_some_and(|it| it.link_up);
+        if now_at == Some(Reconf::InProgress) && link_up {
+            now_at = Some(Reconf::Done);
+            self.event_of(Level::Notice, "+slave-reconf-done", id, "");
+        }
+        if let (Some(reconf), Some(replica)) = (now_at, self.instances[id].replica_mut()) {
+            replica.reconf = reconf;
+        }
+        if reconf != now_at {
+            self.act(master_id);
+        }
+    }
+
+    /// The name or IP that a replica follows means this address.
+    fn is_named(&self, address: &Address, host: &str) -> bool {
+        match self.book.find(host, self.globals.resolve_hostnames) {
+            Found::Ip(ip) => ip.eq_ignore_ascii_case(&address.ip),
+            Found::Unknown | Found::Nothing => host.eq_ignore_ascii_case(&address.host),
+        }
+    }
+
+    /// A master in fact and by its own words, which answers.
+    fn looks_sane(&self, master: Id) -> bool {
+        let it = &self.instances[master];
+        it.role_reported == Role::Master
+            && !it.s_down
+            && !self.instances.master(master).o_down
+            && self.now - it.info_refresh < self.periods.info * 2
+    }
+
+    /// A hello message.
+    pub(super) fn heard(&mut self, text: &[u8], how: How) {
+        let Some(hello) = Hello::parse(text) else { return };
+        if hello.id == self.myid {
+            return;
+        }
+        let Some(&master) = self.masters.get(&hello.master) else { return };
+        let Some(from) = self.sentinel_of(master, &hello, how) else { return };
+        if hello.epoch > self.epoch && self.is_plausible(hello.epoch) {
+            self.epoch = hello.epoch;
+            self.touch();
+            self.event(Level::Warning, "+new-epoch", Some(master), &hello.epoch.to_string());
+        }
+        let believed = self.instances.master(master).config_epoch;
+        if hello.config_epoch > believed && hello.config_epoch <= self.epoch {
+            self.claimed(master, from, &hello);
+        }
+        if let Some(peer) = self.instances.get_mut(from).and_then(|it| it.peer_mut()) {
+            peer.last_hello = self.now;
+        }
+    }
+
+    pub(super) fn is_plausible(&self, epoch: u64) -> bool {
+        epoch <= self.epoch.saturating_add(SENTINEL_EPOCH_JUMP_MAX)
+    }
+
+    /// The Sentinel that says hello, taken in if it is new. `None`: it is not believed to be who it says.
+    fn sentinel_of(&mut self, master: Id, hello: &Hello, how: How) -> Option<Id> {
+        let address = self.address(&hello.ip, i64::from(hello.port)).ok()?;
+        let known = self.instances.master(master).sentinels.get(&hello.id).copied();
+        if let Some(id) = known
+            && self.instances[id].address.is_same(&address)
+        {
+            return Some(id);
+        }
+        let displaced = known.or_else(|| self.sentinel_at(master, &address));
+        if let Some(id) = displaced
+            && how == How::Overheard
+            && self.answers(id)
+        {
+            return None;
+        }
+        if known.is_some() {
+            self.remove_sentinel(master, &hello.id);
+            let Hello { ip, port, id, .. } = hello;
+            let rest = format!(" ip {ip} port {port} for {id}");
+            self.event_of(Level::Notice, "+sentinel-address-switch", master, &rest);
+        } else if let Some(other) = displaced {
+            self.event_of(Level::Notice, "+sentinel-invalid-addr", other, "");
+            let obsolete = self.instances[other].name.clone();
+            for it in self.master_ids() {
+                self.remove_sentinel(it, &obsolete);
+            }
+        }
+        let id = self.add_sentinel(master, &hello.id, &hello.ip, i64::from(hello.port)).ok()?;
+        if known.is_some() {
+            self.update_sentinel_address(id);
+        } else {
+            self.event_of(Level::Notice, "+sentinel", id, "");
+        }
+        self.touch();
+        Some(id)
+    }
+
+    /// It is connected, and its last answer is not old.
+    fn answers(&self, id: Id) -> bool {
+        let link = self.link(id);
+        let patience = self.periods.ping * 2;
+        !link.disconnected && !self.instances[id].s_down && self.now - link.last_pong <= patience
+    }
+
+    /// Somebody says that there is a newer configuration.
+    fn claimed(&mut self, master: Id, from: Id, hello: &Hello) {
+        let here = &self.instances[master].address;
+        if hello.master_port == here.port && self.is_named(here, &hello.master_ip) {
+            self.instances.master_mut(master).config_epoch = hello.config_epoch;
+            self.touch();
+            return;
+        }
+        let now = self.now;
+        let known = self.instances.master(master).claim.as_ref();
+        if known.is_none_or(|it| it.epoch < hello.config_epoch) {
+            self.instances.master_mut(master).claim = Some(Claim {
+                epoch: hello.config_epoch,
+                host: hello.master_ip.clone(),
+                port: hello.master_port,
+                from,
+                confirmed: Vec::new(),
+                heard: self.now,
+                ask_at: 0,
+                ask_again: CLAIM_ASK_MS,
+            });
+        } else if let Some(claim) = &mut self.instances.master_mut(master).claim
+            && claim.epoch == hello.config_epoch
+        {
+            claim.heard = now;
+        }
+        self.examine_claim(master);
+    }
+
+    /// Asks those who may know, less and less often.
+    pub(super) fn examine_claim(&mut self, master: Id) {
+        let Some(claim) = self.instances.master(master).claim.clone() else { return };
+        let is_old = claim.epoch <= self.instances.master(master).config_epoch;
+        if is_old || self.now - claim.heard > CLAIM_FORGOTTEN_MS {
+            self.instances.master_mut(master).claim = None;
+            return;
+        }
+        let Some(address) = self.claimed_address(&claim) else {
+            return self.ask_for_name(&claim.host);
+        };
+        #[cfg(test)]
+        if self.plant == Some(super::sim::Plant::EveryHelloIsBelieved) {
+            return self.adopt_claim(master);
+        }
+        if self.now < claim.ask_at {
+            return;
+        }
+        let now = self.now;
+        if let Some(claim) = &mut self.instances.master_mut(master).claim {
+            claim.ask_at = now + claim.ask_again;
+            claim.ask_again = (claim.ask_again * 2).min(CLAIM_ASK_MAX_MS);
+        }
+        if let Some(replica) = self.replica_at(master, &address) {
+            self.ask_info(replica);
+        }
+        let name = self.instances[master].name.clone();
+        let sentinels: Vec<Id> =
+            self.instances.master(master).sentinels.values().copied().collect();
+        for id in sentinels {
+            self.ask(id, Question::Master, &[b"SENTINEL", b"MASTER", name.as_bytes()]);
+        }
+    }
+
+    fn claimed_address(&self, claim: &Claim) -> Option<Address> {
+        match self.book.find(&claim.host, self.globals.resolve_hostnames) {
+            Found::Ip(ip) => Some(Address { host: claim.host.clone(), ip, port: claim.port }),
+            Found::Unknown | Found::Nothing => None,
+        }
+    }
+
+    /// A Sentinel that we asked says where it takes the master to be.
+    pub(super) fn claim_answered(&mut self, id: Id, value: &Value) {
+        let master = self.instances[id].master;
+        let Some(claim) = self.instances.master(master).claim.clone() else { return };
+        let (Some(host), Some(port), Some(epoch)) =
+            (field(value, b"ip"), field(value, b"port"), field(value, b"config-epoch"))
+        else {
+            return;
+        };
+        let Some(address) = self.claimed_address(&claim) else { return };
+        let agrees = port == claim.port.to_string()
+            && self.is_named(&address, &host)
+            && epoch.parse().is_ok_and(|it: u64| it >= claim.epoch);
+        if !agrees || claim.confirmed.contains(&id) {
+            return;
+        }
+        let group = self.instances.master_mut(master);
+        let known = i64::try_from(group.sentinels.len()).unwrap_or(i64::MAX);
+        let needed = group.quorum.min(known);
+        let confirmed = group.claim.as_mut().map_or(0, |it| {
+            it.confirmed.push(id);
+            i64::try_from(it.confirmed.len()).unwrap_or(0)
+        });
+        if confirmed >= needed {
+            self.adopt_claim(master);
+        }
+    }
+
+    /// What was claimed is so.
+    fn adopt_claim(&mut self, master: Id) {
+        let Some(claim) = self.instances.master_mut(master).claim.take() else { return };
+        let Some(address) = self.claimed_address(&claim) else { return };
+        if claim.epoch <= self.instances.master(master).config_epoch {
+            return;
+        }
+        self.instances.master_mut(master).config_epoch = claim.epoch;
+        if self.instances.get(claim.from).is_some() {
+            self.event_of(Level::Warning, "+config-update-from", claim.from, "");
+        }
+        let old = self.instances[master].address.clone();
+        let (name, shown) =
+            (&self.instances[master].name, old.shown(self.globals.announce_hostnames));
+        let text = format!("{name} {shown} {} {} {}", old.port, claim.host, claim.port);
+        self.event(Level::Warning, "+switch-master", Some(master), &text);
+        self.switch_address(master, address);
+        let new = self.instances[master].address.clone();
+        self.call_reconfig_script(master, Caller::Observer, &old, &new);
+    }
+}
+
+/// The value of a field of a map, which over RESP2 is a flat array.
+fn field(value: &Value, name: &[u8]) -> Option<String> {
+    let text = |value: &Value| match value {
+        Value::Bulk(text) => String::from_utf8(text.clone()).ok(),
+        _ => None,
+    };
+    match value {
+        Value::Array(items) => items.chunks_exact(2).find_map(|pair| match pair {
+            [Value::Bulk(key), value] if key == name => text(value),
+            _ => None,
+        }),
+        _ => None,
+    }
+}
