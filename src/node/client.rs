@@ -380,7 +380,11 @@ impl Core {
                 };
                 run(&mut cx, args)
             }
-            Exec::Script(run) => run(self, &call, args, buffer),
+            Exec::Script(run) => {
+                let result = run(self, &call, args, buffer);
+                self.caller = None;
+                result
+            }
         };
         self.keyspace.set_expiry_mode(mode);
         self.keyspace.set_no_touch(false); // It was for this command.
