@@ -172,9 +172,9 @@ fn put_integer(out: &mut Vec<u8>, number: f64, big: bool, size: usize) {
     } else {
         number as u64
     };
-    // C shifts by the place modulo 64.
+    // Larger integers are filled up with zeros, whatever the sign: so does the original.
     let bytes = value.to_le_bytes();
-    let byte = |place: usize| bytes[place % bytes.len()];
+    let byte = |place: usize| bytes.get(place).copied().unwrap_or(0);
     if big {
         out.extend((0..size).rev().map(byte));
     } else {
@@ -184,9 +184,10 @@ fn put_integer(out: &mut Vec<u8>, number: f64, big: bool, size: usize) {
 
 fn get_integer(bytes: &[u8], big: bool, signed: bool) -> f64 {
     let mut value = 0_u64;
-    for (place, index) in (0..bytes.len()).zip(0_u32..) {
+    // Of larger integers the lowest 8 bytes count.
+    for place in 0..bytes.len().min(8) {
         let byte = if big { bytes[bytes.len() - place - 1] } else { bytes[place] };
-        value |= u64::from(byte).wrapping_shl(8 * index);
+        value |= u64::from(byte) << (8 * place);
     }
     #[expect(clippy::cast_precision_loss, reason = "Lua has doubles only")]
     if !signed {
