@@ -2,6 +2,7 @@
 pub mod base;
 pub mod uring;
 pub mod resp;
+pub mod script;
 pub mod types;
 pub mod command;
 pub mod acl;

@@ -52,6 +52,7 @@ struct Contents {
     aux: Vec<(Vec<u8>, Vec<u8>)>,
     attributes: Vec<(Vec<u8>, Option<u64>, Option<u8>)>,
     checksum: Option<Checksum>,
+    functions: Vec<Vec<u8>>,
     counts: Skipped,
     bytes: u64,
 }
@@ -79,6 +80,7 @@ fn decode(rdb: &[u8], limits: Limits, piece: usize) -> Result<Contents, DecodeEr
                 Event::Skipped { db, key, type_name } => {
                     contents.skipped.push((db, key.into(), type_name));
                 }
+                Event::Function { code } => contents.functions.push(code.into()),
                 Event::End { checksum } => contents.checksum = Some(checksum),
             }
         }

@@ -208,6 +208,38 @@ pub const POPULATE_BYTES_MAX: usize = 64 << 20;
 /// Elements that a command draws at random with repetition: the reply is far longer than the request.
 pub const DRAWN_ELEMENTS_MAX: u64 = 16 * 1024 * 1024;
 
+/// Bytes that one core's interpreter may take.
+pub const LUA_MEMORY_BYTES_MAX: usize = 1024 * 1024 * 1024;
+
+/// Bytes of the stack that a script runs on. Only what it touches is ever backed by memory. Lua lets functions
+/// of C use 8,000 places of its own stack: so deep may values be nested that the libraries read and write, by
+/// a few calls each.
+pub const LUA_STACK_BYTES: usize = 64 * 1024 * 1024;
+
+/// Instructions after which a script stands still, so that its core can look at the time (Redis: the same).
+pub const LUA_PAUSE_INSTRUCTIONS: i32 = 100_000;
+
+/// Times that a script which cannot stand still, being part of a transaction, goes on regardless; then it is
+/// ended if it has not written: about 10 seconds.
+pub const LUA_UNPAUSED_SLICES_MAX: u32 = 10_000;
+
+/// Instructions that the definition of a script or library may take.
+pub const LUA_DEFINE_INSTRUCTIONS_MAX: i32 = 20_000_000;
+
+/// Items of one pattern that may repeat: matching recurses once for each.
+pub const LUA_PATTERN_ITEMS_MAX: usize = 8_192;
+
+/// Scripts of EVAL that a core remembers, and their bytes.
+pub const EVAL_SCRIPTS_MAX: usize = 16_384;
+pub const EVAL_SCRIPTS_BYTES_MAX: usize = 256 * 1024 * 1024;
+
+const _: () = {
+    // A frame of the matcher and one of what repeats are far below 512 bytes.
+    assert!(LUA_PATTERN_ITEMS_MAX * 512 <= LUA_STACK_BYTES / 2);
+    assert!(EVAL_SCRIPTS_BYTES_MAX < LUA_MEMORY_BYTES_MAX);
+    assert!(LUA_PAUSE_INSTRUCTIONS < LUA_DEFINE_INSTRUCTIONS_MAX);
+};
+
 /// Masters that one Sentinel watches, and replicas and other Sentinels that it believes one to have.
 pub const SENTINEL_MASTERS_MAX: usize = 1_024;
 pub const SENTINEL_REPLICAS_MAX: usize = 1_000;

@@ -129,6 +129,12 @@ pub fn parse_f64_as_c(text: &[u8]) -> Option<f64> {
 
 /// Appends a double as C's `%.17g` prints it: enough digits to read the same double back.
 pub fn write_g17(out: &mut Vec<u8>, value: f64) {
+    write_g(out, value, 17);
+}
+
+/// Appends a double as C's `%.{precision}g` prints it; from 1 to 17 digits.
+pub fn write_g(out: &mut Vec<u8>, value: f64, precision: usize) {
+    let precision = precision.clamp(1, 17);
     if value.is_nan() {
         return out.extend_from_slice(if value.is_sign_negative() { b"-nan" } else { b"nan" });
     }
@@ -138,13 +144,13 @@ pub fn write_g17(out: &mut Vec<u8>, value: f64) {
     #[expect(clippy::cast_possible_truncation, reason = "checked by the comparison")]
     let whole = value as i64;
     #[expect(clippy::float_cmp, reason = "exactly whole is meant")]
-    let is_whole = whole.unsigned_abs() < 1 << 53 && whole as f64 == value;
+    let is_whole = whole.unsigned_abs() < WHOLE_MAX[precision] && whole as f64 == value;
     if is_whole && !(whole == 0 && value.is_sign_negative()) {
         return write_i64(out, whole);
     }
     // `d.dddddddddddddddde-308`: 17 digits, rounded to even as C does.
     let mut text = Cursor { bytes: [0; 32], len: 0 };
-    let _ = write!(text, "{:.16e}", value.abs()); // 24 bytes at most
+    let _ = write!(text, "{:.*e}", precision - 1, value.abs()); // 24 bytes at most
     let text = text.bytes.get(..text.len).unwrap_or_default();
     let mut halves = text.splitn(2, |&byte| byte == b'e');
     let mantissa = halves.next().unwrap_or_default();
@@ -156,13 +162,25 @@ pub fn write_g17(out: &mut Vec<u8>, value: f64) {
     if value.is_sign_negative() {
         out.push(b'-');
     }
-    write_digits(out, &digits, len, exponent);
+    write_digits(out, &digits, len, exponent, precision);
 }
 
+/// Whole numbers below it have at most so many digits, and are exact in a double.
+const WHOLE_MAX: [u64; 18] = {
+    let mut most = [1; 18];
+    let mut digits = 1;
+    while digits < most.len() {
+        let power = most[digits - 1] * 10;
+        most[digits] = if power < 1 << 53 { power } else { 1 << 53 };
+        digits += 1;
+    }
+    most
+};
+
 /// `d.ddd * 10^exponent`, of whose digits the first `len` count and the rest are zeros.
-fn write_digits(out: &mut Vec<u8>, digits: &[u8; 17], len: usize, exponent: i64) {
+fn write_digits(out: &mut Vec<u8>, digits: &[u8; 17], len: usize, exponent: i64, precision: usize) {
     match usize::try_from(exponent) {
-        Ok(before) if before < 17 => write_parts(out, digits, before + 1, len),
+        Ok(before) if before < precision => write_parts(out, digits, before + 1, len),
         Err(_) if exponent >= -4 => {
             out.extend_from_slice(b"0.");
             (exponent..-1).for_each(|_| out.push(b'0'));

@@ -39,6 +39,21 @@ const EACH_NODE: &[&str] =
 /// Reads or replaces the whole data set.
 const DISK: Flags = Flags::ADMIN.and(Flags::NOSCRIPT).and(Flags::NO_ASYNC_LOADING);
 
+/// Runs a script: which keys it touches, only the script knows.
+const SCRIPTS: Flags = Flags::NOSCRIPT
+    .and(Flags::STALE)
+    .and(Flags::SKIP_MONITOR)
+    .and(Flags::NO_MANDATORY_KEYS)
+    .and(Flags::MOVABLEKEYS);
+const SCRIPT_KEYS: KeySpec =
+    KeySpec::at(2, KeyFlags::RW.and(KeyFlags::ACCESS).and(KeyFlags::UPDATE)).counted(0, 1, 1);
+const SCRIPT_KEYS_RO: KeySpec = KeySpec::at(2, KeyFlags::RO.and(KeyFlags::ACCESS)).counted(0, 1, 1);
+const NUMKEYS: Argument = Argument::integer("numkeys");
+const SCRIPT_KEY: Argument = Argument::key("key", 0).optional().multiple();
+const SCRIPT_ARG: Argument = Argument::string("arg").optional().multiple();
+const ALL_SHARDS_SUCCEED: &[&str] = &["request_policy:all_shards", "response_policy:all_succeeded"];
+const ALL_NODES_SUCCEED: &[&str] = &["request_policy:all_nodes", "response_policy:all_succeeded"];
+
 /// Defines each row as a constant, and `ALL` of them with their sub-commands.
 macro_rules! rows {
     ($($name:ident = $spec:expr $(=> { $($sub:ident = $sub_spec:expr;)* })?;)*) => {
@@ -454,6 +469,102 @@ rows! {
     SELECT = Spec::new("SELECT", Exactly(2), ANYTIME.and(FAST), &[])
         .about(Group::Connection, "1.0.0", "O(1)", "Chooses the database of this connection")
         .takes(&[Argument::integer("index")]);
+    EVAL = Spec::new("EVAL", AtLeast(3), SCRIPTS.and(Flags::MAY_REPLICATE), &[SCRIPT_KEYS])
+        .about(Group::Scripting, "2.6.0", "", "Runs a Lua script")
+        .hop(Hop::Exclusive)
+        .takes(&[Argument::string("script"), NUMKEYS, SCRIPT_KEY, SCRIPT_ARG]);
+    EVAL_RO = Spec::new("EVAL_RO", AtLeast(3), SCRIPTS.and(READ), &[SCRIPT_KEYS_RO])
+        .about(Group::Scripting, "7.0.0", "", "Runs a Lua script that only reads")
+        .hop(Hop::Exclusive)
+        .takes(&[Argument::string("script"), NUMKEYS, SCRIPT_KEY, SCRIPT_ARG]);
+    EVALSHA = Spec::new("EVALSHA", AtLeast(3), SCRIPTS.and(Flags::MAY_REPLICATE), &[SCRIPT_KEYS])
+        .about(Group::Scripting, "2.6.0", "", "Runs a Lua script by its hash")
+        .hop(Hop::Exclusive)
+        .takes(&[Argument::string("sha1"), NUMKEYS, SCRIPT_KEY, SCRIPT_ARG]);
+    EVALSHA_RO = Spec::new("EVALSHA_RO", AtLeast(3), SCRIPTS.and(READ), &[SCRIPT_KEYS_RO])
+        .about(Group::Scripting, "7.0.0", "", "Runs a Lua script that only reads by its hash")
+        .hop(Hop::Exclusive)
+        .takes(&[Argument::string("sha1"), NUMKEYS, SCRIPT_KEY, SCRIPT_ARG]);
+    FCALL = Spec::new("FCALL", AtLeast(3), SCRIPTS.and(Flags::MAY_REPLICATE), &[SCRIPT_KEYS])
+        .about(Group::Scripting, "7.0.0", "", "Calls a function")
+        .hop(Hop::Exclusive)
+        .takes(&[Argument::string("function"), NUMKEYS, SCRIPT_KEY, SCRIPT_ARG]);
+    FCALL_RO = Spec::new("FCALL_RO", AtLeast(3), SCRIPTS.and(READ), &[SCRIPT_KEYS_RO])
+        .about(Group::Scripting, "7.0.0", "", "Calls a function that only reads")
+        .hop(Hop::Exclusive)
+        .takes(&[Argument::string("function"), NUMKEYS, SCRIPT_KEY, SCRIPT_ARG]);
+    FUNCTION = Spec::new("FUNCTION", AtLeast(2), NONE, &[])
+        .about(Group::Scripting, "7.0.0", "", "Commands about libraries of functions")
+        .acl(Categories::NONE) => {
+        FUNCTION_DELETE = Spec::new("DELETE", Exactly(3), WRITE.and(Flags::NOSCRIPT), &[])
+            .about(Group::Scripting, "7.0.0", "O(1)", "Deletes a library")
+            .tips(ALL_SHARDS_SUCCEED)
+            .takes(&[Argument::string("library-name")]);
+        FUNCTION_DUMP = Spec::new("DUMP", Exactly(2), Flags::NOSCRIPT, &[])
+            .about(Group::Scripting, "7.0.0", "O(N)", "All libraries as a payload");
+        FUNCTION_FLUSH = Spec::new("FLUSH", AtLeast(2), WRITE.and(Flags::NOSCRIPT), &[])
+            .about(Group::Scripting, "7.0.0", "O(N)", "Deletes all libraries")
+            .tips(ALL_SHARDS_SUCCEED)
+            .takes(&[Argument::one_of("async", &[Argument::word("async", "ASYNC"), Argument::word("sync", "SYNC")]).optional()]);
+        FUNCTION_HELP = Spec::new("HELP", Exactly(2), ANYTIME, &[])
+            .about(Group::Scripting, "7.0.0", "O(1)", "How FUNCTION is used");
+        FUNCTION_KILL = Spec::new("KILL", Exactly(2), Flags::NOSCRIPT.and(Flags::ALLOW_BUSY), &[])
+            .about(Group::Scripting, "7.0.0", "O(1)", "Ends the function that runs")
+            .tips(&["request_policy:all_shards", "response_policy:one_succeeded"]);
+        FUNCTION_LIST = Spec::new("LIST", AtLeast(2), Flags::NOSCRIPT, &[])
+            .about(Group::Scripting, "7.0.0", "O(N)", "Libraries and their functions")
+            .tips(&["nondeterministic_output_order"])
+            .takes(&[
+                Argument::string("library-name-pattern").token("LIBRARYNAME").optional(),
+                Argument::word("withcode", "WITHCODE").optional(),
+            ]);
+        FUNCTION_LOAD = Spec::new("LOAD", AtLeast(3), WRITE.and(Flags::DENYOOM).and(Flags::NOSCRIPT), &[])
+            .about(Group::Scripting, "7.0.0", "O(1)", "Loads a library")
+            .tips(ALL_SHARDS_SUCCEED)
+            .takes(&[Argument::word("replace", "REPLACE").optional(), Argument::string("function-code")]);
+        FUNCTION_RESTORE = Spec::new("RESTORE", AtLeast(3), WRITE.and(Flags::DENYOOM).and(Flags::NOSCRIPT), &[])
+            .about(Group::Scripting, "7.0.0", "O(N)", "Loads the libraries of a payload")
+            .tips(ALL_SHARDS_SUCCEED)
+            .takes(&[
+                Argument::string("serialized-value"),
+                Argument::one_of("policy", &[
+                    Argument::word("flush", "FLUSH"),
+                    Argument::word("append", "APPEND"),
+                    Argument::word("replace", "REPLACE"),
+                ]).optional(),
+            ]);
+        FUNCTION_STATS = Spec::new("STATS", Exactly(2), Flags::NOSCRIPT.and(Flags::ALLOW_BUSY), &[])
+            .about(Group::Scripting, "7.0.0", "O(1)", "The function that runs")
+            .tips(&["nondeterministic_output", "request_policy:all_shards", "response_policy:special"]);
+    };
+    SCRIPT = Spec::new("SCRIPT", AtLeast(2), NONE, &[])
+        .about(Group::Scripting, "2.6.0", "", "Commands about Lua scripts")
+        .acl(Categories::NONE) => {
+        SCRIPT_DEBUG = Spec::new("DEBUG", Exactly(3), Flags::NOSCRIPT, &[])
+            .about(Group::Scripting, "3.2.0", "O(1)", "Debugs the scripts that follow")
+            .takes(&[Argument::one_of("mode", &[
+                Argument::word("yes", "YES"),
+                Argument::word("sync", "SYNC"),
+                Argument::word("no", "NO"),
+            ])]);
+        SCRIPT_EXISTS = Spec::new("EXISTS", AtLeast(3), Flags::NOSCRIPT, &[])
+            .about(Group::Scripting, "2.6.0", "O(N)", "Which scripts are known")
+            .tips(&["request_policy:all_shards", "response_policy:agg_logical_and"])
+            .takes(&[Argument::string("sha1").multiple()]);
+        SCRIPT_FLUSH = Spec::new("FLUSH", AtLeast(2), Flags::NOSCRIPT, &[])
+            .about(Group::Scripting, "2.6.0", "O(N)", "Forgets all scripts")
+            .tips(ALL_NODES_SUCCEED)
+            .takes(&[Argument::one_of("async", &[Argument::word("async", "ASYNC"), Argument::word("sync", "SYNC")]).since("6.2.0").optional()]);
+        SCRIPT_HELP = Spec::new("HELP", Exactly(2), ANYTIME, &[])
+            .about(Group::Scripting, "5.0.0", "O(1)", "How SCRIPT is used");
+        SCRIPT_KILL = Spec::new("KILL", Exactly(2), Flags::NOSCRIPT.and(Flags::ALLOW_BUSY), &[])
+            .about(Group::Scripting, "2.6.0", "O(1)", "Ends the script that runs")
+            .tips(&["request_policy:all_shards", "response_policy:one_succeeded"]);
+        SCRIPT_LOAD = Spec::new("LOAD", Exactly(3), Flags::NOSCRIPT.and(Flags::STALE), &[])
+            .about(Group::Scripting, "2.6.0", "O(N)", "Makes a script known without running it")
+            .tips(ALL_NODES_SUCCEED)
+            .takes(&[Argument::string("script")]);
+    };
     SHUTDOWN = Spec::new("SHUTDOWN", AtLeast(1), OPERATOR.and(Flags::NO_MULTI).and(Flags::ALLOW_BUSY), &[])
         .about(Group::Server, "1.0.0", "O(N)", "Ends the server")
         .takes(&[

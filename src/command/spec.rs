@@ -195,6 +195,12 @@ impl Spec {
         self.keys.iter().any(|keys| keys.flags.has(KeyFlags::RW))
     }
 
+    /// May it change keys, by itself or by a script that it runs?
+    #[must_use]
+    pub const fn may_write(&self) -> bool {
+        self.is_write() || (self.flags.has(Flags::MAY_REPLICATE) && !self.keys.is_empty())
+    }
+
     /// May this command change keys?
     #[must_use]
     pub const fn is_write(&self) -> bool {

@@ -117,6 +117,26 @@ impl Effect {
         self.len() == 0
     }
 
+    /// Parts so far, for [`Effect::adopt`] and [`Effect::withdraw`].
+    #[must_use]
+    pub fn mark(&self) -> usize {
+        self.parts.len()
+    }
+
+    /// What a script's command did since `mark` stands for itself: the request was the script.
+    pub fn adopt(&mut self, mark: usize, db: usize, words: &[&[u8]]) {
+        for at in mark..self.parts.len() {
+            if matches!(self.parts[at], Own::Request) {
+                self.parts[at] = self.encode(db, words);
+            }
+        }
+    }
+
+    /// No replica is to do what was done since `mark`.
+    pub fn withdraw(&mut self, mark: usize) {
+        self.parts.truncate(mark);
+    }
+
     /// What a replica must do, in this order.
     pub fn parts(&self) -> impl Iterator<Item = Part<'_>> {
         self.expired.iter().chain(&self.parts).map(|own| match own {

@@ -17,6 +17,7 @@ use crate::node::client::Call;
 use crate::node::control::{Control, ControlCx, Op};
 use crate::node::core::Core;
 use crate::node::following::LINK;
+use crate::node::functions::Change;
 use crate::node::message::{self, Origin, RequestHead};
 use crate::node::outbox::{Action, Level, Outbox};
 use crate::node::owner::Plain;
@@ -350,7 +351,7 @@ fn selected(args: Args<'_>) -> usize {
     db.and_then(|db| usize::try_from(db).ok()).unwrap_or(0)
 }
 
-/// FLUSHALL, FLUSHDB and SWAPDB of a master.
+/// FLUSHALL, FLUSHDB, SWAPDB and FUNCTION of a master.
 fn whole_keyspace(args: Args<'_>, db: usize) -> Option<Op> {
     let words = args.iter().map(<[u8]>::to_vec).collect();
     let number = |at| {
@@ -365,6 +366,9 @@ fn whole_keyspace(args: Args<'_>, db: usize) -> Option<Op> {
     }
     if args.is(0, "SWAPDB") {
         return Some(Op::Swap { a: number(1)?, b: number(2)?, in_db: db, words });
+    }
+    if let Some(Ok(change)) = Change::of(args) {
+        return Some(Op::Functions { change, in_db: db, words });
     }
     None
 }

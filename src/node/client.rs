@@ -11,13 +11,13 @@ use crate::command::args::Args;
 use crate::command::keys;
 use crate::command::spec::{Flags, Hop};
 use crate::engine::keyspace::ExpiryMode;
-use crate::engine::shard::{Cx, ShardFn};
+use crate::engine::shard::Cx;
 use crate::node::core::Core;
 use crate::node::message::Origin;
 use crate::node::outbox::{Conn, Outbox};
 use crate::node::publish::is_for_subscribers;
 use crate::node::session::{NO_COMMAND, ReplyMode, Stall, Waiting};
-use crate::node::table::Run;
+use crate::node::table::{Exec, Run};
 use crate::replication::log::encode_request;
 use crate::resp::error::ErrorKind;
 use crate::resp::partial::Partial;
@@ -58,10 +58,10 @@ struct Staged<'a> {
 
 /// A shard command about to run on this core; its words travel beside it.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Call {
+pub struct Call {
     /// Its row's number in the table, for the figures.
     pub number: u16,
-    pub run: ShardFn,
+    pub run: Exec,
     pub db: usize,
     pub proto: Proto,
     pub origin: Origin,
@@ -326,7 +326,7 @@ impl Core {
         &mut self,
         conn: Conn,
         number: u16,
-        run: ShardFn,
+        run: Exec,
         args: Args<'_>,
         out: &mut Outbox,
     ) {
@@ -334,6 +334,9 @@ impl Core {
         let (db, proto, muted) = (usize::from(session.db), session.proto, session.is_muted());
         let call = Call { number, run, db, proto, origin: Origin::Client };
         self.keyspace.set_no_touch(session.no_touch);
+        if matches!(run, Exec::Script(_)) {
+            self.caller = Some(conn);
+        }
         match session.flight.take() {
             None => {
                 let buffer = out.to(conn);
@@ -372,16 +375,25 @@ impl Core {
         if origin == Origin::Master {
             self.keyspace.set_expiry_mode(ExpiryMode::Ignore);
         }
-        let mut cx = Cx {
-            keyspace: &mut self.keyspace,
-            db,
-            now: self.now.wall,
-            reply: Reply { out: buffer, proto },
-            effect: &mut self.effect,
-            prng: &mut self.prng,
-        };
         let started = self.slow.times(number).then(self.shared.stopwatch);
-        let result = run(&mut cx, args);
+        let result = match run {
+            Exec::Keys(run) => {
+                let mut cx = Cx {
+                    keyspace: &mut self.keyspace,
+                    db,
+                    now: self.now.wall,
+                    reply: Reply { out: buffer, proto },
+                    effect: &mut self.effect,
+                    prng: &mut self.prng,
+                };
+                run(&mut cx, args)
+            }
+            Exec::Script(run) => {
+                let result = run(self, &call, args, buffer);
+                self.caller = None;
+                result
+            }
+        };
         self.keyspace.set_expiry_mode(mode);
         self.keyspace.set_no_touch(false); // It was for this command.
         self.stats.called(number, result.is_err());

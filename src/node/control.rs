@@ -95,6 +95,12 @@ pub enum Op {
         in_db: usize,
         words: Vec<Vec<u8>>,
     },
+    /// FUNCTION LOAD and its like.
+    Functions {
+        change: crate::node::functions::Change,
+        in_db: usize,
+        words: Vec<Vec<u8>>,
+    },
     /// Other users, or the same with other rules.
     Users(Change),
     /// Begin a snapshot's walk on all cores.

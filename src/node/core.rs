@@ -38,6 +38,7 @@ use crate::node::texts::TextRead;
 use crate::node::view::View;
 use crate::node::walker::Walker;
 use crate::replication::log::Log;
+use crate::script::scripts::Scripting;
 use bytes::Bytes;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -142,6 +143,11 @@ pub struct Core {
     pub(super) heard: Heard,
     pub(super) slow: Slow,
     pub(super) monitors: Monitors,
+    pub(super) scripting: Box<Scripting>,
+    /// Whose script is about to run, where its connection is here: by its rights the script's commands run.
+    pub(super) caller: Option<Conn>,
+    /// What scripts of this turn had to say.
+    pub(super) script_logs: Vec<(Level, String)>,
     /// Who was refused what, and how often anybody was.
     pub(super) refused: RefusalLog,
     pub(super) refusals: u64,
@@ -219,6 +225,9 @@ impl Core {
             heard: Heard::default(),
             slow,
             monitors: Monitors::default(),
+            scripting: Box::default(),
+            caller: None,
+            script_logs: Vec::new(),
             refused: RefusalLog::default(),
             refusals: 0,
             generated: 0,
@@ -369,6 +378,9 @@ impl Core {
     /// Seals what the turn wrote under one ticket, and hands over all mail.
     pub(super) fn finish(&mut self, out: &mut Outbox) {
         self.run_kept_requests();
+        for (level, text) in self.script_logs.drain(..) {
+            out.actions.push(Action::Log { level, text });
+        }
         self.proceed(out);
         self.land_all(out);
         self.proceed(out); // What an EXEC that went on has asked for.

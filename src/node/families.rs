@@ -7,10 +7,11 @@ use crate::engine::{
 };
 use crate::node::cx::NodeFn;
 use crate::node::part::PARTS;
+use crate::node::scripts::{self, ScriptFn};
 use crate::node::table::Table;
 use crate::node::{
-    access, clients, connection, debug, info, keys, monitor, multi, publish, replicate, server,
-    slowlog,
+    access, clients, connection, debug, functions, info, keys, monitor, multi, publish, replicate,
+    server, slowlog,
 };
 use std::sync::LazyLock;
 
@@ -28,10 +29,15 @@ const SHARD: &[&[Command<ShardFn>]] = &[
     generic::COMMANDS,
 ];
 
+/// The families that run scripts.
+const SCRIPTS: &[&[Command<ScriptFn>]] = &[scripts::CALLS];
+
 /// The families that the node runs itself.
 const NODE: &[&[Command<NodeFn>]] = &[
     connection::COMMANDS,
     publish::COMMANDS,
+    scripts::COMMANDS,
+    functions::COMMANDS,
     clients::COMMANDS,
     multi::COMMANDS,
     keys::COMMANDS,
@@ -49,7 +55,7 @@ const NODE: &[&[Command<NodeFn>]] = &[
 pub fn table() -> &'static Table {
     // Shared by reference: a count of its users would be a cache line that all cores write.
     static TABLE: LazyLock<Table> = LazyLock::new(|| {
-        Table::new(SHARD, NODE, PARTS, &[]).unwrap_or_else(|why| unreachable!("{why}"))
+        Table::new(SHARD, SCRIPTS, NODE, PARTS, &[]).unwrap_or_else(|why| unreachable!("{why}"))
     });
     &TABLE
 }
@@ -62,5 +68,5 @@ pub fn renamed(names: &[(Vec<u8>, Vec<u8>)]) -> Result<&'static Table, String> {
     if names.is_empty() {
         return Ok(table());
     }
-    Ok(Box::leak(Box::new(Table::new(SHARD, NODE, PARTS, names)?)))
+    Ok(Box::leak(Box::new(Table::new(SHARD, SCRIPTS, NODE, PARTS, names)?)))
 }

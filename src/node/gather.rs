@@ -28,6 +28,8 @@ pub enum Summary {
     Text,
     /// `+OK` where all say so, else the first error.
     AllOk,
+    /// All say the same: it, or the first error.
+    First,
     /// One of the cores' keys, as likely as the core has keys.
     RandomKey,
     /// XOR of 20 bytes each.
@@ -67,6 +69,7 @@ impl Core {
         match summary {
             Summary::Sum => reply.int(sum(parts)),
             Summary::AllOk => reply.ok(),
+            Summary::First => reply.raw(parts.first().copied().unwrap_or_default()),
             Summary::Concat => concat(parts, reply),
             Summary::Names => {
                 let names = names(parts);

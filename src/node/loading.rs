@@ -14,6 +14,7 @@
 use crate::base::limits::APPLY_UNDER_WAY_MAX;
 use crate::command::args::Args;
 use crate::node::control::{Control, ControlCx, Op};
+use crate::node::functions;
 use crate::node::message::{Loaded, Message, Return};
 use crate::node::outbox::{Action, Level};
 use crate::node::section::Step;
@@ -40,6 +41,7 @@ impl Control {
         self.view.loading = true;
         self.show(cx);
         cx.core.step(Step::Flush { db: None });
+        cx.core.step(Step::Functions(functions::Change::Flush));
         for core in 1..self.cores {
             cx.out.mail[core].push(Message::Empty);
         }
@@ -103,6 +105,19 @@ impl Control {
                     match cx.core.owner(key) {
                         0 => load.failed |= !crate::node::part::load(cx.core, db, args),
                         core => self.send_apply(cx, core, part, db, args),
+                    }
+                }
+                Ok(Some(Event::Function { code })) => {
+                    let change = functions::Change::Load { code: code.to_vec(), replace: false };
+                    for core in 1..self.cores {
+                        let step = Box::new(change.clone());
+                        cx.out.mail[core].push(Message::Function(step));
+                    }
+                    if let Err(error) = cx.core.change_functions(&change) {
+                        let mut line = Vec::new();
+                        error.write_to(&mut line);
+                        let line = String::from_utf8_lossy(&line).trim_end().to_string();
+                        cx.log(Level::Warning, format!("A library could not be loaded: {line}"));
                     }
                 }
                 Ok(Some(Event::Aux { name, value })) => {

@@ -8,9 +8,11 @@ use crate::engine::keyspace::{Expiry, ExpiryMode};
 use crate::node::control::Ask;
 use crate::node::core::Core;
 use crate::node::flight::Flight;
+use crate::node::functions::Change;
 use crate::node::message::{Loaded, Message, Origin, Return};
 use crate::node::outbox::{Conn, Outbox};
 use crate::node::pauses::Scope;
+use crate::node::section::Step;
 use crate::node::view::View;
 use crate::replication::log::encode_request;
 use crate::snapshot::cut::Cut;
@@ -52,7 +54,13 @@ impl Core {
                 self.seal(out);
                 out.mail[0].push(Message::Stepped(answer));
             }
-            Message::Empty => self.keyspace.flush_all(),
+            Message::Empty => {
+                self.keyspace.flush_all();
+                self.step(Step::Functions(Change::Flush));
+            }
+            Message::Function(change) => {
+                self.step(Step::Functions(*change));
+            }
             Message::Load(loaded) => {
                 let taken = self.take_loaded(*loaded);
                 out.mail[0].push(Message::Taken(taken));

@@ -53,6 +53,8 @@ pub enum Message {
     Stepped(Answer),
     /// From core 0: drop all keys, because others are about to be loaded. No answer.
     Empty,
+    /// A library of a file or a full sync.
+    Function(Box<crate::node::functions::Change>),
     /// From core 0: a collection of a file or a full sync, for the core that owns its key.
     Load(Box<Loaded>),
     /// To core 0: it is taken in, or there was no room for it.

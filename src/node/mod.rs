@@ -46,6 +46,8 @@ pub mod exit;
 pub mod observe;
 pub mod keys;
 pub mod publish;
+pub mod scripts;
+pub mod functions;
 pub mod connection;
 pub mod clients;
 pub mod client_list;
@@ -67,6 +69,8 @@ mod blocking_tests;
 pub mod testing;
 #[cfg(test)]
 mod following_tests;
+#[cfg(test)]
+mod scripts_tests;
 
 /// The version of Redis whose behaviour this server has, as it tells clients that ask.
 pub const REDIS_VERSION: &str = "7.2.4";

@@ -270,8 +270,10 @@ impl Core {
     }
 
     /// A message that nobody here waits for the fate of: of a master's stream, or about a key.
-    pub(super) fn broadcast(&mut self, topic: Topic, channel: &[u8], message: &[u8]) {
-        self.hear(topic, channel, message);
+    ///
+    /// How many of this core's clients hear it.
+    pub(super) fn broadcast(&mut self, topic: Topic, channel: &[u8], message: &[u8]) -> usize {
+        let heard = self.hear(topic, channel, message);
         let part = if topic == Topic::Shard { "hear-shard" } else { "hear" };
         for core in self.other_listeners() {
             let head = RequestHead {
@@ -288,6 +290,7 @@ impl Core {
             };
             message::push_request(self.roads.to(core), &head, [channel, message].into_iter());
         }
+        heard
     }
 
     /// Other cores where anybody listens to anything.

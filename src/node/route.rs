@@ -159,7 +159,7 @@ impl Core {
 
     /// May the request start beside what its connection has under way?
     pub(super) fn admits(&self, flight: &Flight, row: &Row, core: usize, args: Args<'_>) -> bool {
-        let writes = row.spec.is_write();
+        let writes = row.spec.may_write();
         match (&row.run, row.spec.hop) {
             // One message after another: the roads keep their order.
             (Run::Node(_), _) if row.spec.flags.has(Flags::MAY_REPLICATE) => {
@@ -197,7 +197,7 @@ impl Core {
         out: &mut Outbox,
     ) {
         self.stats.hops += 1;
-        let writes = row.spec.is_write();
+        let writes = row.spec.may_write();
         let Some(session) = self.sessions.get_mut(conn) else { return };
         let muted = session.is_muted();
         let flight = session.flight.get_or_insert_with(|| {

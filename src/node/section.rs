@@ -16,6 +16,7 @@
 //! waits for grants lets go of them, and a core does not stand still before those that it granted
 //! are released.
 
+use crate::node::functions::Change;
 use crate::node::outbox::Conn;
 
 /// What every core does in a section.
@@ -29,6 +30,8 @@ pub enum Step {
         a: usize,
         b: usize,
     },
+    /// Change the libraries of functions; core 0 has done it.
+    Functions(Change),
     /// Begin a snapshot's walk at this instant, and log writes from here on if asked to.
     Cut {
         stream: bool,

@@ -122,6 +122,19 @@ impl Control {
         let step = match &running.op {
             Op::Flush { db, .. } => Step::Flush { db: *db },
             Op::Swap { a, b, .. } => Step::Swap { a: *a, b: *b },
+            Op::Functions { change, .. } => {
+                let change = change.clone();
+                match cx.core.change_functions(&change) {
+                    Ok(reply) => self.reply_section(&reply),
+                    Err(error) => {
+                        let mut reply = Vec::new();
+                        error.write_to(&mut reply);
+                        self.reply_section(&reply);
+                        return self.end_section(cx);
+                    }
+                }
+                Step::Functions(change)
+            }
             Op::Stream { on } => Step::Stream { on: *on },
             Op::Cut => Step::Cut { stream: self.cut_streams() },
             Op::Users(change) => {
@@ -139,7 +152,10 @@ impl Control {
         running.phase = Phase::Stepping;
         running.left = self.cores - 1;
         self.snapshots.note_changes(std::mem::take(&mut cx.core.changes));
-        cx.core.step(step.clone());
+        // Libraries are changed here already.
+        if !matches!(step, Step::Functions(_)) {
+            cx.core.step(step.clone());
+        }
         self.mail_all(cx, || Message::Step(step.clone()));
         if self.cores == 1 {
             self.all_stepped(cx);
@@ -157,6 +173,10 @@ impl Control {
             Op::Swap { in_db, words, .. } => {
                 self.log_section(cx, in_db, &words);
                 self.reply_section(b"+OK\r\n");
+            }
+            Op::Functions { in_db, words, .. } => {
+                self.log_section(cx, in_db, &words);
+                self.snapshots.note_changes(1);
             }
             Op::Cut => self.cut_done(cx),
             Op::Stream { on } => self.stream_switched(cx, on),
@@ -266,6 +286,10 @@ impl Core {
             Step::Flush { db: Some(db) } => self.keyspace.flush(db),
             Step::Flush { db: None } => self.keyspace.flush_all(),
             Step::Swap { a, b } => self.keyspace.swap(a, b),
+            Step::Functions(change) => {
+                // As on core 0, where it went well.
+                let _ = self.change_functions(&change);
+            }
             Step::Stream { on } => self.stream(on),
             Step::Cut { stream } => {
                 self.stream(stream);
@@ -311,7 +335,7 @@ impl Core {
 
 fn writes(op: &Op) -> bool {
     match op {
-        Op::Flush { .. } | Op::Swap { .. } => true,
+        Op::Flush { .. } | Op::Swap { .. } | Op::Functions { .. } => true,
         Op::Cut | Op::Stream { .. } | Op::Role | Op::Users(_) => false,
     }
 }

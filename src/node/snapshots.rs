@@ -468,6 +468,7 @@ impl Control {
         }
         rows.push((b"aof-base", b"0"));
         encode::header(&mut header, &rows);
+        cx.core.write_functions(&mut header);
         header
     }
 

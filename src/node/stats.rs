@@ -88,8 +88,12 @@ impl Stats {
 
     /// An error reply was sent.
     pub fn failed(&mut self, error: &ErrorKind) {
+        self.failed_with(error.code());
+    }
+
+    /// An error reply of that code was sent.
+    pub fn failed_with(&mut self, code: &str) {
         self.error_replies += 1;
-        let code = error.code();
         if let Some(count) = self.errors.get_mut(code) {
             *count += 1;
         } else if self.errors.len() < crate::base::limits::ERROR_CODES_MAX {

@@ -10,17 +10,27 @@ use crate::command::lookup::Lookup;
 use crate::command::spec::{Command, Spec};
 use crate::engine::shard::ShardFn;
 use crate::node::cx::{NodeFn, PartFn};
+use crate::node::scripts::ScriptFn;
 use crate::resp::error::ErrorKind;
 
 /// What runs a command.
 #[derive(Clone, Copy, Debug)]
 pub enum Run {
     /// On the core that owns its keys.
-    Shard(ShardFn),
+    Shard(Exec),
     /// On the core that has the connection.
     Node(NodeFn),
     /// A core's part of a node command that asks all cores; not a command of clients.
     Part(PartFn),
+}
+
+/// A command on one shard.
+#[derive(Clone, Copy, Debug)]
+pub enum Exec {
+    /// By itself.
+    Keys(ShardFn),
+    /// By other commands: it runs a script.
+    Script(ScriptFn),
 }
 
 /// A command, or a sub-command of one.
@@ -53,6 +63,7 @@ impl Table {
     /// A name that no command has, or two that one shall have.
     pub fn new(
         shard: &[&'static [Command<ShardFn>]],
+        scripts: &[&'static [Command<ScriptFn>]],
         node: &[&'static [Command<NodeFn>]],
         parts: &'static [(&'static str, &'static Spec, PartFn)],
         renamed: &[(Vec<u8>, Vec<u8>)],
@@ -61,9 +72,13 @@ impl Table {
         let mut names = Vec::new();
         let mut directory = Directory::default();
         shard.iter().for_each(|family| directory.add(family));
+        scripts.iter().for_each(|family| directory.add(family));
         node.iter().for_each(|family| directory.add(family));
         for command in shard.iter().copied().flatten() {
-            add(command, Run::Shard, &mut rows, &mut names);
+            add(command, |run| Run::Shard(Exec::Keys(run)), &mut rows, &mut names);
+        }
+        for command in scripts.iter().copied().flatten() {
+            add(command, |run| Run::Shard(Exec::Script(run)), &mut rows, &mut names);
         }
         for command in node.iter().copied().flatten() {
             add(command, Run::Node, &mut rows, &mut names);

@@ -38,7 +38,7 @@ use crate::node::message::{self, Origin, RequestHead};
 use crate::node::outbox::{Conn, Outbox};
 use crate::node::owner::{Asked, Plain};
 use crate::node::publish;
-use crate::node::table::{Row, Run};
+use crate::node::table::{Exec, Row, Run};
 use crate::node::waiting::Offer;
 use crate::resp::error::ErrorKind;
 use crate::resp::reply::{Proto, Reply};
@@ -206,8 +206,11 @@ impl Core {
         }
         match self.only_owner(row, args) {
             Some(core) if core == self.id => self.run_here(conn, number, run, args, out),
-            Some(core) => self.depart(conn, number, row, (core, 0), args, out),
-            None => {
+            // Its user's rights are known here only: a script of one who has not all runs here.
+            Some(core) if matches!(run, Exec::Keys(_)) || !self.is_ruled(conn) => {
+                self.depart(conn, number, row, (core, 0), args, out);
+            }
+            _ => {
                 let Some(session) = self.sessions.get(conn) else { return };
                 let head = RequestHead {
                     command: number,
@@ -220,10 +223,14 @@ impl Core {
                 message::push_request(&mut frames, &head, args.iter());
                 let mut wants = Wants::default();
                 self.want(row, usize::from(head.db), args, &mut wants);
-                let writes = row.spec.is_write();
+                let writes = row.spec.may_write();
                 self.begin_for(conn, frames, Form::Single, writes, wants.into_keys(), out);
             }
         }
+    }
+
+    fn is_ruled(&self, conn: Conn) -> bool {
+        self.sessions.get(conn).is_some_and(|session| session.ruled)
     }
 
     /// Opens a slot in the client's flight and begins the work that answers it.
@@ -551,7 +558,11 @@ impl Core {
             Reply { out: reply, proto }.array(replies);
         }
         // It was let through before the role changed.
-        if work.asker != Asker::Link && work.writes && self.view.is_read_only() {
+        if work.asker != Asker::Link
+            && work.writes
+            && self.view.is_read_only()
+            && self.has_writes(&work.frames)
+        {
             reply.clear();
             let error = match work.form {
                 Form::Single => ErrorKind::ReadOnly,
@@ -664,6 +675,9 @@ impl Core {
                     let proto = session.map_or(head.proto, |session| session.proto);
                     let (db, number, origin) = (usize::from(head.db), head.command, head.origin);
                     self.keyspace.set_no_touch(head.no_touch);
+                    if matches!(run, Exec::Script(_)) {
+                        self.caller = now.map(|it| it.0);
+                    }
                     self.execute(Call { number, run, db, proto, origin }, args, reply);
                 }
                 (Run::Node(_), None) => self.publish_of_stream(args),

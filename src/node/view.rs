@@ -91,6 +91,13 @@ impl View {
         self.is_replica() && self.settings.replica_read_only
     }
 
+    /// Is what this replica has not to be shown?
+    #[must_use]
+    pub fn is_stale(&self) -> bool {
+        let linked = !matches!(self.role, Role::Replica { linked: false });
+        !linked && !self.settings.replica_serve_stale_data
+    }
+
     /// Reasons to refuse a client's command, in Redis' order. `used_bytes` is what the keys take.
     ///
     /// # Errors

@@ -27,6 +27,15 @@ pub(super) fn split(
     }
 }
 
+/// The words of `line`; `None` where quotes do not close.
+#[must_use]
+pub fn split_words(line: &[u8]) -> Option<Vec<Vec<u8>>> {
+    let (mut bytes, mut ends) = (Vec::new(), Vec::new());
+    split(line, &mut bytes, &mut ends).ok()?;
+    let starts = std::iter::once(0).chain(ends.iter().copied());
+    Some(starts.zip(&ends).map(|(start, end)| bytes[start..*end].to_vec()).collect())
+}
+
 /// A tool that speaks HTTP, or a proxy that announces a client? Both begin with a line of text.
 pub(super) fn foreign(line: &[u8]) -> Option<ProtocolError> {
     const METHODS: &[&[u8]] =

@@ -74,6 +74,10 @@ pub enum Event<'d> {
         name: &'d [u8],
         value: &'d [u8],
     },
+    /// The text of a library of functions.
+    Function {
+        code: &'d [u8],
+    },
     SelectDb(usize),
     ResizeDb {
         keys: u64,
@@ -146,6 +150,7 @@ enum State {
     Opcode,
     AuxName,
     AuxValue,
+    Function,
     SelectDb,
     ResizeKeys,
     ResizeExpires { keys: u64 },
@@ -165,7 +170,6 @@ enum State {
 #[derive(Clone, Copy, Debug)]
 enum What {
     Value(&'static ValueType),
-    Function,
     ModuleData,
 }
 
@@ -180,6 +184,7 @@ enum Step {
 /// An event whose bytes are in the decoder's buffers.
 enum Ready {
     Aux,
+    Function,
     SelectDb,
     ResizeDb { keys: u64, expires: u64 },
     Entry { expiry_ms: Option<u64>, idle_seconds: Option<u64>, freq: Option<u8> },
@@ -330,6 +335,10 @@ impl Decoder {
                 let done = reader.string(input, Some(&mut self.value), bounds)?;
                 Ok(if done { Step::Ready(State::Opcode, Ready::Aux) } else { Step::Starved })
             }
+            State::Function => {
+                let done = reader.string(input, Some(&mut self.value), bounds)?;
+                Ok(if done { Step::Ready(State::Opcode, Ready::Function) } else { Step::Starved })
+            }
             State::SelectDb => {
                 let Some(db) = reader.length(input)? else { return Ok(Step::Starved) };
                 self.select_db(db)
@@ -442,11 +451,7 @@ impl Decoder {
             format::OP_IDLE => State::Idle,
             format::OP_FREQ => State::Freq,
             format::OP_FUNCTION_PRE_GA => return Err(Why::UnsupportedFunction),
-            format::OP_FUNCTION2 => {
-                return self
-                    .limits
-                    .pass(What::Function, format::FUNCTION, || Why::UnsupportedFunction);
-            }
+            format::OP_FUNCTION2 => State::Function,
             format::OP_MODULE_AUX => {
                 return self
                     .limits
@@ -475,7 +480,6 @@ impl Decoder {
                 self.take_attributes();
                 return Step::Ready(State::Opcode, Ready::Skipped(value_type));
             }
-            What::Function => self.skipped.functions += 1,
             What::ModuleData => self.skipped.module_data += 1,
         }
         Step::Next(State::Opcode)
@@ -501,6 +505,7 @@ impl Decoder {
         let db = self.db;
         match ready {
             Ready::Aux => Event::Aux { name: &self.key, value: &self.value },
+            Ready::Function => Event::Function { code: &self.value },
             Ready::SelectDb => Event::SelectDb(db),
             Ready::ResizeDb { keys, expires } => Event::ResizeDb { keys, expires },
             Ready::Entry { expiry_ms, idle_seconds, freq } => {

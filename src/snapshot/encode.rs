@@ -21,6 +21,12 @@ pub fn header(out: &mut Vec<u8>, aux: &[(&[u8], &[u8])]) {
     }
 }
 
+/// The text of a library of functions.
+pub fn function(out: &mut Vec<u8>, code: &[u8]) {
+    out.push(format::OP_FUNCTION2);
+    string(out, code, None);
+}
+
 /// The keys that follow belong to database `db`.
 pub fn select_db(out: &mut Vec<u8>, db: usize) {
     out.push(format::OP_SELECTDB);

@@ -14,6 +14,7 @@ mod hosts;
 mod process;
 mod pubsub;
 mod replication;
+mod scripts;
 mod sentinel;
 mod settings;
 mod tuning;

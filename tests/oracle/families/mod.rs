@@ -5,6 +5,7 @@ pub mod geo;
 pub mod hashes;
 pub mod hyperloglog;
 pub mod lists;
+pub mod scripts;
 pub mod streams;
 pub mod sets;
 pub mod sorted_sets;
@@ -21,6 +22,7 @@ pub const FAMILIES: &[&[Row]] = &[
     hashes::COMMANDS,
     hyperloglog::COMMANDS,
     lists::COMMANDS,
+    scripts::COMMANDS,
     sets::COMMANDS,
     sorted_sets::COMMANDS,
     streams::COMMANDS,
@@ -34,6 +36,7 @@ pub fn token(token: &str, pick: &mut dyn FnMut(usize) -> usize) -> Option<Vec<u8
         hashes::token,
         hyperloglog::token,
         lists::token,
+        scripts::token,
         sets::token,
         sorted_sets::token,
         streams::token,
