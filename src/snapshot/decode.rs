@@ -63,7 +63,6 @@ pub enum Unsupported {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Skipped {
     pub values: u64,
-    pub functions: u64,
     pub module_data: u64,
 }
 
