@@ -201,7 +201,7 @@ impl Core {
         let databases = view.settings.databases as usize;
         let control = (id == 0).then(|| Box::new(Control::new(cores, &view, &mut prng, now)));
         let commands = shared.table.len();
-        let slow = Slow::new(&shared.table, &view.settings);
+        let slow = Slow::new(shared.table, &view.settings);
         let intend = shared.table.part("intend");
         let mut keyspace = Keyspace::new(databases, hash_seed);
         view.tune(&mut keyspace);

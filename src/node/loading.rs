@@ -67,6 +67,20 @@ impl Control {
         }
     }
 
+    /// A library of functions, for every core.
+    fn load_library(&self, cx: &mut ControlCx<'_>, code: &[u8]) {
+        let change = functions::Change::Load { code: code.to_vec(), replace: false };
+        for core in 1..self.cores {
+            cx.out.mail[core].push(Message::Function(Box::new(change.clone())));
+        }
+        if let Err(error) = cx.core.change_functions(&change) {
+            let mut line = Vec::new();
+            error.write_to(&mut line);
+            let line = String::from_utf8_lossy(&line).trim_end().to_string();
+            cx.log(Level::Warning, format!("A library could not be loaded: {line}"));
+        }
+    }
+
     pub(super) fn load_bytes(&mut self, cx: &mut ControlCx<'_>, mut bytes: &[u8]) {
         let Some(mut load) = self.following.load.take() else { return };
         load.file_bytes += bytes.len() as u64;
@@ -107,19 +121,7 @@ impl Control {
                         core => self.send_apply(cx, core, part, db, args),
                     }
                 }
-                Ok(Some(Event::Function { code })) => {
-                    let change = functions::Change::Load { code: code.to_vec(), replace: false };
-                    for core in 1..self.cores {
-                        let step = Box::new(change.clone());
-                        cx.out.mail[core].push(Message::Function(step));
-                    }
-                    if let Err(error) = cx.core.change_functions(&change) {
-                        let mut line = Vec::new();
-                        error.write_to(&mut line);
-                        let line = String::from_utf8_lossy(&line).trim_end().to_string();
-                        cx.log(Level::Warning, format!("A library could not be loaded: {line}"));
-                    }
-                }
+                Ok(Some(Event::Function { code })) => self.load_library(cx, code),
                 Ok(Some(Event::Aux { name, value })) => {
                     if name == b"repl-id" && !load.from_master {
                         if let Ok(replid) = <[u8; 40]>::try_from(value) {

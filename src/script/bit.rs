@@ -58,6 +58,6 @@ fn tohex(frame: Frame<'_>) -> Result<i32, Raised> {
     let upper = digits < 0;
     let digits = digits.unsigned_abs().min(8) as usize;
     let text = if upper { format!("{number:08X}") } else { format!("{number:08x}") };
-    frame.push_bytes(text[8 - digits..].as_bytes());
+    frame.push_bytes(&text.as_bytes()[8 - digits..]);
     Ok(1)
 }

@@ -119,7 +119,10 @@ impl Sandbox {
     }
 }
 
-const LIBRARIES: &[(&str, fn(Frame<'_>))] = &[
+/// Puts a library's functions into a frame.
+type Opener = fn(Frame<'_>);
+
+const LIBRARIES: &[(&str, Opener)] = &[
     ("cjson", json::push_library),
     ("cmsgpack", msgpack::push_library),
     ("struct", structs::push_library),

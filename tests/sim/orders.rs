@@ -75,9 +75,9 @@ enum Want {
     /// Of these keys, in this order.
     Read(Vec<usize>),
     /// Of EXEC: one for each command.
-    Exec(Vec<Want>),
+    Exec(Vec<Self>),
     /// As `Exec`, of what a WATCH guards: nothing happened if it is null.
-    Guarded(Vec<Want>),
+    Guarded(Vec<Self>),
     /// Of two registers that are only ever set together.
     Both,
     /// An element of a list, or none in time.
