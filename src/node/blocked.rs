@@ -279,6 +279,7 @@ impl Core {
             return self.let_go(number, work, changed, None);
         };
         several.running = false;
+        let has_waited = !several.known_to.is_empty();
         let over = several.over.take();
         if waits && over.is_none() {
             let missed = std::mem::take(&mut several.missed);
@@ -295,7 +296,9 @@ impl Core {
         if waits {
             reply = over.unwrap_or_default();
         }
-        say_group_gone(&mut reply);
+        if has_waited {
+            say_group_gone(&mut reply);
+        }
         self.forget_waiter(conn);
         self.let_go(number, work, changed, None);
         self.answer(conn, generation, slot.unwrap_or_default(), &reply);

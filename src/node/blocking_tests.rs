@@ -254,6 +254,13 @@ fn streams_are_read_as_they_grow() {
             .map(|key| format!("b> XGROUP CREATE {key} g $ MKSTREAM\nb< +OK\n"))
             .collect();
         let read = format!("XREADGROUP GROUP g c BLOCK 0 STREAMS {keys} {greater}");
+        // Nobody has waited yet.
+        check(&format!(
+            "
+            a> {read}
+            a< -NOGROUP No such key 's' or consumer group 'g' in XREADGROUP with GROUP option
+            "
+        ));
         for (act, reply, ends) in [
             ("XADD s 1-1 f v", "$3 1-1", "*1 *2 $1 s *1 *2 $3 1-1 *2 $1 f $1 v"),
             ("DEL s", ":1", "-UNBLOCKED the stream key no longer exists"),
