@@ -238,7 +238,7 @@ impl Core {
         }
         if !flags.has(Flags::NO_WRITES) {
             if view.is_read_only() && origin == Origin::Client {
-                return Err(ErrorKind::ScriptReadOnly);
+                return Err(ErrorKind::ReadOnly);
             }
             if view.save_failed && !view.is_replica() {
                 return Err(ErrorKind::ScriptMisconf);

@@ -222,7 +222,6 @@ error_kinds! {
         ScriptNoWrites => "ERR Write commands are not allowed from read-only scripts.",
         ScriptCommandStale => "ERR Can not execute the command on a stale replica",
         ScriptStale => "MASTERDOWN Link with MASTER is down, replica-serve-stale-data is set to 'no' and 'allow-stale' flag is not set on the script.",
-        ScriptReadOnly => "READONLY Can not run script with write flag on readonly replica.",
         ScriptMisconf => "MISCONF Redis is configured to save RDB snapshots, but it's currently unable to persist to disk. Writable scripts are blocked. Use 'no-writes' flag for read only scripts.",
         ScriptWritesRo => "ERR Can not execute a script with write flag using *_ro command.",
         ScriptOom => "OOM allow-oom flag is not set on the script, can not run it when used memory > 'maxmemory'",
