@@ -60,7 +60,7 @@ pub fn read_script(body: &[u8]) -> Result<(Option<Flags>, &[u8]), Vec<u8>> {
         return Err(b"ERR Invalid script shebang".to_vec());
     };
     let (line, rest) = body.split_at(end);
-    let mut words = line.split(|&byte| byte == b' ');
+    let mut words = line.split(|&byte| byte == b' ').filter(|it| !it.is_empty());
     let engine = words.next().unwrap_or_default();
     if engine != b"#!lua" {
         return Err([b"ERR Unexpected engine in script shebang: ", engine].concat());

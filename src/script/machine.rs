@@ -222,9 +222,9 @@ impl Machine {
     ///
     /// # Errors
     /// Why it does not compile, in Redis' words.
-    pub fn define(&mut self, sha: &str, body: &[u8]) -> Result<i32, Vec<u8>> {
+    pub fn define(&mut self, body: &[u8]) -> Result<i32, Vec<u8>> {
         let vm = self.vm()?;
-        sandbox::define(vm.lua.frame(), &vm.sandbox, sha, body)
+        sandbox::define(vm.lua.frame(), &vm.sandbox, body)
     }
 
     /// Runs a library's text, which registers its functions.

@@ -22,8 +22,7 @@
 
 use crate::base::limits::LUA_PATTERN_ITEMS_MAX;
 use crate::script::lua::{
-    Frame, GLOBALS, LUA_TFUNCTION, LUA_TNIL, LUA_TSTRING, LUA_TTABLE, Native, REGISTRY, Raised,
-    raw, upvalue,
+    Frame, GLOBALS, LUA_TNIL, LUA_TSTRING, LUA_TTABLE, Native, REGISTRY, Raised, raw, upvalue,
 };
 use crate::script::machine::run_definition;
 use crate::script::{bit, convert, json, msgpack, random, redis, structs};
@@ -429,36 +428,13 @@ fn collectgarbage(frame: Frame<'_>) -> Result<i32, Raised> {
     Ok(1)
 }
 
-/// Compiles an EVAL script: its text as the body of a function, as Redis does, so that errors read the same.
-pub(super) fn define(
-    frame: Frame<'_>,
-    sandbox: &Sandbox,
-    sha: &str,
-    body: &[u8],
-) -> Result<i32, Vec<u8>> {
-    let name = format!("f_{sha}");
-    let text = [b"function ", name.as_bytes(), b"() ", body, b"\nend"].concat();
-    let said = |frame: Frame<'_>, what: &str| {
-        let mut said = format!("ERR Error {what} script (new function): ").into_bytes();
+/// Compiles an EVAL script; the text itself is the function.
+pub(super) fn define(frame: Frame<'_>, sandbox: &Sandbox, body: &[u8]) -> Result<i32, Vec<u8>> {
+    if !frame.load(body, b"@user_script") {
+        let mut said = b"ERR Error compiling script (new function): ".to_vec();
         said.extend_from_slice(&frame.text(-1).unwrap_or_default());
         frame.set_top(0);
-        said
-    };
-    if !frame.load(&text, b"@user_script") {
-        return Err(said(frame, "compiling"));
-    }
-    // It defines the function, in a table that is thrown away.
-    frame.push_table(0, 1);
-    frame.push_value(-1);
-    frame.set_environment(1);
-    frame.insert(1);
-    if !run_definition(frame, 0) {
-        return Err(said(frame, "running"));
-    }
-    frame.raw_get_field(1, &name);
-    if frame.kind(-1) != LUA_TFUNCTION {
-        frame.push_bytes(b"the script is no function");
-        return Err(said(frame, "running"));
+        return Err(said);
     }
     frame.push_kept(sandbox.eval.shown);
     frame.set_environment(-2);

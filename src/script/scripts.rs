@@ -104,7 +104,7 @@ impl Scripts {
     ) -> Result<Arc<str>, Vec<u8>> {
         let (flags, text) = read_script(body)?;
         let sha: Arc<str> = sha(body).into();
-        let function = machine.define(&sha, text)?;
+        let function = machine.define(text)?;
         let body: Arc<[u8]> = body.into();
         if !loaded {
             self.evaluated_bytes += body.len();
