@@ -271,24 +271,23 @@ impl Sentinel {
         {
             return Some(id);
         }
-        let displaced = known.or_else(|| self.sentinel_at(master, &address));
-        if let Some(id) = displaced
-            && how == How::Overheard
-            && self.answers(id)
-        {
+        let occupant = self.sentinel_at(master, &address);
+        let mut displaced = [known, occupant].into_iter().flatten();
+        if how == How::Overheard && displaced.any(|id| self.answers(id)) {
             return None;
+        }
+        if let Some(other) = occupant {
+            self.event_of(Level::Notice, "+sentinel-invalid-addr", other, "");
+            let obsolete = self.instances[other].name.clone();
+            for it in self.master_ids() {
+                self.remove_sentinel(it, &obsolete);
+            }
         }
         if known.is_some() {
             self.remove_sentinel(master, &hello.id);
             let Hello { ip, port, id, .. } = hello;
             let rest = format!(" ip {ip} port {port} for {id}");
             self.event_of(Level::Notice, "+sentinel-address-switch", master, &rest);
-        } else if let Some(other) = displaced {
-            self.event_of(Level::Notice, "+sentinel-invalid-addr", other, "");
-            let obsolete = self.instances[other].name.clone();
-            for it in self.master_ids() {
-                self.remove_sentinel(it, &obsolete);
-            }
         }
         let id = self.add_sentinel(master, &hello.id, &hello.ip, i64::from(hello.port)).ok()?;
         if known.is_some() {
@@ -300,11 +299,10 @@ impl Sentinel {
         Some(id)
     }
 
-    /// It is connected, and its last answer is not old.
+    /// It is connected and not down. A late answer alone is no reason to believe that somebody else took
+    /// its place: who vanishes is down soon, and who ends closes the connection.
     fn answers(&self, id: Id) -> bool {
-        let link = self.link(id);
-        let patience = self.periods.ping * 2;
-        !link.disconnected && !self.instances[id].s_down && self.now - link.last_pong <= patience
+        !self.link(id).disconnected && !self.instances[id].s_down
     }
 
     /// Somebody says that there is a newer configuration.

@@ -118,12 +118,13 @@ fn spawn(maker: Maker, file: &Path, folder: &Folder) -> Child {
     let log = fs::File::options().create(true).append(true).open(folder.0.join("log")).unwrap();
     let mut command = match maker {
         Ours => Command::new(under_test()),
-        Redis => Command::new("redis-sentinel"),
+        Redis => Command::new("redis-server"),
     };
-    if maker == Ours {
-        command.arg("sentinel");
-    }
-    command.arg(file).stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
+    match maker {
+        Ours => command.arg("sentinel").arg(file),
+        Redis => command.arg(file).arg("--sentinel"), // what the program named redis-sentinel is
+    };
+    command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
     command.spawn().unwrap()
 }
 
@@ -425,6 +426,15 @@ fn servers_carry_sentinels() {
 fn a_forged_hello_is_not_believed() {
     let servers = group(Kind::Redis, None);
     let watchers = watchers(&[Ours, Ours, Ours], &servers, "");
+    // A Sentinel that is not connected yet may be replaced by whoever claims its address.
+    for it in &watchers {
+        wait_until("it is connected to the others", || {
+            let Value::Array(others) = it.ask(&["SENTINEL", "SENTINELS", "m"]) else {
+                return false;
+            };
+            others.len() == 2 && others.iter().all(|it| field(it, "flags") == "sentinel")
+        });
+    }
     let other = text(&watchers[1].ask(&["SENTINEL", "MYID"]));
     let (port, victim) = (watchers[1].port, servers[0].port());
     let mut stranger = servers[0].client();
