@@ -554,7 +554,8 @@ fn move_element(cx: &mut Cx<'_>, args: Args<'_>, from: End, to: End) -> Result<b
 
 /// `LMPOP numkeys key [key ...] LEFT | RIGHT [COUNT count]`
 fn lmpop(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), ErrorKind> {
-    if !pop_first_of(cx, args)? {
+    let several = several(args)?;
+    if !pop_first_of(cx, args, several)? {
         cx.reply.null_array();
     }
     Ok(())
@@ -562,16 +563,17 @@ fn lmpop(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), ErrorKind> {
 
 /// `BLMPOP timeout numkeys key [key ...] LEFT | RIGHT [COUNT count]`
 fn blmpop(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), ErrorKind> {
+    let several = several(args.skip(1))?;
     blocking::seconds(&args[1])?;
-    if !pop_first_of(cx, args.skip(1))? {
+    if !pop_first_of(cx, args.skip(1), several)? {
         cx.effect.wait();
         cx.reply.null_array();
     }
     Ok(())
 }
 
-/// LMPOP; false: there was nothing, and nothing is answered.
-fn pop_first_of(cx: &mut Cx<'_>, args: Args<'_>) -> Result<bool, ErrorKind> {
+/// `numkeys key [key ...] LEFT | RIGHT [COUNT count]`
+fn several(args: Args<'_>) -> Result<(usize, End, usize), ErrorKind> {
     let keys = at_least(&args[1], 1, ErrorKind::NumkeysNotPositive)?;
     let at = keys.checked_add(2).filter(|&at| at < args.len()).ok_or(ErrorKind::Syntax)?;
     let end = end_of(&args[at])?;
@@ -585,6 +587,15 @@ fn pop_first_of(cx: &mut Cx<'_>, args: Args<'_>) -> Result<bool, ErrorKind> {
         }
         _ => return Err(ErrorKind::Syntax),
     };
+    Ok((keys, end, count))
+}
+
+/// Pops from the first of the lists that is there; false: there was none, and nothing is answered.
+fn pop_first_of(
+    cx: &mut Cx<'_>,
+    args: Args<'_>,
+    (keys, end, count): (usize, End, usize),
+) -> Result<bool, ErrorKind> {
     for word in args.from(2).take(keys) {
         if pop_first(cx, word, end, count)? {
             return Ok(true);

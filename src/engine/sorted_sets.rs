@@ -2,7 +2,7 @@
 //! `sorted_sets/`: what adds, what ranges over members, what pops, what takes several sets.
 //!
 //! Effects are those of redis-server 7.0 (`tests/golden/sorted-sets-7.0.15.txt`): the command as it came, but
-//! `ZMPOP` as the `ZPOPMIN` or `ZPOPMAX` of what it took.
+//! those that pop from the first of several as the `ZPOPMIN` or `ZPOPMAX` of what it took.
 //!
 //! Not here: how a sorted set is held (`types/scores.rs`), how members are drawn (`draw.rs`).
 
@@ -20,7 +20,7 @@ use crate::types::record;
 use crate::types::scores::{self, Scores};
 use add::{zadd, zincrby};
 use algebra::{zdiff, zdiffstore, zinter, zintercard, zinterstore, zunion, zunionstore};
-use pop::{zmpop, zpopmax, zpopmin};
+use pop::{bzmpop, bzpopmax, bzpopmin, zmpop, zpopmax, zpopmin};
 use range::{
     zcount, zlexcount, zrange, zrangebylex, zrangebyscore, zrangestore, zremrangebylex,
     zremrangebyrank, zremrangebyscore, zrevrange, zrevrangebylex, zrevrangebyscore,
@@ -37,6 +37,7 @@ const WRITE: Flags = Flags::WRITE;
 const WRITE_FAST: Flags = WRITE.and(Flags::FAST);
 const GROWS: Flags = WRITE.and(Flags::DENYOOM);
 const GROWS_FAST: Flags = GROWS.and(Flags::FAST);
+const WAITS: Flags = WRITE_FAST.and(Flags::NOSCRIPT).and(Flags::BLOCKING);
 
 const RO: KeyFlags = KeyFlags::RO;
 const RW: KeyFlags = KeyFlags::RW;
@@ -60,6 +61,24 @@ const WITHSCORES: Argument = Argument::word("withscores", "WITHSCORES").optional
 
 #[rustfmt::skip] // The first line of a row is what decides, the next ones document.
 pub const COMMANDS: &[Command<ShardFn>] = &[
+    Command::new(Spec::new("BZMPOP", AtLeast(5), WRITE.and(Flags::BLOCKING).and(Flags::MOVABLEKEYS), &[KeySpec::at(2, RW.and(ACCESS).and(DELETE)).counted(0, 1, 1)])
+        .about(Group::SortedSet, "7.0.0", "O(K) + O(M*log(N))", "Takes members out of the first of several sorted sets that has any; waits for them to come")
+        .takes(&[
+            Argument::new(Kind::Double, "timeout"),
+            Argument::integer("numkeys"),
+            KEYS,
+            Argument::one_of("where", &[Argument::word("min", "MIN"), Argument::word("max", "MAX")]),
+            Argument::integer("count").token("COUNT").optional(),
+        ])
+        .hop(Hop::Blocking), bzmpop),
+    Command::new(Spec::new("BZPOPMAX", AtLeast(3), WAITS, &[KeySpec::at(1, RW.and(ACCESS).and(DELETE)).to(-2, 1)])
+        .about(Group::SortedSet, "5.0.0", "O(log(N))", "Takes the member of the highest score out of a sorted set; waits for one to come")
+        .takes(&[KEYS, Argument::new(Kind::Double, "timeout")])
+        .hop(Hop::Blocking), bzpopmax),
+    Command::new(Spec::new("BZPOPMIN", AtLeast(3), WAITS, &[KeySpec::at(1, RW.and(ACCESS).and(DELETE)).to(-2, 1)])
+        .about(Group::SortedSet, "5.0.0", "O(log(N))", "Takes the member of the lowest score out of a sorted set; waits for one to come")
+        .takes(&[KEYS, Argument::new(Kind::Double, "timeout")])
+        .hop(Hop::Blocking), bzpopmin),
     Command::new(Spec::new("ZADD", AtLeast(4), GROWS_FAST, &[KeySpec::at(1, RW.and(UPDATE))])
         .about(Group::SortedSet, "1.2.0", "O(log(N))", "Adds members with scores to a sorted set, or changes the scores")
         .takes(&[

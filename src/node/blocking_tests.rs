@@ -80,6 +80,40 @@ fn an_element_moves_when_it_comes() {
 }
 
 #[test]
+fn members_are_popped_when_they_come() {
+    for keys in ["q", "none q", "none q other far away"] {
+        for (command, reply, left) in [
+            ("BZPOPMIN KEYS 0", "*3 $1 q $1 a $1 1", 1),
+            ("BZPOPMAX KEYS 0", "*3 $1 q $1 b $1 2", 1),
+            ("BZMPOP 0 COUNT KEYS MIN", "*2 $1 q *1 *2 $1 a $1 1", 1),
+            ("BZMPOP 0 COUNT KEYS MAX COUNT 9", "*2 $1 q *2 *2 $1 b $1 2 *2 $1 a $1 1", 0),
+        ] {
+            let count = keys.split(' ').count().to_string();
+            let command = command.replace("COUNT KEYS", &format!("{count} {keys}"));
+            let command = command.replace("KEYS", keys);
+            check(&format!(
+                "
+                a> {command}
+                b> SET q wrong
+                b< +OK
+                b> DEL q
+                b< :1
+                b> ZADD q 1 a 2 b
+                b< :2
+                a< {reply}
+                b> ZCARD q
+                b< :{left}
+                b> DEL q
+                b< :{left}
+                a> PING
+                a< +PONG
+                "
+            ));
+        }
+    }
+}
+
+#[test]
 fn who_came_first_is_served_first() {
     for keys in ["q", "x q y z"] {
         check(&format!(
@@ -127,6 +161,12 @@ fn time_runs_out() {
         a> BRPOPLPUSH q s 0.01
         +100ms
         a< *-1
+        a> BZPOPMIN q r 0.01
+        +100ms
+        a< *-1
+        a> BZMPOP 0.01 2 q r MAX
+        +100ms
+        a< *-1
         a> BLMPOP 0.01 2 q r LEFT
         +100ms
         a< *-1
@@ -146,6 +186,12 @@ fn what_is_wrong_is_told_at_once() {
         a> BLPOP q r s -1
         a< -ERR timeout is negative
         a> BLMPOP x 1 k LEFT
+        a< -ERR timeout is not a float or out of range
+        a> BLMPOP x 0 k LEFT
+        a< -ERR numkeys should be greater than 0
+        a> BZMPOP x 1 k FOO
+        a< -ERR syntax error
+        a> BZMPOP x 1 k MIN
         a< -ERR timeout is not a float or out of range
         a> BLMPOP 0.01 0 k LEFT
         a< -ERR numkeys should be greater than 0
@@ -195,8 +241,12 @@ fn within_a_transaction_nobody_waits() {
         a< +QUEUED
         a> XREAD BLOCK 0 STREAMS n $
         a< +QUEUED
+        a> BZPOPMAX n o p 0
+        a< +QUEUED
+        a> BZMPOP 0 2 n o MAX
+        a< +QUEUED
         a> EXEC
-        a< *5 *-1 $-1 $-1 *-1 *-1
+        a< *7 *-1 $-1 $-1 *-1 *-1 *-1 *-1
         a> PING
         a< +PONG
         ",

@@ -165,6 +165,9 @@ const NEVER_BENT: &[&str] = &[
     "BLMOVE",
     "BRPOPLPUSH",
     "BLMPOP",
+    "BZPOPMIN",
+    "BZPOPMAX",
+    "BZMPOP",
     // A real server draws as many as it is asked for.
     "HRANDFIELD",
     "SRANDMEMBER",

@@ -1,8 +1,9 @@
-//! What takes members out at one end: `ZPOPMIN`, `ZPOPMAX`, `ZMPOP`, and the halves of the commands that wait
-//! which do not wait.
+//! What takes members out at one end: `ZPOPMIN`, `ZPOPMAX`, `ZMPOP`, and those that wait where there is nothing:
+//! `BZPOPMIN`, `BZPOPMAX`, `BZMPOP`.
 
 use crate::base::num::{Digits, parse_i64};
 use crate::command::args::Args;
+use crate::engine::blocking;
 use crate::engine::shard::Cx;
 use crate::resp::error::ErrorKind;
 use crate::resp::reply::{Proto, Reply};
@@ -23,6 +24,8 @@ enum Told {
     Members { counted: bool },
     /// The key, then the members in pairs: `ZMPOP`.
     WithKey,
+    /// The key, then the member and its score: `BZPOPMIN`.
+    AfterKey,
 }
 
 /// `ZPOPMIN key [count]`
@@ -48,26 +51,75 @@ fn pop(cx: &mut Cx<'_>, args: Args<'_>, end: End) -> Result<(), ErrorKind> {
     Ok(())
 }
 
-/// `ZMPOP numkeys key [key ...] <MIN | MAX> [COUNT count]`
-pub fn zmpop(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), ErrorKind> {
-    let (keys, end, count) = several(args, 1)?;
-    for word in args.from(2).take(keys) {
-        if pop_first(cx, word, end, count)? {
+/// `BZPOPMIN key [key ...] timeout`
+pub fn bzpopmin(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), ErrorKind> {
+    pop_or_wait(cx, args, End::Lowest)
+}
+
+/// `BZPOPMAX key [key ...] timeout`
+pub fn bzpopmax(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), ErrorKind> {
+    pop_or_wait(cx, args, End::Highest)
+}
+
+fn pop_or_wait(cx: &mut Cx<'_>, args: Args<'_>, end: End) -> Result<(), ErrorKind> {
+    let last = args.len() - 1;
+    blocking::seconds(&args[last])?;
+    for &word in &args.words()[1..last] {
+        if take(cx, word, end, 1, Told::AfterKey)?.is_some() {
+            cx.effect.command(cx.db, &[command_of(end), word]);
             return Ok(());
         }
     }
+    cx.effect.wait();
     cx.reply.null_array();
     Ok(())
+}
+
+/// `ZMPOP numkeys key [key ...] <MIN | MAX> [COUNT count]`
+pub fn zmpop(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), ErrorKind> {
+    let several = several(args)?;
+    if !pop_first_of(cx, args, several)? {
+        cx.reply.null_array();
+    }
+    Ok(())
+}
+
+/// `BZMPOP timeout numkeys key [key ...] <MIN | MAX> [COUNT count]`
+pub fn bzmpop(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), ErrorKind> {
+    let several = several(args.skip(1))?;
+    blocking::seconds(&args[1])?;
+    if !pop_first_of(cx, args.skip(1), several)? {
+        cx.effect.wait();
+        cx.reply.null_array();
+    }
+    Ok(())
+}
+
+/// Pops from the first of the sorted sets that is there; false: there was none, and nothing is answered.
+fn pop_first_of(
+    cx: &mut Cx<'_>,
+    args: Args<'_>,
+    (keys, end, count): (usize, End, usize),
+) -> Result<bool, ErrorKind> {
+    for word in args.from(2).take(keys) {
+        if pop_first(cx, word, end, count)? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Pops from a sorted set, if it is there, as `ZMPOP` answers it.
 fn pop_first(cx: &mut Cx<'_>, word: &[u8], end: End, count: usize) -> Result<bool, ErrorKind> {
     let Some(popped) = take(cx, word, end, count, Told::WithKey)? else { return Ok(false) };
-    let command: &[u8] = if end == End::Lowest { b"ZPOPMIN" } else { b"ZPOPMAX" };
     let number = Digits::new(i64::try_from(popped).unwrap_or(i64::MAX));
-    cx.effect.command(cx.db, &[command, word, number.as_bytes()]);
+    cx.effect.command(cx.db, &[command_of(end), word, number.as_bytes()]);
     cx.effect.changed(popped as u64 - 1);
     Ok(true)
+}
+
+fn command_of(end: End) -> &'static [u8] {
+    if end == End::Lowest { b"ZPOPMIN" } else { b"ZPOPMAX" }
 }
 
 /// Takes members out and replies them; how many. `None`, and no reply: there is no such key.
@@ -110,15 +162,20 @@ fn reply_shape(reply: &mut Reply<'_>, key: &[u8], count: usize, told: Told) -> b
             reply.bulk(key);
             true
         }
+        Told::AfterKey => {
+            reply.array(3);
+            reply.bulk(key);
+            return false;
+        }
     };
     reply.array(if pairs { count } else { 2 * count });
     pairs
 }
 
-/// `numkeys key [key ...] <MIN | MAX> [COUNT count]` from word `at` on.
-fn several(args: Args<'_>, at: usize) -> Result<(usize, End, usize), ErrorKind> {
-    let keys = at_least(&args[at], 1, ErrorKind::NumkeysNotPositive)?;
-    let end_at = keys.checked_add(at + 1).filter(|&it| it < args.len());
+/// `numkeys key [key ...] <MIN | MAX> [COUNT count]`
+fn several(args: Args<'_>) -> Result<(usize, End, usize), ErrorKind> {
+    let keys = at_least(&args[1], 1, ErrorKind::NumkeysNotPositive)?;
+    let end_at = keys.checked_add(2).filter(|&it| it < args.len());
     let end_at = end_at.ok_or(ErrorKind::Syntax)?;
     let end = match &args[end_at] {
         word if word.eq_ignore_ascii_case(b"MIN") => End::Lowest,

@@ -33,6 +33,7 @@ pub const COMMANDS: &[Row] = &[
     (1,  Exact, "BLMOVE TLKEY TLKEY LEFT|RIGHT LEFT|RIGHT 0.01"),
     (1,  Exact, "BRPOPLPUSH TLKEY TLKEY 0.01"),
     (1,  Exact, "BLMPOP 0.01 1|2 TLKEY TLKEY LEFT|RIGHT ?COUNT_PLACE"),
+    (1,  Exact, "BLMPOP abc|-1 1|0|abc TLKEY LEFT|FOO ?COUNT_PLACE"),
     (3,  Encoding, "OBJECT ENCODING LKEY"),
     (2,  Exact, "COPY TLKEY TLKEY ?REPLACE"),
     (2,  Exact, "RENAME TLKEY TLKEY"),
