@@ -47,6 +47,20 @@ const _: () = {
 /// Bytes of one chunk of the replication ring: what the backlog grows and shrinks by.
 pub const RING_CHUNK_BYTES: usize = 64 * 1024;
 
+/// What a replica waits for its second full sync within a while, and for any later one at most; and how
+/// long it must follow the stream until the next counts as a first one.
+pub const SYNC_PACE_MS_MIN: u64 = 1_000;
+pub const SYNC_PACE_MS_MAX: u64 = 60_000;
+pub const SYNC_WELL_MS: u64 = 60_000;
+
+/// Seconds of the stream that `repl-backlog-seconds` may ask for.
+pub const BACKLOG_SECONDS_MAX: u64 = 3_600;
+
+/// How far a replica may be behind before writers wait for it, where `client-output-buffer-limit` has no
+/// limit for replicas; and how much less that must become before they go on.
+pub const REPLICA_BEHIND_BYTES: u64 = 256 * 1024 * 1024;
+pub const REPLICA_BEHIND_SLACK_BYTES: u64 = 1024 * 1024;
+
 /// Emptied chunks that the ring keeps for the next bytes, and sealed buffers that a log keeps.
 pub const RING_SPARE_CHUNKS: usize = 4;
 

@@ -113,8 +113,9 @@ impl Control {
     pub(super) fn pace_link(&mut self, cx: &mut ControlCx<'_>) {
         let following = &mut self.following;
         let Some(link) = following.link else { return };
-        let full =
-            following.units_bytes > APPLY_BYTES_MAX || following.under_way > APPLY_UNDER_WAY_MAX;
+        let full = self.held_back.since.is_some()
+            || following.units_bytes > APPLY_BYTES_MAX
+            || following.under_way > APPLY_UNDER_WAY_MAX;
         if full != following.paused {
             following.paused = full;
             cx.out.actions.push(if full { Action::Pause(link) } else { Action::Resume(link) });

@@ -28,6 +28,7 @@ use crate::replication::log::Batch;
 use crate::replication::master::{self, Master};
 use crate::replication::merge::Merger;
 use crate::replication::psync::{History, replid_from};
+use crate::replication::recent::Recent;
 use crate::replication::ring::Ring;
 use crate::resp::error::ErrorKind;
 use std::sync::Arc;
@@ -134,6 +135,11 @@ pub struct Control {
     pub(super) view: View,
     pub(super) run_id: String,
     pub(super) started: Mono,
+    recent: Recent,
+    /// Writers wait for a replica that is far behind: since when, how often, and how long so far.
+    pub(super) held_back: HeldBack,
+    /// Full syncs that had to wait because one of the same replica had just been.
+    pub(super) syncs_paced: u64,
     pub(super) reasons: Vec<(crate::replication::psync::FullReason, u64)>,
     /// When the last replica left, for `repl-backlog-ttl`.
     alone_since: Option<Mono>,
@@ -143,6 +149,14 @@ pub struct Control {
     pub(super) exiting: Option<Exiting>,
     /// This master started without data, and nobody said that it should.
     pub(super) born_empty: bool,
+}
+
+/// Writers that wait for a replica.
+#[derive(Debug, Default)]
+pub(super) struct HeldBack {
+    pub(super) since: Option<Mono>,
+    pub(super) times: u64,
+    pub(super) ms: u64,
 }
 
 /// A WAIT that came before the writes of lower tickets.
@@ -249,6 +263,9 @@ impl Control {
             view: view.clone(),
             run_id,
             started: now.mono,
+            recent: Recent::default(),
+            held_back: HeldBack::default(),
+            syncs_paced: 0,
             reasons: Vec::new(),
             alone_since: None,
             replid_source: source,
@@ -317,12 +334,16 @@ impl Control {
             // One that is being closed may have been in the ring before this one.
             let inside = |at: &u64| (ring.start()..=ring.end()).contains(at);
             let slowest = slowest.filter(inside);
-            ring.trim(self.view.settings.repl_backlog_size, slowest);
+            let settings = &self.view.settings;
+            let lately = self.recent.bytes(ring.end()).min(settings.repl_backlog_max);
+            ring.trim(settings.repl_backlog_size.max(lately), slowest);
         }
     }
 
     /// Ten times a second.
     pub(super) fn tick(&mut self, cx: &mut ControlCx<'_>) {
+        let seconds = u64::from(self.view.settings.repl_backlog_seconds);
+        self.recent.note(cx.now().mono, self.offset(), seconds);
         self.tell_replicas(cx, master::Input::Tick);
         self.follow_tick(cx);
         self.step_failover(cx);
@@ -337,6 +358,7 @@ impl Control {
     /// After a turn of core 0: the stream that it made is about to be sent.
     pub(super) fn end_of_turn(&mut self, cx: &mut ControlCx<'_>) {
         self.wait(cx, acks::Input::TurnEnded);
+        self.settle_held_back(cx);
         let merged = self.merger.merged_through();
         if merged > self.streamed {
             self.streamed = merged;
@@ -384,6 +406,28 @@ impl Control {
         self.tell_replicas(cx, master::Input::Closed { from: link_id(conn, generation) });
         self.snapshot_receiver_gone(cx);
         self.link_ended(cx, conn);
+    }
+
+    /// A replica past its limit that takes bytes holds writers back, or the link to our own master.
+    pub(super) fn settle_held_back(&mut self, cx: &mut ControlCx<'_>) {
+        let (now, end) = (cx.now().mono, self.offset());
+        let waits = self.ring.is_some() && self.master.writers_wait(now, end);
+        if waits == self.held_back.since.is_some() {
+            return;
+        }
+        if waits {
+            self.held_back.since = Some(now);
+            self.held_back.times += 1;
+            if self.held_back.times == 1 {
+                cx.log(Level::Warning, "A replica is far behind: writers wait for it");
+            }
+        } else if let Some(since) = self.held_back.since.take() {
+            self.held_back.ms += now.ms_since(since);
+        }
+        if self.view.is_replica() {
+            self.pace_link(cx);
+        }
+        self.settle_writes_wait(cx);
     }
 
     /// Sends every core the view, after it changed.
@@ -577,6 +621,7 @@ pub(super) fn master_settings(settings: &Settings) -> master::Settings {
         output_soft_bytes: limit.soft,
         output_soft_ms: u64::from(limit.soft_seconds) * 1_000,
         backlog_bytes: settings.repl_backlog_size,
+        writers_wait_ms: u64::from(settings.repl_writers_wait) * 1_000,
     }
 }
 

@@ -124,9 +124,10 @@ impl Control {
         self.settle_writes_wait(cx);
     }
 
-    /// Writes wait while the node is about to end or hands its role over.
+    /// Writes wait while the node is about to end or hands its role over, or for a slow replica.
     pub(super) fn settle_writes_wait(&mut self, cx: &mut ControlCx<'_>) {
-        let wait = self.exiting.is_some() || self.failover.is_on();
+        let behind = self.held_back.since.is_some() && !self.view.is_replica();
+        let wait = behind || self.exiting.is_some() || self.failover.is_on();
         if wait != self.view.writes_wait {
             self.view.writes_wait = wait;
             self.show(cx);

@@ -25,13 +25,19 @@ impl Control {
                     self.snapshots.appended = true;
                 }
             }
-            Output::FullResync { to, reason } => {
+            Output::FullResync { to, reason, wait_ms } => {
                 match self.reasons.iter_mut().find(|(it, _)| *it == reason) {
                     Some((_, count)) => *count += 1,
                     None => self.reasons.push((reason, 1)),
                 }
                 let peer = self.peer(cx, conn_of(to));
                 cx.log(Level::Notice, format!("Replica {peer} needs a full sync: {}", why(reason)));
+                if wait_ms > 0 {
+                    self.syncs_paced += 1;
+                    let seconds = wait_ms / 1_000;
+                    let text = format!("{peer} had one just now: the next waits {seconds} seconds");
+                    cx.log(Level::Warning, text);
+                }
             }
             Output::Close { to, reason } => {
                 let conn = conn_of(to);
@@ -135,6 +141,9 @@ impl Control {
             Fed::Queue { .. } | Fed::Nothing => {}
         }
         self.take_chunks(cx);
+        if self.held_back.since.is_some() {
+            self.settle_held_back(cx);
+        }
     }
 
     /// A slow replica's socket can be written to again; the runtime asks all feeds anyway.

@@ -213,6 +213,10 @@ impl Control {
         figures.add("sync_full", counters.sync_full);
         figures.add("sync_partial_ok", counters.sync_partial_ok);
         figures.add("sync_partial_err", counters.sync_partial_err);
+        figures.add("syncs_paced", self.syncs_paced);
+        figures.add("writers_waited", self.held_back.times);
+        let since = self.held_back.since.map_or(0, |since| core.now.mono.ms_since(since));
+        figures.add("writers_waited_ms", self.held_back.ms + since);
         for (reason, count) in &self.reasons {
             figures.add(format!("reason.{}", why(*reason)), *count);
         }

@@ -55,6 +55,12 @@ pub struct Attached {
     /// When it last acknowledged, or was heard of, or took bytes of its snapshot.
     pub heard: Mono,
     pub waits_since: Mono,
+    /// It keeps asking for full syncs: no snapshot for it before that.
+    pub not_before: Mono,
+    /// When it last took bytes, or said that it loads those that it has.
+    pub took: Mono,
+    /// When it began to follow the stream.
+    pub online_since: Option<Mono>,
     pub over_soft_since: Option<Mono>,
 }
 
@@ -92,6 +98,9 @@ impl Attached {
             ack: 0,
             heard: now,
             waits_since: now,
+            not_before: now,
+            took: now,
+            online_since: None,
             over_soft_since: None,
         }
     }

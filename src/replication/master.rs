@@ -23,9 +23,11 @@
 
 use std::ops::Range;
 
-use crate::base::limits::REPLICAS_MAX;
+use crate::base::limits::{REPLICAS_MAX, SYNC_WELL_MS};
 use crate::base::time::Mono;
+use crate::replication::admission::Admission;
 use crate::replication::attached::{Attached, LinkId, Row, Said, State};
+use crate::replication::behind::{self, Verdict};
 use crate::replication::psync::{Answer, FullReason, History, Request};
 use crate::resp::error::ErrorKind;
 
@@ -46,6 +48,8 @@ pub struct Settings {
     pub output_soft_ms: u64,
     /// `repl-backlog-size`: a limit below it would drop whom PSYNC has just let continue.
     pub backlog_bytes: u64,
+    /// `repl-writers-wait`: how long writers wait for a replica that takes nothing.
+    pub writers_wait_ms: u64,
 }
 
 impl Default for Settings {
@@ -59,6 +63,7 @@ impl Default for Settings {
             output_soft_bytes: 64 << 20,
             output_soft_ms: 60_000,
             backlog_bytes: 1 << 20,
+            writers_wait_ms: 5_000,
         }
     }
 }
@@ -159,6 +164,8 @@ pub enum Output {
     FullResync {
         to: LinkId,
         reason: FullReason,
+        /// It was here for the same too often of late, and has to wait.
+        wait_ms: u64,
     },
     Close {
         to: LinkId,
@@ -209,6 +216,8 @@ pub struct Master {
     replicas: Vec<Attached>,
     snapshot: Snapshot,
     counters: Counters,
+    admission: Admission,
+    writers_wait: bool,
     pinged: Mono,
     newlines: Mono,
 }
@@ -218,7 +227,16 @@ impl Master {
     pub fn new(settings: Settings, now: Mono) -> Self {
         let (replicas, snapshot) = (Vec::new(), Snapshot::None);
         let counters = Counters::default();
-        Self { settings, replicas, snapshot, counters, pinged: now, newlines: now }
+        Self {
+            settings,
+            replicas,
+            snapshot,
+            counters,
+            admission: Admission::default(),
+            writers_wait: false,
+            pinged: now,
+            newlines: now,
+        }
     }
 
     /// The only way in.
@@ -232,7 +250,7 @@ impl Master {
         match input {
             Input::Replconf { from, options } => self.replconf(now, stream, from, options, out),
             Input::Psync { from, args, peer } => self.psync(now, stream, from, args, peer, out),
-            Input::Newline { from } => self.with(from, |it| it.heard = now),
+            Input::Newline { from } => self.with(from, |it| (it.heard, it.took) = (now, now)),
             Input::SnapshotStarted { cut, mark } => {
                 self.snapshot = Snapshot::Running { cut, mark, open: true };
                 for index in 0..self.replicas.len() {
@@ -248,7 +266,7 @@ impl Master {
             Input::SnapshotEnded => self.snapshot_ended(now, out),
             Input::SnapshotFailed => self.snapshot_failed(out),
             Input::SnapshotSent { to, all } => self.snapshot_sent(now, stream, to, all, out),
-            Input::Sent { to, bytes } => self.sent(stream, to, bytes, out),
+            Input::Sent { to, bytes } => self.sent(now, stream, to, bytes, out),
             Input::Closed { from } => self.replicas.retain(|it| it.link != from),
             Input::Appended => self.replicas.iter_mut().for_each(|it| pump(it, stream, out)),
             Input::HistoryChanged => {
@@ -291,6 +309,17 @@ impl Master {
     #[must_use]
     pub fn good_replicas(&self, now: Mono, lag_max_s: u64) -> usize {
         self.online().filter(|it| now.ms_since(it.heard) / 1_000 <= lag_max_s).count()
+    }
+
+    /// Must writers wait for a replica that is far behind? The stream ends at `end`.
+    pub fn writers_wait(&mut self, now: Mono, end: u64) -> bool {
+        let (settings, waiting) = (&self.settings, self.writers_wait);
+        let verdicts = self.replicas.iter_mut().map(|it| {
+            let verdict = behind::judge(it, settings, now, end, waiting);
+            verdict == Verdict::Wait
+        });
+        self.writers_wait = verdicts.fold(false, |any, waits| any | waits);
+        self.writers_wait
     }
 
     /// INFO's `slaveN` lines, in the order of arrival. ROLE lists those whose state is `online`.
@@ -376,7 +405,8 @@ impl Master {
         if replica.ip.is_empty() {
             replica.ip = peer.to_vec();
         }
-        (replica.heard, replica.waits_since) = (now, now);
+        (replica.heard, replica.waits_since, replica.took) = (now, now, now);
+        replica.not_before = now;
         match stream.history.answer(request, stream.held.clone()) {
             Answer::Continue { resume } => {
                 let mut line = b"+CONTINUE".to_vec();
@@ -388,6 +418,7 @@ impl Master {
                 out.push(Output::Reply { to: from, bytes: line });
                 replica.ack = resume;
                 replica.state = State::Online { cursor: resume, in_flight: false };
+                replica.online_since = Some(now);
                 self.counters.sync_partial_ok += 1;
                 pump(replica, stream, out);
             }
@@ -397,7 +428,9 @@ impl Master {
                 self.counters.sync_full += 1;
                 replica.sync_only = request == Request::Sync;
                 replica.state = State::WaitSnapshot;
-                out.push(Output::FullResync { to: from, reason });
+                let wait_ms = self.admission.ask(now, &replica.ip, replica.port);
+                replica.not_before = now.plus_ms(wait_ms);
+                out.push(Output::FullResync { to: from, reason, wait_ms });
                 self.join(index, now, stream, out);
                 self.ask_for_snapshot(now, out);
             }
@@ -410,7 +443,8 @@ impl Master {
         let replica = &mut self.replicas[index];
         let reachable = stream.held.as_ref().is_some_and(|held| held.start <= cut);
         let able = mark.is_none() || replica.capa_eof;
-        if replica.state != State::WaitSnapshot || !reachable || !able {
+        let early = now < replica.not_before;
+        if replica.state != State::WaitSnapshot || !reachable || !able || early {
             return;
         }
         let mut bytes = Vec::new();
@@ -418,7 +452,7 @@ impl Master {
             let replid = String::from_utf8_lossy(&stream.history.replid);
             bytes.extend_from_slice(format!("+FULLRESYNC {replid} {cut}\r\n").as_bytes());
         }
-        replica.heard = now;
+        (replica.heard, replica.took) = (now, now);
         replica.ack = 0;
         replica.state = match mark {
             None => State::WaitSize { cut },
@@ -441,7 +475,7 @@ impl Master {
         for replica in &mut self.replicas {
             if let State::WaitSize { cut } = replica.state {
                 replica.state = State::Receiving { cut, eof: false };
-                replica.heard = now;
+                (replica.heard, replica.took) = (now, now);
                 let bytes = format!("${size}\r\n").into_bytes();
                 out.push(Output::Reply { to: replica.link, bytes });
             }
@@ -487,20 +521,29 @@ impl Master {
     ) {
         self.with(to, |replica| {
             let State::Receiving { cut, eof } = replica.state else { return };
-            replica.heard = now;
+            (replica.heard, replica.took) = (now, now);
             if all && replica.rdb_only {
                 close(replica, CloseReason::RdbOnlyDone, out);
             } else if all && eof {
                 replica.state = State::AwaitAck { cut };
             } else if all {
                 replica.state = State::Online { cursor: cut, in_flight: false };
+                replica.online_since = Some(now);
                 pump(replica, stream, out);
             }
         });
     }
 
-    fn sent(&mut self, stream: &Stream<'_>, to: LinkId, bytes: usize, out: &mut Vec<Output>) {
+    fn sent(
+        &mut self,
+        now: Mono,
+        stream: &Stream<'_>,
+        to: LinkId,
+        bytes: usize,
+        out: &mut Vec<Output>,
+    ) {
         self.with(to, |replica| {
+            replica.took = now;
             if let State::Online { cursor, in_flight } = &mut replica.state {
                 assert!(*in_flight, "bytes left that nobody asked for");
                 (*cursor, *in_flight) = (*cursor + bytes as u64, false);
@@ -511,7 +554,8 @@ impl Master {
 
     /// Asks for a snapshot if somebody waits, long enough for others to join, and none is made.
     fn ask_for_snapshot(&mut self, now: Mono, out: &mut Vec<Output>) {
-        let waiting = || self.replicas.iter().filter(|it| it.state == State::WaitSnapshot);
+        let waits = |it: &&Attached| it.state == State::WaitSnapshot && it.not_before <= now;
+        let waiting = || self.replicas.iter().filter(waits);
         let longest = waiting().map(|it| now.ms_since(it.waits_since)).max();
         let most = self.settings.snapshot_replicas_max;
         let enough = most > 0 && waiting().count() >= most;
@@ -552,8 +596,13 @@ impl Master {
                 | State::Handshake
                 | State::Closing { .. } => {}
             }
-            if let Some(reason) = over_limit(replica, &self.settings, now, stream) {
+            let end = stream.held.as_ref().map_or(0, |held| held.end);
+            let verdict = behind::judge(replica, &self.settings, now, end, self.writers_wait);
+            if let Verdict::Drop(reason) = verdict {
                 close(replica, reason, out);
+            }
+            if replica.online_since.is_some_and(|since| now.ms_since(since) >= SYNC_WELL_MS) {
+                self.admission.is_well(&replica.ip, replica.port);
             }
         }
         self.ask_for_snapshot(now, out);
@@ -583,6 +632,7 @@ fn acknowledged(
     match replica.state {
         State::AwaitAck { cut } => {
             replica.state = State::Online { cursor: cut, in_flight: false };
+            (replica.online_since, replica.took) = (Some(now), now);
             pump(replica, stream, out);
         }
         State::Online { .. } => {}
@@ -597,31 +647,6 @@ fn acknowledged(
     if offset <= end {
         replica.ack = replica.ack.max(offset);
     }
-}
-
-/// Is it further behind than `client-output-buffer-limit replica` allows?
-fn over_limit(
-    replica: &mut Attached,
-    settings: &Settings,
-    now: Mono,
-    stream: &Stream<'_>,
-) -> Option<CloseReason> {
-    let end = stream.held.as_ref()?.end;
-    if matches!(replica.state, State::Closing { .. }) {
-        return None;
-    }
-    let behind = end.saturating_sub(replica.cursor()?);
-    let hard = settings.output_hard_bytes.max(settings.backlog_bytes);
-    if settings.output_hard_bytes > 0 && behind > hard {
-        return Some(CloseReason::OutputHardLimit);
-    }
-    let soft = settings.output_soft_bytes.max(settings.backlog_bytes);
-    if settings.output_soft_bytes == 0 || behind <= soft {
-        replica.over_soft_since = None;
-        return None;
-    }
-    let since = *replica.over_soft_since.get_or_insert(now);
-    (now.ms_since(since) > settings.output_soft_ms).then_some(CloseReason::OutputSoftLimit)
 }
 
 fn close(replica: &mut Attached, reason: CloseReason, out: &mut Vec<Output>) {

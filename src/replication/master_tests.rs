@@ -74,7 +74,7 @@ fn a_marked_snapshot_is_shared_and_the_stream_waits_for_the_ack() {
     bed.capa(1);
     bed.capa(2);
     let asked = bed.psync(1, b"?", b"-1");
-    assert_eq!(asked[0], Output::FullResync { to: 1, reason: FullReason::New });
+    assert_eq!(asked[0], Output::FullResync { to: 1, reason: FullReason::New, wait_ms: 0 });
     assert_eq!(asked[1], Output::NeedSnapshot { eof: true });
     assert_eq!(bed.psync(2, b"?", b"-1").len(), 1, "asked already");
     let both = bed.give(Input::SnapshotStarted { cut: 100, mark: Some(MARK) });
@@ -113,7 +113,11 @@ fn a_replica_without_eof_gets_the_size_and_the_stream_at_once() {
     assert_eq!(bed.after(1_000), [reply(1, "\n")], "kept alive while spooling");
     bed.give(Input::SnapshotFlows);
     let sync = bed.give(Input::Psync { from: 2, args: None, peer: b"::1" });
-    assert_eq!(sync, [Output::FullResync { to: 2, reason: FullReason::Sync }], "joins silently");
+    assert_eq!(
+        sync,
+        [Output::FullResync { to: 2, reason: FullReason::Sync, wait_ms: 0 }],
+        "joins silently"
+    );
     let sized = bed.give(Input::SnapshotSize { bytes: 9 });
     assert_eq!(sized, [reply(1, "$9\r\n"), reply(2, "$9\r\n")]);
     bed.held = Some(50..101);
@@ -244,4 +248,43 @@ fn a_changed_history_and_an_rdb_only_client_end_links() {
         bed.give(Input::Replconf { from: 10, options: &[b"capa", b"eof", b"vers\r\nion", b"9"] }),
         [reply(10, "-ERR Unrecognized REPLCONF option: vers  ion\r\n")]
     );
+}
+
+#[test]
+fn a_replica_that_asks_again_at_once_waits_for_its_next_snapshot() {
+    let mut bed = Bed::new();
+    let mut waits = Vec::new();
+    for link in 1..=4 {
+        bed.capa(link);
+        bed.give(Input::Replconf { from: link, options: &[b"listening-port", b"7000"] });
+        let out = bed.psync(link, b"?", b"-1");
+        let Output::FullResync { wait_ms, .. } = out[0] else { panic!("{out:?}") };
+        waits.push(wait_ms);
+        let asked = |out: &[Output]| out.iter().any(|it| matches!(it, Output::NeedSnapshot { .. }));
+        assert_eq!(asked(&out), wait_ms == 0);
+        // A snapshot that another replica has just begun is not for it either.
+        if wait_ms > 0 {
+            assert!(bed.give(Input::SnapshotStarted { cut: 100, mark: Some(MARK) }).is_empty());
+            bed.give(Input::SnapshotEnded);
+            assert!(!asked(&bed.after(wait_ms - 1)));
+            assert!(asked(&bed.after(1)));
+        }
+        bed.give(Input::SnapshotStarted { cut: 100, mark: Some(MARK) });
+        bed.give(Input::SnapshotEnded);
+        bed.give(Input::Closed { from: link });
+    }
+    assert_eq!(waits, [0, 1_000, 2_000, 4_000]);
+    // One that stays well is a new matter.
+    bed.online(9);
+    bed.give(Input::Replconf { from: 9, options: &[b"listening-port", b"7000"] });
+    bed.ack(9, b"100");
+    (0..61).for_each(|_| {
+        bed.ack(9, b"100");
+        bed.after(1_000);
+    });
+    bed.give(Input::Closed { from: 9 });
+    bed.capa(10);
+    bed.give(Input::Replconf { from: 10, options: &[b"listening-port", b"7000"] });
+    let out = bed.psync(10, b"?", b"-1");
+    assert!(matches!(out[0], Output::FullResync { wait_ms: 0, .. }));
 }

@@ -85,6 +85,11 @@ pub struct Settings {
     pub replica_announce_port: u16,
     pub replica_announced: bool,
     pub repl_backlog_size: u64,
+    /// Besides its bytes the backlog keeps what was written in so many seconds, up to a maximum.
+    pub repl_backlog_seconds: u32,
+    pub repl_backlog_max: u64,
+    /// Seconds that writers wait for a replica past its limit that takes nothing.
+    pub repl_writers_wait: u32,
     pub repl_backlog_ttl: i64,
     pub repl_timeout: u32,
     pub repl_ping_replica_period: u32,

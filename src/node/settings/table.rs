@@ -147,6 +147,9 @@ pub const ROWS: &[Row] = &{ use Change::*; use Effect::{Only, Works}; [
     row("rdbcompression", "", Bool, "yes", Runtime, Works, field!(rdbcompression)),
     row("rdbchecksum", "", Bool, "yes", AtStart, Works, field!(rdbchecksum)),
     row("stop-writes-on-bgsave-error", "", Bool, "yes", Runtime, Works, field!(stop_writes_on_bgsave_error)),
+    row("repl-backlog-seconds", "", int(0, 3600), "60", Runtime, Works, field!(repl_backlog_seconds)),
+    row("repl-backlog-max", "", memory(0), "268435456", Runtime, Works, field!(repl_backlog_max)),
+    row("repl-writers-wait", "", INT, "5", Runtime, Works, field!(repl_writers_wait)),
     row("replicas-follow-empty-master", "", Bool, "no", Runtime, Works, field!(replicas_follow_empty_master)),
     row("cores", "", Cores, "all", AtStart, Works, field!(cores)),
     row("sentinel-file", "", TEXT, "", AtStart, Works, field!(sentinel_file)),
@@ -400,6 +403,9 @@ mod tests {
         assert_eq!(
             beyond,
             [
+                "repl-backlog-seconds",
+                "repl-backlog-max",
+                "repl-writers-wait",
                 "replicas-follow-empty-master",
                 "cores",
                 "sentinel-file",
