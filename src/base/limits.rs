@@ -106,6 +106,24 @@ pub const CLIENTS_DEFAULT_MAX: u32 = 1_048_576;
 pub const DESCRIPTORS_RESERVED: u64 = 64;
 pub const DESCRIPTORS_PER_CORE: u64 = 8;
 
+/// Connections that only the doors for administration may take, where descriptors are short.
+pub const ADMIN_RESERVE: u64 = 64;
+
+/// Descriptors that are kept are at most this part of all: sockets are parked from a quarter on.
+pub const ADMIN_RESERVE_PART: u64 = 8;
+
+/// Connections that a turn accepts at most, and at least: how many between them is up to the loop's lag.
+pub const ACCEPTS_PER_TURN_MAX: usize = 256;
+pub const ACCEPTS_PER_TURN_MIN: usize = 4;
+
+/// A turn that takes longer than this is long: fewer connections are accepted.
+pub const TURN_TARGET_NS: u64 = 500_000;
+
+const _: () = assert!(ACCEPTS_PER_TURN_MIN > 0 && ACCEPTS_PER_TURN_MIN < ACCEPTS_PER_TURN_MAX);
+
+/// Sessions that a core looks at in one turn, of the round in which it looks at all of them.
+pub const SWEPT_ROWS_PER_TURN: usize = 4_096;
+
 /// Memory that one executor registers, with room to spare (it refuses to start with less).
 pub const EXECUTOR_MEMLOCK_BYTES: u64 = 512 * 1024;
 

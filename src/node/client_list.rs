@@ -158,6 +158,7 @@ impl Core {
     /// The two ends as text: `ip:port`, or the path of the Unix socket.
     pub(super) fn addresses(&self, session: &Session) -> (String, String) {
         match &session.ends {
+            Ends::V4(peer, local) => (peer.to_string(), local.to_string()),
             Ends::Tcp(ends) => (address(ends.0), address(ends.1)),
             Ends::Local => {
                 let path = String::from_utf8_lossy(&self.view.settings.unixsocket);

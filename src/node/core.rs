@@ -167,7 +167,7 @@ pub struct Core {
     /// Killed in this turn, to be closed at its end.
     pub(super) killed: Vec<Conn>,
     pub(super) serial: u32,
-    pub(super) swept: usize,
+    pub(super) sweep: crate::node::sweep::Sweep,
     pub(super) scratch: Vec<u8>,
     /// What a session that goes on had kept, while it runs.
     pub(super) resumed: Bytes,
@@ -240,7 +240,7 @@ impl Core {
             moving: Vec::new(),
             killed: Vec::new(),
             serial: 0,
-            swept: 0,
+            sweep: crate::node::sweep::Sweep::default(),
             scratch: Vec::new(),
             resumed: Bytes::new(),
             collects: false,
@@ -308,6 +308,7 @@ impl Core {
             || self.roads.has_unsent()
             || self.roads.has_landing()
             || self.collects
+            || self.sweep.has_work()
     }
 
     /// Milliseconds until the core wants a turn even if nothing happens.
@@ -355,7 +356,7 @@ impl Core {
         self.stats.tick(self.now);
         let used = self.keyspace.used_bytes() as u64;
         self.shared.host.note_used(std::mem::replace(&mut self.told_bytes, used), used);
-        self.time_out_sessions(out);
+        self.ask_for_sweep();
         self.unpause(out);
         self.report_changes(out);
         self.retry_stuck(out);
@@ -365,6 +366,7 @@ impl Core {
 
     /// What is done in slices between requests: expiry, the snapshot's walk, freeing.
     fn background(&mut self, out: &mut Outbox) {
+        self.sweep_some(out);
         if !self.frozen.is_frozen() && self.expires_actively {
             self.expire_some();
         }

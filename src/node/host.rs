@@ -25,12 +25,47 @@ pub struct Host {
     pub cpu_system_us: AtomicU64,
     pub main_user_us: AtomicU64,
     pub main_system_us: AtomicU64,
+    /// Clients' and replicas' sockets of all cores: those with a descriptor, those without, and the
+    /// tables of further rings in which these lie.
+    pub seated: AtomicU64,
+    pub parked: AtomicU64,
+    pub tables: AtomicU64,
+    /// Descriptors that they may have together; 0 where nothing bounds them.
+    pub seats: AtomicU64,
+    /// Nanoseconds that the last busy turn of each core took.
+    pub lags: Vec<AtomicU64>,
     /// What the keys take, and took at most; see [`Host::note_used`].
     pub used_bytes: AtomicU64,
     pub peak_bytes: AtomicU64,
 }
 
+/// How many sockets a core has; see [`Host::note_sockets`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sockets {
+    pub seated: usize,
+    pub parked: usize,
+    pub tables: usize,
+}
+
 impl Host {
+    /// A core had `before` when it last said so, and has `after` now.
+    pub fn note_sockets(&self, before: Sockets, after: Sockets) {
+        let note = |total: &AtomicU64, before: usize, after: usize| {
+            if before != after {
+                total.fetch_add((after as u64).wrapping_sub(before as u64), Ordering::Relaxed);
+            }
+        };
+        note(&self.seated, before.seated, after.seated);
+        note(&self.parked, before.parked, after.parked);
+        note(&self.tables, before.tables, after.tables);
+    }
+
+    /// The longest of the last turns of all cores, in nanoseconds.
+    #[must_use]
+    pub fn lag(&self) -> u64 {
+        self.lags.iter().map(|lag| lag.load(Ordering::Relaxed)).max().unwrap_or(0)
+    }
+
     /// A core's keys took `before` bytes when it last said so, and take `after` now.
     pub fn note_used(&self, before: u64, after: u64) {
         let old = self.used_bytes.fetch_add(after.wrapping_sub(before), Ordering::Relaxed);

@@ -17,7 +17,6 @@ use crate::node::feeding::why;
 use crate::node::figures::Figures;
 use crate::node::gather::Summary;
 use crate::node::pubsub::Topic;
-use crate::node::session::{Kind, Session};
 use crate::node::stats::Stats;
 use crate::replication::info::{MasterLink, Replication};
 use crate::replication::ring::Ring;
@@ -113,17 +112,13 @@ pub(super) fn part(core: &mut Core, _: &PartHead, _: Args<'_>, reply: &mut Reply
 }
 
 fn count_clients(core: &Core, figures: &mut Figures) {
-    let queued = |it: &Session| it.flight.as_ref().map_or(0, |flight| flight.queued_bytes());
-    for (_, session) in core.sessions.iter() {
-        let normal = session.kind == Kind::Normal;
-        let output = queued(session) + session.rare.as_ref().map_or(0, |rare| rare.backlog_bytes);
-        figures.add("clients", i64::from(session.kind != Kind::Replica));
-        figures.add("blocked", i64::from(session.rare.as_ref().is_some_and(|rare| rare.blocked)));
-        figures.peak("input_max", session.input_bytes());
-        figures.peak("output_max", output);
-        let bytes = size_of::<Session>() + session.input_bytes() + output;
-        figures.add(if normal { "client_bytes" } else { "link_bytes" }, bytes);
-    }
+    let totals = core.session_totals();
+    figures.add("clients", core.sessions.len().saturating_sub(totals.replicas));
+    figures.add("blocked", totals.blocked);
+    figures.peak("input_max", totals.input_max);
+    figures.peak("output_max", totals.output_max);
+    figures.add("client_bytes", totals.client_bytes);
+    figures.add("link_bytes", totals.link_bytes);
 }
 
 fn count_keys(core: &Core, figures: &mut Figures) {

@@ -161,35 +161,6 @@ impl Core {
         }
     }
 
-    /// Closes sessions that were idle for longer than `timeout`, and those that do not authenticate.
-    pub(super) fn time_out_sessions(&mut self, out: &mut Outbox) {
-        let timeout = self.view.settings.timeout;
-        let now = self.stats.seconds;
-        let rows = self.sessions.rows();
-        // All rows are looked at once a second, a tenth of them at each tick.
-        let slice = rows.div_ceil(10).max(1);
-        let mut late = Vec::new();
-        for index in self.swept..(self.swept + slice).min(rows) {
-            let conn = Conn(u32::try_from(index).unwrap_or(u32::MAX));
-            let Some(session) = self.sessions.get(conn) else { continue };
-            if session.closing || session.kind != Kind::Normal {
-                continue;
-            }
-            let idle = now.saturating_sub(session.active);
-            let handshake = !session.authenticated
-                && now.saturating_sub(session.created) > crate::base::limits::HANDSHAKE_SECONDS_MAX;
-            let blocked = session.rare.as_ref().is_some_and(|rare| rare.blocked);
-            let waits = blocked || session.subscribed;
-            if (timeout > 0 && idle > timeout && !waits) || handshake {
-                late.push(conn);
-            }
-        }
-        self.swept = if self.swept + slice >= rows { 0 } else { self.swept + slice };
-        for conn in late {
-            self.hang_up(conn, out);
-        }
-    }
-
     /// Ends `CLIENT PAUSE` when its time is over.
     pub(super) fn unpause(&mut self, _out: &mut Outbox) {
         if self.pauses.is_over(self.now) {

@@ -62,7 +62,7 @@ impl Core {
             Ends::Local => {
                 format!("unix:{}", String::from_utf8_lossy(&self.view.settings.unixsocket))
             }
-            Ends::Tcp(_) => self.addresses(session).0,
+            Ends::V4(..) | Ends::Tcp(_) => self.addresses(session).0,
         };
         let (seconds, micros) = (self.now.wall.0 / 1_000_000, self.now.wall.0 % 1_000_000);
         let head = format!("+{seconds}.{micros:06} [{} {client}]", session.db);

@@ -6,6 +6,7 @@
 //! A session that cannot go on (its next request must wait for another core, the clients are
 //! paused, ...) is *stalled*: its bytes wait in `input` until `Core` resumes it.
 
+use crate::base::chunks::Chunks;
 use crate::base::time::Now;
 use crate::node::flight::Flight;
 use crate::node::multi::Multi;
@@ -13,7 +14,7 @@ use crate::node::outbox::Conn;
 use crate::resp::partial::Partial;
 use crate::resp::reply::Proto;
 use bytes::Bytes;
-use core::net::SocketAddr;
+use core::net::{SocketAddr, SocketAddrV4};
 
 /// Who connected to whom.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -21,6 +22,8 @@ pub enum Ends {
     /// A Unix socket, or the simulator.
     #[default]
     Local,
+    /// Short enough to lie in the session.
+    V4(SocketAddrV4, SocketAddrV4),
     Tcp(Box<(SocketAddr, SocketAddr)>),
 }
 
@@ -28,7 +31,10 @@ impl Ends {
     /// The ends of a TCP connection: the peer's and ours.
     #[must_use]
     pub fn tcp(peer: SocketAddr, local: SocketAddr) -> Self {
-        Self::Tcp(Box::new((peer, local)))
+        match (peer, local) {
+            (SocketAddr::V4(peer), SocketAddr::V4(local)) => Self::V4(peer, local),
+            _ => Self::Tcp(Box::new((peer, local))),
+        }
     }
 
     /// A peer on this host: all of 127/8, `::1`, or a Unix socket.
@@ -36,6 +42,7 @@ impl Ends {
     pub fn is_loopback(&self) -> bool {
         match self {
             Self::Local => true,
+            Self::V4(peer, _) => peer.ip().is_loopback(),
             Self::Tcp(ends) => ends.0.ip().to_canonical().is_loopback(),
         }
     }
@@ -45,6 +52,7 @@ impl Ends {
     pub fn peer_host(&self) -> String {
         match self {
             Self::Local => String::new(),
+            Self::V4(peer, _) => peer.ip().to_string(),
             Self::Tcp(ends) => ends.0.ip().to_canonical().to_string(),
         }
     }
@@ -295,7 +303,9 @@ pub fn seconds(now: Now) -> u32 {
 /// All sessions of a core by connection number.
 #[derive(Debug, Default)]
 pub struct Sessions {
-    rows: Vec<Session>,
+    rows: Chunks<Session>,
+    /// Rows that were ever used.
+    used: usize,
     open: usize,
 }
 
@@ -303,10 +313,9 @@ impl Sessions {
     /// Puts a session in the row of `conn`.
     pub fn open(&mut self, conn: Conn, mut session: Session) {
         let index = conn.0 as usize;
-        if self.rows.len() <= index {
-            self.rows.resize_with(index + 1, Session::default);
-        }
-        let row = &mut self.rows[index];
+        self.rows.reach(index);
+        self.used = self.used.max(index + 1);
+        let Some(row) = self.rows.get_mut(index) else { return };
         debug_assert!(!row.open);
         session.generation = row.generation.wrapping_add(1);
         session.open = true;
@@ -342,6 +351,7 @@ impl Sessions {
     pub fn iter(&self) -> impl Iterator<Item = (Conn, &Session)> {
         self.rows
             .iter()
+            .take(self.used)
             .enumerate()
             .filter(|(_, row)| row.open)
             .map(|(index, row)| (Conn(u32::try_from(index).unwrap_or(u32::MAX)), row))
@@ -350,7 +360,7 @@ impl Sessions {
     /// Rows, open or not: what a sliced walk over all sessions runs through.
     #[must_use]
     pub fn rows(&self) -> usize {
-        self.rows.len()
+        self.used
     }
 
     #[must_use]

@@ -122,8 +122,9 @@ impl Node {
 
     pub fn connect_on(&mut self, core: usize) -> Client {
         let client = Client(self.clients.len());
-        let number = u8::try_from(client.0 + 1).unwrap();
-        let peer = ([127, 0, 0, number], u16::from(number)).into();
+        let number = u16::try_from(client.0 + 1).unwrap();
+        let [high, low] = number.to_be_bytes();
+        let peer = ([127, 0, high, low], number).into();
         let ends = Ends::tcp(peer, ([127, 0, 0, 1], 6379).into());
         let conn = self.new_conn(core, client);
         self.clients.push(Peer { core, conn, received: Vec::new(), closed: false });

@@ -15,7 +15,9 @@
 #![expect(clippy::disallowed_methods, reason = "the I/O layer sleeps where it was told to")]
 
 use crate::base::time::Now;
+use crate::node::admission::Admission;
 use crate::node::core::{Core, FileEvent, Input};
+use crate::node::host::{Host, Sockets};
 use crate::node::outbox::{Action, Conn, Level, Outbox};
 use crate::node::session::{Ends, Session};
 use crate::node::settings::{Settings, Supervised};
@@ -42,6 +44,9 @@ pub struct Seat {
     pub core: Core,
     pub entrance: Option<Entrance>,
     pub exit: Arc<AtomicU8>,
+    pub host: Arc<Host>,
+    /// Descriptors that this core's sockets may have.
+    pub descriptors: usize,
 }
 
 /// What core 0 has besides.
@@ -54,6 +59,9 @@ pub struct Entrance {
 const SIGNALS: u32 = 0;
 const FILES: u32 = 1;
 const ACCEPT_AGAIN_MS: u64 = 100;
+
+/// The longest sleep while somebody waits to be accepted and all descriptors are taken.
+const FULL_NAP: Duration = Duration::from_millis(1);
 
 /// The longest sleep while a small file or a name is waited for.
 const FILE_NAP: Duration = Duration::from_micros(50);
@@ -69,6 +77,12 @@ struct Loop {
     settings: Arc<Settings>,
     signals: Option<OwnedFd>,
     exit: Arc<AtomicU8>,
+    host: Arc<Host>,
+    /// What the host was last told of this core's sockets.
+    told: Sockets,
+    admission: Admission,
+    /// Somebody may be accepted as soon as there is room.
+    is_full: bool,
     /// Which core the next client goes to.
     next_core: usize,
     /// Sessions on their way out, until the kernel lets go of their sockets.
@@ -105,8 +119,8 @@ pub async fn serve(seat: Seat) {
 }
 
 async fn run(seat: Seat) -> std::io::Result<()> {
-    let Seat { id, clock, mesh, mut core, entrance, exit, .. } = seat;
-    let driver = Driver::new(Sizes::default())?;
+    let Seat { id, clock, mesh, mut core, entrance, exit, host, descriptors, .. } = seat;
+    let driver = Driver::new(Sizes { descriptors, ..Sizes::default() })?;
     let settings = core.settings();
     let cores = core.cores();
     let mut looping = Loop {
@@ -119,6 +133,10 @@ async fn run(seat: Seat) -> std::io::Result<()> {
         settings,
         signals: None,
         exit,
+        host,
+        told: Sockets::default(),
+        admission: Admission::default(),
+        is_full: false,
         next_core: 0,
         leaving: Vec::new(),
         blocked: Vec::new(),
@@ -160,6 +178,7 @@ impl Loop {
         let (mut segments, mut feeds) = (Vec::new(), Vec::new());
         let mut slices = Slices::begin();
         loop {
+            let woke = self.clock.mono();
             self.driver.take_events(&mut events);
             self.happened(&mut events, &mut pending);
             self.collect(&mut pending);
@@ -168,7 +187,9 @@ impl Loop {
             self.feed(core, out, &mut feeds);
             self.act(core, out, &mut pending);
             self.post(out);
-            core.charge(self.clock.mono().0.saturating_sub(started.mono.0));
+            let done = self.clock.mono().0;
+            core.charge(done.saturating_sub(started.mono.0));
+            self.admit(done.saturating_sub(woke.0));
             segments.clear();
             segments.extend(out.segments().iter().map(|it| Segment {
                 socket: Socket(it.conn.0),
@@ -179,6 +200,7 @@ impl Loop {
             let busy = matches!(wait, Wait::No);
             self.driver.enter(&out.bytes, &segments, wait)?;
             self.mesh.wake_up();
+            self.tell_sockets();
             out.clear_segments();
             self.close(out, &mut pending);
             if let Some(code) = self.ended {
@@ -187,6 +209,28 @@ impl Loop {
             if self.texts.is_working() {
                 slices.give(busy).await;
             }
+        }
+    }
+
+    /// Says how long the turn took; on core 0, how many clients the next one lets in.
+    fn admit(&mut self, took: u64) {
+        if let Some(lag) = self.host.lags.get(self.id) {
+            lag.store(took, Ordering::Relaxed);
+        }
+        if self.id == 0 {
+            let seats = self.host.seats.load(Ordering::Relaxed);
+            let taken = self.host.seated.load(Ordering::Relaxed);
+            let most = self.admission.next(self.host.lag(), seats, taken);
+            self.driver.admit(most);
+            self.is_full = most == 0 && self.driver.has_callers();
+        }
+    }
+
+    fn tell_sockets(&mut self) {
+        let (parked, tables) = self.driver.parked();
+        let now = Sockets { seated: self.driver.seated(), parked, tables };
+        if now != self.told {
+            self.host.note_sockets(std::mem::replace(&mut self.told, now), now);
         }
     }
 
@@ -244,6 +288,7 @@ impl Loop {
                 Event::Detached { socket, fd } => {
                     if let Some(at) = self.leaving.iter().position(|it| it.socket == socket) {
                         let Leaving { core, session, .. } = self.leaving.swap_remove(at);
+                        self.host.seated.fetch_add(1, Ordering::Relaxed);
                         self.mesh.send(core, Parcel::Session(fd, session));
                     }
                 }
@@ -292,6 +337,7 @@ impl Loop {
 
     /// Clients go to the cores in turn.
     fn accepted(&mut self, fd: OwnedFd, pending: &mut Vec<Pending>) {
+        self.host.seated.fetch_add(1, Ordering::Relaxed);
         let core = self.next_core;
         self.next_core = (core + 1) % self.cores;
         if core == self.id {
@@ -305,6 +351,7 @@ impl Loop {
         sys::tune_client(&fd, self.settings.tcp_keepalive);
         let ends = ends(fd.as_raw_fd());
         let conn = Conn(self.driver.adopt(fd).0);
+        self.told.seated += 1; // Whoever sent it here has counted it.
         pending.push(Pending::Input(match session {
             None => Input::Opened { conn, ends },
             Some(session) => Input::Moved { conn, session },
@@ -468,6 +515,9 @@ impl Loop {
         }
         if self.texts.is_working() || self.dial.is_some() {
             return Wait::AtMost(FILE_NAP);
+        }
+        if self.is_full {
+            return Wait::AtMost(FULL_NAP);
         }
         Wait::AtMost(Duration::from_millis(core.sleep_ms()))
     }

@@ -6,8 +6,9 @@
 use crate::acl::file;
 use crate::acl::users::Users;
 use crate::base::huge::give_back_what_is_large;
-use crate::base::limits::{CORES_MAX, DESCRIPTORS_PER_CORE, DESCRIPTORS_RESERVED};
+use crate::base::limits::CORES_MAX;
 use crate::base::settings::value::Cores;
+use crate::node::admission::{Room, descriptors_wanted};
 use crate::node::core::{Core, Shared};
 use crate::node::families;
 use crate::node::host::Host;
@@ -77,25 +78,28 @@ fn start(
     let (table, users) = access(&settings)?;
     let cpus = cpus(&settings)?;
     let cores = cpus.len();
-    settle_clients(&mut settings, cores);
+    let room = settle_clients(&mut settings, cores);
     let listeners = listen(&settings)?;
     let signals = sys::signal_descriptor()
         .map_err(|error| refuse(UNFIT_HOST, "cannot watch for signals", &error))?;
     write_pidfile(&settings)?;
-    greet(&settings, &cpus, config_file.as_deref());
+    greet(&settings, &cpus, room, config_file.as_deref());
 
     if !settings.sentinel_file.is_empty() {
         sentinel_start::beside(path(&settings.sentinel_file))?;
     }
 
     let exit = Arc::new(AtomicU8::new(0));
-    let host = Arc::new(host::describe(&settings, config_file.as_deref()));
+    let mut host = host::describe(&settings, config_file.as_deref());
+    host.seats = room.seats.into();
+    host.lags = (0..cores).map(|_| AtomicU64::default()).collect();
+    let host = Arc::new(host);
     host::watch(Arc::clone(&host));
     let disk = Disk::start(looping::rdb_path(&settings))
         .map_err(|error| refuse(UNFIT_HOST, "cannot start the thread for files", &error))?;
     let entrance = Entrance { listeners, signals, disk };
     let view = View::new(Arc::new(settings.clone()), users);
-    let seats = seats(view, table, cpus, entrance, host, &exit);
+    let seats = seats(view, table, cpus, entrance, host, room, &exit);
     let mut threads = Vec::new();
     for seat in seats {
         let builder = LocalExecutorBuilder::new(Placement::Fixed(seat.cpu))
@@ -161,6 +165,7 @@ fn seats(
     cpus: Vec<usize>,
     entrance: Entrance,
     host: Arc<Host>,
+    room: Room,
     exit: &Arc<AtomicU8>,
 ) -> Vec<Seat> {
     let cores = cpus.len();
@@ -173,8 +178,9 @@ fn seats(
         table,
         stopwatch: clock::stopwatch,
         slow_ids: Arc::default(),
-        host,
+        host: Arc::clone(&host),
     };
+    let share = usize::try_from(room.seats / cores as u64).unwrap_or(usize::MAX);
     let seed = random_seed();
     let clock = Clock::new();
     let mut first = Some(entrance);
@@ -185,6 +191,8 @@ fn seats(
         mesh,
         core: Core::new(id, cores, view.clone(), shared.clone(), seed, clock.now()),
         entrance: first.take(),
+        host: Arc::clone(&host),
+        descriptors: if room.parks { share } else { usize::MAX },
         exit: Arc::clone(exit),
     };
     cpus.into_iter().zip(mesh(cores)).enumerate().map(seat).collect()
@@ -218,17 +226,18 @@ fn cpus(settings: &Settings) -> Result<Vec<usize>, Refusal> {
 }
 
 /// `maxclients`, brought down to what the descriptor limit allows.
-fn settle_clients(settings: &mut Settings, cores: usize) {
-    let reserved = DESCRIPTORS_RESERVED + DESCRIPTORS_PER_CORE * cores as u64;
-    let wanted = u64::from(settings.maxclients) + reserved;
+fn settle_clients(settings: &mut Settings, cores: usize) -> Room {
+    let wanted = descriptors_wanted(settings.maxclients, cores);
     let limit = sys::raise_soft_limit(libc::RLIMIT_NOFILE, wanted);
-    let allowed = u32::try_from(limit.saturating_sub(reserved)).unwrap_or(u32::MAX);
-    if let Some(asked) = settings.settle_clients(allowed) {
+    let room = Room::of(limit, settings.maxclients, cores);
+    if let Some(asked) = settings.settle_clients(room.clients) {
         tracing::warn!(
             "maxclients {asked} needs more than the {limit} open files that this process may have; \
-             it is {allowed} now. Raise RLIMIT_NOFILE (ulimit -n, LimitNOFILE=)"
+             it is {} now. Raise RLIMIT_NOFILE (ulimit -n, LimitNOFILE=)",
+            settings.maxclients
         );
     }
+    room
 }
 
 pub(super) fn listen(settings: &Settings) -> Result<Vec<OwnedFd>, Refusal> {
@@ -337,7 +346,7 @@ pub(super) fn clean_up(settings: &Settings) {
     }
 }
 
-fn greet(settings: &Settings, cpus: &[usize], config_file: Option<&Path>) {
+fn greet(settings: &Settings, cpus: &[usize], room: Room, config_file: Option<&Path>) {
     let bind: Vec<_> = settings.bind.iter().map(|it| String::from_utf8_lossy(it)).collect();
     tracing::info!(
         "Ringfold {} starts: {} cores on CPUs {cpus:?}, port {}, bind {}, up to {} clients",
@@ -347,6 +356,12 @@ fn greet(settings: &Settings, cpus: &[usize], config_file: Option<&Path>) {
         bind.join(" "),
         settings.maxclients
     );
+    if room.parks {
+        tracing::info!(
+            "{} sockets can have a descriptor at a time, the others are parked in tables of rings",
+            room.seats
+        );
+    }
     match config_file {
         Some(file) => tracing::info!("configuration: {}", file.display()),
         None => tracing::info!("no configuration file: the defaults hold"),

@@ -32,6 +32,9 @@
 //!   }
 //! ```
 //!
+//! **Accepting** is bounded: `admit` says how many connections one `enter` may bring, behind all that it
+//! brings of those who are in. Whoever is not accepted waits in the kernel, and costs nothing here.
+//!
 //! **Closing.** What waits for input keeps the kernel's file alive, so `close` shuts the socket down
 //! and the row is freed by that wait's last completion. Whoever is told `Closed` calls `close` too.
 //!
@@ -147,6 +150,15 @@ pub enum Wait {
     AtMost(Duration),
 }
 
+/// A listening socket: polled, and accepted from while somebody waits there.
+struct Listener {
+    fd: OwnedFd,
+    has_callers: bool,
+}
+
+/// Connections that one `enter` accepts where nothing else is said.
+const ADMITS: usize = 64;
+
 /// See the file's header.
 pub struct Driver {
     pub(super) ring: IoUring, // first: dropped before the memory that it may write to
@@ -157,7 +169,9 @@ pub struct Driver {
     /// Rows that were used before and are free; all from `rows_used` on were never used.
     free: Vec<u32>,
     rows_used: u32,
-    listeners: Vec<RawFd>,
+    listeners: Vec<Listener>,
+    /// Connections that one `enter` accepts at most.
+    admits: usize,
     pub(super) events: Vec<Event>,
     pub(super) starved: Vec<Socket>,
     /// Sockets whose output waits for the end of this call, or for a descriptor.
@@ -179,7 +193,7 @@ pub struct Driver {
 pub(super) const GROUP: u16 = 1;
 
 pub(super) mod kind {
-    pub const ACCEPT: u64 = 1;
+    pub const CALLERS: u64 = 1;
     pub const RECEIVE: u64 = 2;
     pub const SEND: u64 = 3;
     pub const POLL_OUT: u64 = 4;
@@ -218,6 +232,7 @@ impl Driver {
             free: Vec::new(),
             rows_used: 0,
             listeners: Vec::new(),
+            admits: ADMITS,
             events: Vec::new(),
             starved: Vec::new(),
             behind: Vec::new(),
@@ -244,19 +259,55 @@ impl Driver {
     /// Accepts from a listening socket until the driver is dropped; returns its number.
     pub fn listen(&mut self, fd: OwnedFd) -> u32 {
         let listener = index_of(self.listeners.len());
-        self.listeners.push(fd.into_raw_fd());
+        sys::set_nonblocking(&fd);
+        self.listeners.push(Listener { fd, has_callers: false });
         self.listen_again(listener);
         listener
     }
 
     /// Resumes accepting after `AcceptStopped`.
     pub fn listen_again(&mut self, listener: u32) {
-        let Some(&fd) = self.listeners.get(listener as usize) else { return };
-        let entry = opcode::AcceptMulti::new(Fd(fd))
-            .flags(libc::SOCK_CLOEXEC)
+        let Some(it) = self.listeners.get(listener as usize) else { return };
+        let events = u32::try_from(libc::POLLIN).unwrap_or(1);
+        let entry = opcode::PollAdd::new(Fd(it.fd.as_raw_fd()), events)
             .build()
-            .user_data(user_data(kind::ACCEPT, 0, listener));
+            .user_data(user_data(kind::CALLERS, 0, listener));
         self.push(&entry);
+    }
+
+    /// From now on each `enter` accepts at most so many connections; the others wait in the kernel.
+    pub fn admit(&mut self, most: usize) {
+        self.admits = most;
+    }
+
+    /// Does anybody wait to be accepted? As far as is known: somebody may just have come.
+    #[must_use]
+    pub fn has_callers(&self) -> bool {
+        self.listeners.iter().any(|it| it.has_callers)
+    }
+
+    /// Accepts behind everything else that the call brought, so that those who are in go first.
+    fn accept_some(&mut self) {
+        let mut left = self.admits;
+        for index in 0..self.listeners.len() {
+            while left > 0 && self.listeners[index].has_callers {
+                let listener = index_of(index);
+                match sys::accept(&self.listeners[index].fd) {
+                    Ok(fd) => {
+                        left -= 1;
+                        self.events.push(Event::Accepted { listener, fd });
+                        continue;
+                    }
+                    // The connection was gone before it was accepted.
+                    Err(error) if sys::is_of_one_caller(&error) => continue,
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                        self.listen_again(listener);
+                    }
+                    Err(error) => self.events.push(Event::AcceptStopped { listener, error }),
+                }
+                self.listeners[index].has_callers = false;
+            }
+        }
     }
 
     /// Takes a connected socket in and receives from it.
@@ -322,6 +373,12 @@ impl Driver {
     pub fn parked(&self) -> (usize, usize) {
         let rows = self.rows_used as usize - self.free.len();
         (rows - self.seated, self.parking.as_ref().map_or(0, Parking::lots))
+    }
+
+    /// Sockets that have a descriptor.
+    #[must_use]
+    pub fn seated(&self) -> usize {
+        self.seated
     }
 
     /// Sockets that wait by a multishot receive.
@@ -437,7 +494,10 @@ impl Driver {
             parking.submit();
             self.lots_happened();
         }
-        let idle = self.events.is_empty() && self.ready.is_empty() && self.behind.is_empty();
+        let idle = self.events.is_empty()
+            && self.ready.is_empty()
+            && self.behind.is_empty()
+            && (self.admits == 0 || !self.has_callers());
         self.submit(if idle { wait } else { Wait::No })?;
         self.reap(lent, segments);
         // The kernel keeps what did not fit into the queue until it is asked again; a failed send
@@ -449,6 +509,7 @@ impl Driver {
         for socket in std::mem::take(&mut self.behind) {
             self.late(socket);
         }
+        self.accept_some();
         Ok(())
     }
 
@@ -512,7 +573,11 @@ impl Driver {
             kind::RECEIVE => self.received(Socket(index), detail, result, flags),
             kind::SEND => self.send_failed(Socket(index), detail, result, lent, segments),
             kind::POLL_OUT => self.writable(Socket(index), detail),
-            kind::ACCEPT => self.accepted(index, result, flags),
+            kind::CALLERS => {
+                if let Some(listener) = self.listeners.get_mut(index as usize) {
+                    listener.has_callers = true;
+                }
+            }
             kind::POLL_IN => self.readable(Socket(index), detail, result),
             kind::LOTS => {
                 if let Some(parking) = &mut self.parking {
@@ -536,24 +601,6 @@ impl Driver {
         row.warmth = Warmth::fresh(tick);
         self.hear(socket);
         self.events.push(Event::Connected { socket, result });
-    }
-
-    fn accepted(&mut self, listener: u32, result: i32, flags: u32) {
-        if result >= 0 {
-            self.events.push(Event::Accepted { listener, fd: sys::own(result) });
-            if !cqueue::more(flags) {
-                self.listen_again(listener);
-            }
-            return;
-        }
-        match -result {
-            // The connection was gone before it was accepted.
-            libc::ECONNABORTED | libc::EINTR => self.listen_again(listener),
-            errno => self.events.push(Event::AcceptStopped {
-                listener,
-                error: io::Error::from_raw_os_error(errno),
-            }),
-        }
     }
 
     /// Has the main ring say when something happens in a lot.
@@ -624,9 +671,6 @@ impl Driver {
 
 impl Drop for Driver {
     fn drop(&mut self) {
-        for fd in self.listeners.drain(..) {
-            drop(sys::own(fd));
-        }
         for row in self.rows.iter().filter(|row| row.fd != NO_FD) {
             drop(sys::own(row.fd));
         }

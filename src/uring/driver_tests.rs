@@ -223,6 +223,47 @@ fn a_parked_socket_can_be_paused_moved_and_sent_to() {
     assert!(pair.got.values().all(|it| it == b"bye") && pair.got.len() == moving.len());
 }
 
+/// Replies to those with descriptors wait for the submission while others ask for a descriptor.
+#[test]
+fn nobody_gets_what_was_meant_for_another() {
+    let mut pair = Pair::new(DESCRIPTORS);
+    let mut streams: Vec<_> = (0..300).map(|_| TcpStream::connect(pair.address).unwrap()).collect();
+    pair.until(|pair| pair.accepted.len() == 300 && pair.server.parked().0 > 200);
+    streams.iter().for_each(|it| it.set_nonblocking(true).unwrap());
+    let (mut sent, mut got) = (vec![Vec::new(); 300], vec![Vec::new(); 300]);
+    let mut events = Vec::new();
+    let mut turns = 0..20_000;
+    while sent.iter().any(|it: &Vec<u8>| it.len() < 400) || sent != got {
+        let turn = turns.next().unwrap();
+        pair.server.enter(&[], &[], Wait::No).unwrap();
+        pair.server.take_events(&mut events);
+        let (mut lent, mut segments) = (Vec::new(), Vec::new());
+        for event in events.drain(..) {
+            let Event::Received { socket, buffer } = event else { continue };
+            let start = lent.len();
+            lent.extend_from_slice(pair.server.bytes(buffer));
+            pair.server.give_back(buffer);
+            segments.push(Segment { socket, start, end: lent.len() });
+        }
+        // These are heard in the call that answers the others.
+        for at in (turn % 7..300).step_by(7) {
+            if sent[at].len() >= 400 {
+                continue;
+            }
+            let said = format!("{at} in {turn}. ");
+            streams[at].write_all(said.as_bytes()).unwrap();
+            sent[at].extend_from_slice(said.as_bytes());
+        }
+        pair.server.enter(&lent, &segments, Wait::No).unwrap();
+        for (stream, got) in streams.iter_mut().zip(&mut got) {
+            let mut piece = [0; 1_000];
+            if let Ok(len) = stream.read(&mut piece) {
+                got.extend_from_slice(&piece[..len]);
+            }
+        }
+    }
+}
+
 #[test]
 fn with_descriptors_for_all_nobody_is_parked_and_the_busy_are_promoted() {
     let mut pair = Pair::new(usize::MAX);

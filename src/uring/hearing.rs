@@ -13,6 +13,9 @@
 //! The *clock list* has the sockets that may have to step back: all hot ones, and where descriptors
 //! are short all that have one. A hand goes round it a little at each tick, and as far as is needed
 //! when a descriptor is wanted.
+//!
+//! The trap: an entry that is not submitted yet names its descriptor by number, and a number that is given
+//! back is soon another socket's. So whoever is sent something in a call keeps its descriptor for the call.
 
 use super::driver::{Buffer, Driver, Event, GROUP, Socket, kind, user_data};
 use super::parking::Home;
@@ -280,7 +283,7 @@ impl Driver {
     /// From here on sockets that turn cold are placed, so that they can be parked at once when the
     /// last descriptors are asked for.
     pub(super) fn is_short_of_descriptors(&self) -> bool {
-        self.seated > self.descriptors / 2
+        self.seated > self.descriptors / 8 * 5
     }
 
     /// The clock's hand goes on, and parks where descriptors are short.
@@ -298,9 +301,10 @@ impl Driver {
         }
     }
 
-    /// With more descriptors in use than this, idle sockets are parked: the rest is for newcomers.
+    /// With more descriptors in use than this, idle sockets are parked: the rest is for newcomers. Whoever
+    /// accepts stops later than that (`node/admission.rs`), else nobody would ever be parked.
     fn high(&self) -> usize {
-        self.descriptors - self.descriptors / 8
+        self.descriptors - self.descriptors / 4
     }
 
     /// Parks idle sockets so that `wanted` more than usual find a descriptor. It takes the steps of
@@ -349,7 +353,7 @@ impl Driver {
         } else if short && parks && (desperate || idle > 0) && row.hearing == Hearing::Polls {
             // It hears again by a poll in a lot.
             self.stop_hearing(Socket(index));
-        } else if crowded && (desperate || idle > 0) && row.is_idle() {
+        } else if crowded && (desperate || idle > 0) && row.is_idle() && row.sent_in != self.call {
             drop(sys::own(std::mem::replace(&mut row.fd, NO_FD)));
             row.listed = false;
             self.hand -= 1;

@@ -141,6 +141,42 @@ pub fn set_nodelay(fd: &impl AsRawFd, on: bool) {
     let _ = set_option(fd, libc::IPPROTO_TCP, libc::TCP_NODELAY, i32::from(on));
 }
 
+/// Calls on this descriptor wait no more.
+pub(super) fn set_nonblocking(fd: &OwnedFd) {
+    // SAFETY: no pointers.
+    let flags = unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_GETFL) };
+    // SAFETY: as above.
+    unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETFL, flags | libc::O_NONBLOCK) };
+}
+
+/// The next connection that waits at a listening socket which does not block.
+///
+/// # Errors
+/// `WouldBlock` where none waits, or the kernel's.
+pub(super) fn accept(listener: &OwnedFd) -> io::Result<OwnedFd> {
+    let (fd, none) = (listener.as_raw_fd(), std::ptr::null_mut());
+    // SAFETY: null pointers ask for no address.
+    check(unsafe { libc::accept4(fd, none, none.cast(), libc::SOCK_CLOEXEC) }).map(own)
+}
+
+/// Is an error of `accept` about the connection that was next, and not about those behind it?
+pub(super) fn is_of_one_caller(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error(),
+        Some(
+            libc::ECONNABORTED
+                | libc::EINTR
+                | libc::EPROTO
+                | libc::ENETDOWN
+                | libc::ENOPROTOOPT
+                | libc::EHOSTDOWN
+                | libc::ENONET
+                | libc::EHOSTUNREACH
+                | libc::ENETUNREACH
+        )
+    )
+}
+
 /// Receives what is there, without waiting.
 ///
 /// # Errors

@@ -70,6 +70,8 @@ pub struct Plan {
     pub args: Vec<String>,
     pub environment: Vec<(String, String)>,
     pub password: Option<String>,
+    /// RLIMIT_NOFILE, where it is not the tests' own.
+    pub open_files: Option<u32>,
 }
 
 impl Plan {
@@ -77,7 +79,8 @@ impl Plan {
         let ip = "127.0.0.1".to_string();
         let (config, password) = (None, None);
         let (args, environment) = (Vec::new(), Vec::new());
-        Self { kind, port: free_port(&ip), ip, config, args, environment, password }
+        let port = free_port(&ip);
+        Self { kind, port, ip, config, args, environment, password, open_files: None }
     }
 
     pub fn arg(mut self, name: &str, values: &[&str]) -> Self {
@@ -107,12 +110,26 @@ impl Plan {
         self
     }
 
+    pub fn open_files(mut self, most: u32) -> Self {
+        self.open_files = Some(most);
+        self
+    }
+
     pub fn start(self) -> Server {
         Server::start(self)
     }
 
     fn command(&self, dir: &Path) -> Command {
-        let mut command = Command::new(self.kind.program());
+        let mut command = match self.open_files {
+            None => Command::new(self.kind.program()),
+            // The shell becomes the server, and its number stays the server's.
+            Some(most) => {
+                let mut shell = Command::new("sh");
+                shell.args(["-c", &format!("ulimit -n {most}; exec \"$0\" \"$@\"")]);
+                shell.arg(self.kind.program());
+                shell
+            }
+        };
         command.args(&self.config);
         command.args(["--port", &self.port.to_string(), "--bind", &self.ip]);
         command.args(["--dir", dir.to_str().unwrap(), "--save", ""]);

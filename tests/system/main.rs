@@ -8,6 +8,7 @@
 
 mod access;
 mod behind;
+mod crowd;
 mod failover;
 mod faults;
 mod files;
