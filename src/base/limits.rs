@@ -53,6 +53,9 @@ pub const SYNC_PACE_MS_MIN: u64 = 1_000;
 pub const SYNC_PACE_MS_MAX: u64 = 60_000;
 pub const SYNC_WELL_MS: u64 = 60_000;
 
+/// Bytes that the append-only file may lack before writers wait for it.
+pub const AOF_BEHIND_BYTES: u64 = 64 * 1024 * 1024;
+
 /// Seconds of the stream that `repl-backlog-seconds` may ask for.
 pub const BACKLOG_SECONDS_MAX: u64 = 3_600;
 

@@ -121,6 +121,8 @@ rows! {
     WATCH = Spec::new("WATCH", AtLeast(2), SESSION_DATA, const { &[KeySpec::at(1, KeyFlags::RO).to(-1, 1)] })
         .about(Group::Transactions, "2.2.0", "O(1) for every key.", "Lets the next EXEC run only if these keys have not changed")
         .takes(&[Argument::key("key", 0).multiple()]);
+    BGREWRITEAOF = Spec::new("BGREWRITEAOF", Exactly(1), DISK, &[])
+        .about(Group::Server, "1.0.0", "O(1)", "Rewrites the append-only file in the background");
     BGSAVE = Spec::new("BGSAVE", AtLeast(1), DISK, &[])
         .about(Group::Server, "1.0.0", "O(1)", "Starts a snapshot to disk in the background")
         .takes(&[Argument::word("schedule", "SCHEDULE").since("3.2.2").optional()]);

@@ -135,7 +135,7 @@ impl Control {
         while !rest.is_empty() {
             words.clear();
             let Some(used) = request::next(rest, &limits, &mut words) else {
-                cx.log(Level::Warning, "The master sent what is no command; ignored");
+                self.refuse_unit(cx, "what is no command");
                 return unit.len();
             };
             if !self.apply_command(cx, Args::new(&words)) {
@@ -170,7 +170,7 @@ impl Control {
         }
         let Some(number) = table.find(args) else {
             let name = String::from_utf8_lossy(name).into_owned();
-            cx.log(Level::Warning, format!("The master sent {name}, which is unknown here"));
+            self.refuse_unit(cx, &format!("{name}, which is unknown here"));
             return true;
         };
         let row = table.row(number);
@@ -178,7 +178,7 @@ impl Control {
         if !(row.spec.is_write() || row.spec.changes_keys()) || !row.spec.arity.accepts(args.len())
         {
             let name = String::from_utf8_lossy(name).into_owned();
-            cx.log(Level::Warning, format!("The master sent {name}, which is no write; ignored"));
+            self.refuse_unit(cx, &format!("{name}, which is no write"));
             return true;
         }
         self.snapshots.note_changes(1);
@@ -202,6 +202,14 @@ impl Control {
             }
         }
         true
+    }
+
+    fn refuse_unit(&mut self, cx: &mut ControlCx<'_>, what: &str) {
+        if self.aof.is_loading() {
+            self.following.refused.get_or_insert_with(|| format!("it has {what}"));
+        } else {
+            cx.log(Level::Warning, format!("The master sent {what}; ignored"));
+        }
     }
 
     /// A client's transaction reads what core 0 is to change now: the stream waits for it.
@@ -305,7 +313,9 @@ impl Control {
         if of_link {
             self.following.in_section = false;
         }
-        if self.following.master.is_some() {
+        if self.aof.is_loading() {
+            self.aof_goes_on(cx);
+        } else if self.following.master.is_some() {
             self.pump_units(cx);
         }
     }
@@ -317,7 +327,9 @@ impl Control {
             let text = String::from_utf8_lossy(reply).trim_end().to_string();
             cx.log(Level::Warning, format!("Applying what was sent failed: {text}"));
         }
-        if self.following.load.is_some() {
+        if self.aof.is_loading() {
+            self.aof_goes_on(cx);
+        } else if self.following.load.is_some() {
             self.load_goes_on(cx);
         } else if self.following.under_way == 0 || !self.following.units.is_empty() {
             self.pump_units(cx);

@@ -11,6 +11,7 @@
 use crate::base::prng::Prng;
 use crate::base::time::{Mono, Now};
 use crate::node::access::Change;
+use crate::node::aof::Aof;
 use crate::node::config;
 use crate::node::core::{Core, FileEvent};
 use crate::node::feed::Feed;
@@ -53,6 +54,8 @@ pub enum Ask {
     BgSave {
         schedule: bool,
     },
+    /// `BGREWRITEAOF`
+    Rewrite,
     /// `DEBUG RELOAD`.
     Reload,
     /// A core has clients of MONITOR.
@@ -132,6 +135,7 @@ pub struct Control {
     pub(super) following: Following,
     pub(super) failover: Failover,
     pub(super) texts: Texts,
+    pub(super) aof: Aof,
     pub(super) view: View,
     pub(super) run_id: String,
     pub(super) started: Mono,
@@ -145,7 +149,7 @@ pub struct Control {
     alone_since: Option<Mono>,
     replid_source: Prng,
     outputs: Vec<master::Output>,
-    streamed: u64,
+    pub(super) streamed: u64,
     pub(super) exiting: Option<Exiting>,
     /// This master started without data, and nobody said that it should.
     pub(super) born_empty: bool,
@@ -260,6 +264,7 @@ impl Control {
             following: Following::new(&view.settings, now),
             failover: Failover::default(),
             texts: Texts::default(),
+            aof: Aof::default(),
             view: view.clone(),
             run_id,
             started: now.mono,
@@ -301,9 +306,12 @@ impl Control {
         for bytes in used {
             cx.core.log.recycle(bytes);
         }
+        let grown = ring.end() > before;
         // Sent before any reply of this turn; what waits for an earlier ticket holds its replies.
-        cx.core.streamed(self.merger.merged_through());
-        if ring.end() > before {
+        if !self.drops_replies() {
+            cx.core.streamed(self.answerable());
+        }
+        if grown {
             self.tell_replicas(cx, master::Input::Appended);
             self.trim();
         }
@@ -334,6 +342,8 @@ impl Control {
             // One that is being closed may have been in the ring before this one.
             let inside = |at: &u64| (ring.start()..=ring.end()).contains(at);
             let slowest = slowest.filter(inside);
+            let file = self.aof.needs().filter(inside);
+            let slowest = [slowest, file].into_iter().flatten().min();
             let settings = &self.view.settings;
             let lately = self.recent.bytes(ring.end()).min(settings.repl_backlog_max);
             ring.trim(settings.repl_backlog_size.max(lately), slowest);
@@ -351,6 +361,7 @@ impl Control {
         self.check_good_replicas(cx);
         self.check_backlog_age(cx);
         self.save_rules(cx);
+        self.aof_tick(cx);
         self.exit_when_ready(cx);
         self.run_sections(cx);
     }
@@ -359,14 +370,8 @@ impl Control {
     pub(super) fn end_of_turn(&mut self, cx: &mut ControlCx<'_>) {
         self.wait(cx, acks::Input::TurnEnded);
         self.settle_held_back(cx);
-        let merged = self.merger.merged_through();
-        if merged > self.streamed {
-            self.streamed = merged;
-            cx.core.streamed(merged);
-            for core in 1..self.cores {
-                cx.out.mail[core].push(Message::Streamed(merged));
-            }
-        }
+        self.aof_pump(cx);
+        self.tell_answerable(cx);
     }
 
     /// A client's request that concerns the node.
@@ -376,6 +381,7 @@ impl Control {
             Ask::Wait { replicas, timeout_ms } => self.begin_wait(cx, from, replicas, timeout_ms),
             Ask::Unblock { target, error } => self.unblock(cx, from, target, error),
             Ask::Save => self.save(cx, Some(from), true),
+            Ask::Rewrite => self.rewrite_asked(cx, from),
             Ask::BgSave { schedule } => self.background_save(cx, from, schedule),
             Ask::Reload => self.reload(cx, from),
             Ask::Watch { core, on } => {
@@ -411,7 +417,8 @@ impl Control {
     /// A replica past its limit that takes bytes holds writers back, or the link to our own master.
     pub(super) fn settle_held_back(&mut self, cx: &mut ControlCx<'_>) {
         let (now, end) = (cx.now().mono, self.offset());
-        let waits = self.ring.is_some() && self.master.writers_wait(now, end);
+        let replicas = self.ring.is_some() && self.master.writers_wait(now, end);
+        let waits = replicas || self.aof_is_behind();
         if waits == self.held_back.since.is_some() {
             return;
         }
@@ -419,7 +426,8 @@ impl Control {
             self.held_back.since = Some(now);
             self.held_back.times += 1;
             if self.held_back.times == 1 {
-                cx.log(Level::Warning, "A replica is far behind: writers wait for it");
+                let who = if replicas { "A replica" } else { "The append-only file" };
+                cx.log(Level::Warning, format!("{who} is far behind: writers wait for it"));
             }
         } else if let Some(since) = self.held_back.since.take() {
             self.held_back.ms += now.ms_since(since);
@@ -482,6 +490,7 @@ impl Control {
             self.view.few_replicas = false;
         }
         self.settle_save_failed();
+        self.settle_aof(cx);
         cx.out.actions.push(Action::SettingsChanged);
         self.show(cx);
         self.trim();
@@ -573,7 +582,7 @@ impl Control {
     /// from here on writes are not logged, so nobody could continue it.
     fn check_backlog_age(&mut self, cx: &mut ControlCx<'_>) {
         let attached = self.master.rows(cx.now().mono).next().is_some();
-        if attached || self.ring.is_none() || self.view.role != Role::Master {
+        if attached || self.aof.is_on() || self.ring.is_none() || self.view.role != Role::Master {
             self.alone_since = None;
             return;
         }

@@ -98,6 +98,8 @@ pub enum FileEvent {
     /// A save step was done.
     Saved,
     SaveFailed(String),
+    /// A step of the append-only file was done, or not.
+    Aof(crate::node::aof::Answer),
     /// A small file was read or replaced (`Action::Text`).
     Text(TextRead),
 }

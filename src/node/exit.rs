@@ -78,7 +78,7 @@ impl Control {
         if exiting.saving || self.snapshots.is_saving() {
             return;
         }
-        let end = self.offset();
+        let (end, exiting_until) = (self.offset(), exiting.deadline.plus_ms(10_000));
         let behind = self
             .master
             .rows(cx.now().mono)
@@ -90,6 +90,10 @@ impl Control {
         if behind > 0 {
             cx.log(Level::Warning, format!("{behind} replicas have not caught up at shutdown"));
         }
+        if !self.aof_flushed(cx) && cx.now().mono < exiting_until {
+            return;
+        }
+        let Some(exiting) = self.exiting.as_ref() else { return };
         if exiting.save && !self.view.loading {
             if let Some(exiting) = self.exiting.as_mut() {
                 exiting.saving = true;

@@ -79,6 +79,8 @@ pub struct Following {
     pub(super) loaded_db: usize,
     /// DEBUG RELOAD is answered when the file is loaded.
     pub(super) reload: Option<Return>,
+    /// A unit was none that can be applied.
+    pub(super) refused: Option<String>,
 }
 
 /// Another master by its host and port, or none.
@@ -129,6 +131,7 @@ impl Following {
             loaded_keys: 0,
             loaded_db: 0,
             reload: None,
+            refused: None,
         }
     }
 
@@ -204,7 +207,7 @@ impl Control {
             || following.in_section
             || following.under_way > 0
             || !following.units.is_empty();
-        if !following.changes.is_empty() && !busy && !file {
+        if !following.changes.is_empty() && !busy && !file && !self.aof.is_loading() {
             self.following.changing = true;
             self.section(cx, Op::Role, None);
         }
@@ -247,6 +250,7 @@ impl Control {
                 // Half a load is a prefix of nothing, and the ring's bytes lead to other data.
                 self.history.begin(replid);
                 (self.ring, self.following.idle_offset) = (None, end);
+                self.aof_unfit(cx);
             }
             // Our own replicas must learn the new name: the old one goes on elsewhere.
             self.tell_replicas(cx, crate::replication::master::Input::HistoryChanged);
@@ -472,6 +476,7 @@ impl Control {
     fn adopted(&mut self, cx: &mut ControlCx<'_>, offset: u64) {
         self.following.applied = offset;
         self.following.db = self.following.loaded_db;
+        self.aof_unfit(cx);
         self.tell_replicas(cx, crate::replication::master::Input::HistoryChanged);
         let keys = self.following.loaded_keys;
         cx.log(Level::Notice, format!("Full resync done: {keys} keys, offset {offset}"));

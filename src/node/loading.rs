@@ -35,6 +35,19 @@ pub(super) struct Load {
     file_bytes: u64,
 }
 
+impl Load {
+    /// The last byte of it was read.
+    #[must_use]
+    pub(super) fn is_over(&self) -> bool {
+        self.decoder.finished()
+    }
+
+    #[must_use]
+    pub(super) fn has_failed(&self) -> bool {
+        self.failed
+    }
+}
+
 impl Control {
     /// A load begins: everything goes, and clients are told to wait.
     pub(super) fn begin_load(&mut self, cx: &mut ControlCx<'_>, from_master: bool) {
@@ -45,6 +58,15 @@ impl Control {
         for core in 1..self.cores {
             cx.out.mail[core].push(Message::Empty);
         }
+        (self.following.loaded_keys, self.following.loaded_db) = (0, 0);
+        self.new_decoder(cx);
+        if let Some(load) = self.following.load.as_mut() {
+            load.from_master = from_master;
+        }
+    }
+
+    /// What comes now is an RDB.
+    pub(super) fn new_decoder(&mut self, cx: &mut ControlCx<'_>) {
         let settings = &self.view.settings;
         let limits = Limits {
             databases: settings.databases as usize,
@@ -55,9 +77,8 @@ impl Control {
         };
         let (hasher, packing) = (cx.core.keyspace.hasher(), cx.core.keyspace.packing());
         let decoder = Box::new(Decoder::holding(limits, Making { hasher, packing }));
-        (self.following.loaded_keys, self.following.loaded_db) = (0, 0);
         self.following.load =
-            Some(Load { decoder, from_master, ended: false, failed: false, file_bytes: 0 });
+            Some(Load { decoder, from_master: false, ended: false, failed: false, file_bytes: 0 });
     }
 
     pub(super) fn drop_load(&mut self, cx: &mut ControlCx<'_>) {
@@ -81,8 +102,10 @@ impl Control {
         }
     }
 
-    pub(super) fn load_bytes(&mut self, cx: &mut ControlCx<'_>, mut bytes: &[u8]) {
-        let Some(mut load) = self.following.load.take() else { return };
+    /// Returns how many bytes are left behind the end of it.
+    pub(super) fn load_bytes(&mut self, cx: &mut ControlCx<'_>, mut bytes: &[u8]) -> usize {
+        let Some(mut load) = self.following.load.take() else { return 0 };
+        let of_aof = self.aof.is_loading();
         load.file_bytes += bytes.len() as u64;
         let part = cx.core.shared.table.part("load");
         while !load.failed {
@@ -93,6 +116,7 @@ impl Control {
                     // On a replica only its master's DEL ends a key, and where the history goes on our
                     // replicas must hear of its end.
                     let ends = !load.from_master
+                        && !of_aof // What was written since may have kept it.
                         && !self.view.is_replica()
                         && self.following.saved.is_none();
                     if expired && ends {
@@ -123,7 +147,9 @@ impl Control {
                 }
                 Ok(Some(Event::Function { code })) => self.load_library(cx, code),
                 Ok(Some(Event::Aux { name, value })) => {
-                    if name == b"repl-id" && !load.from_master {
+                    if of_aof {
+                        // Its place in a history is told by the increments.
+                    } else if name == b"repl-id" && !load.from_master {
                         if let Ok(replid) = <[u8; 40]>::try_from(value) {
                             self.following.saved = Some((replid, 0));
                         }
@@ -147,11 +173,15 @@ impl Control {
             }
         }
         self.following.load = Some(load);
+        bytes.len()
     }
 
     /// Something of a load was executed: it may be over, or go on reading.
     pub(super) fn load_goes_on(&mut self, cx: &mut ControlCx<'_>) {
         self.pace_link(cx);
+        if self.aof.is_loading() {
+            return self.aof_goes_on(cx);
+        }
         let Some(load) = self.following.load.as_ref() else { return };
         if !load.ended {
             if !load.from_master && self.following.under_way < APPLY_UNDER_WAY_MAX / 2 {
@@ -189,6 +219,11 @@ impl Control {
             // Not before all cores log their writes is this node open to its clients.
             return self.section(cx, Op::Stream { on: true }, None);
         }
+        self.begin_to_serve(cx);
+    }
+
+    /// The data set is here.
+    pub(super) fn begin_to_serve(&mut self, cx: &mut ControlCx<'_>) {
         self.view.loading = false;
         self.show(cx);
         self.file_loaded(cx);
@@ -228,11 +263,16 @@ impl Control {
             self.following.master = Some((master.host, master.port));
             self.view.role = Role::Replica { linked: false };
         }
+        if self.view.settings.appendonly {
+            self.view.loading = true;
+            self.show(cx);
+            return self.ask_manifest(cx, true);
+        }
         self.load_file(cx);
     }
 
     /// Asks for the file; nothing else happens before it is loaded.
-    fn load_file(&mut self, cx: &mut ControlCx<'_>) {
+    pub(super) fn load_file(&mut self, cx: &mut ControlCx<'_>) {
         self.begin_load(cx, false);
         self.read_file(cx);
     }
@@ -240,11 +280,14 @@ impl Control {
     fn read_file(&mut self, cx: &mut ControlCx<'_>) {
         if !self.following.reading {
             self.following.reading = true; // One read at a time.
-            cx.out.actions.push(Action::LoadFile);
+            cx.out.actions.push(Action::LoadFile { path: None });
         }
     }
 
     pub(super) fn file_bytes(&mut self, cx: &mut ControlCx<'_>, bytes: &[u8]) {
+        if self.aof.is_loading() {
+            return self.aof_bytes(cx, bytes);
+        }
         self.following.reading = false;
         if bytes.is_empty() {
             if let Some(load) = self.following.load.as_mut() {
@@ -260,13 +303,21 @@ impl Control {
     }
 
     pub(super) fn file_absent(&mut self, cx: &mut ControlCx<'_>) {
+        if self.aof.is_loading() {
+            return self.aof_absent(cx);
+        }
         self.following.reading = false;
+        if self.aof.is_on() && !self.view.is_replica() && self.following.reload.is_none() {
+            self.following.load = None;
+            self.aof_begins(cx);
+            return self.section(cx, Op::Stream { on: true }, None);
+        }
         self.drop_load(cx);
         self.file_loaded(cx);
     }
 
     pub(super) fn file_unreadable(&mut self, cx: &mut ControlCx<'_>, why: &str) {
-        cx.log(Level::Warning, format!("The RDB file cannot be read: {why}"));
+        cx.log(Level::Warning, format!("The file cannot be read: {why}"));
         cx.out.actions.push(Action::Exit { code: 1 });
     }
 
@@ -279,7 +330,8 @@ impl Control {
             }
             None => {
                 cx.out.actions.push(Action::Ready);
-                self.born_empty = self.following.loaded_keys == 0 && self.ring.is_none();
+                let new = self.ring.as_ref().is_none_or(|ring| ring.end() == 0);
+                self.born_empty = self.following.loaded_keys == 0 && new;
                 if self.view.settings.replicaof.is_none() {
                     // Writes from here on are of no history: nobody's can be continued any more.
                     self.following.saved = None;

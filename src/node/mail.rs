@@ -40,7 +40,12 @@ impl Core {
             Message::Transactions { notes, after } => self.noted(from, notes, after, out),
             Message::Answer(frame) => self.deliver(&frame, out),
             Message::Effects(batch) => self.with_control(out, |it, cx| it.effects(cx, batch)),
-            Message::Streamed(ticket) => self.streamed(ticket),
+            Message::Streamed { ticket, lost } => {
+                if lost {
+                    self.lost(ticket);
+                }
+                self.streamed(ticket);
+            }
             Message::Freeze => {
                 self.freeze();
                 self.stand_still(out);
@@ -109,7 +114,7 @@ impl Core {
             self.end_all_waits();
         }
         // While writes wait the history must not grow by a key's end either.
-        let hides = view.is_replica() || view.writes_wait;
+        let hides = view.is_replica() || view.writes_wait || view.loading;
         let mode = if hides { ExpiryMode::Hide } else { ExpiryMode::Delete };
         self.keyspace.set_expiry_mode(mode);
         view.tune(&mut self.keyspace);

@@ -43,7 +43,11 @@ pub enum Message {
     /// To core 0: what a turn wrote.
     Effects(Batch),
     /// From core 0: everything up to this ticket was handed to the replicas' sockets.
-    Streamed(u64),
+    /// `lost`: it was to be synced, too, and was not: what was to be answered is dropped.
+    Streamed {
+        ticket: u64,
+        lost: bool,
+    },
     /// From core 0: execute nothing until `Thaw`; answered by `Frozen`.
     Freeze,
     Frozen,

@@ -35,6 +35,7 @@ pub mod control;
 pub mod sections;
 pub mod snapshots;
 pub mod texts;
+pub mod aof;
 pub mod slow;
 pub mod slowlog;
 pub mod monitor;

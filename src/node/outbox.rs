@@ -5,6 +5,7 @@
 //! A message to many lies there once, and each has a segment of it ([`Outbox::share`]).
 
 use crate::base::limits::FLIGHT_HELD_BYTES_MAX;
+use crate::node::aof::AofStep;
 use crate::node::message::Message;
 use crate::node::session::Session;
 use bytes::Bytes;
@@ -49,8 +50,12 @@ pub enum Action {
     },
     /// Core 0: write, finish or give up the RDB file being saved.
     Save(SaveStep),
-    /// Core 0: read the RDB file; answered by `Input::File`.
-    LoadFile,
+    /// Core 0: read the next piece of this file, or of the RDB file; answered by `Input::File`.
+    LoadFile {
+        path: Option<Vec<u8>>,
+    },
+    /// Core 0: a step of the append-only file; each is answered by `Input::File`, in order.
+    Aof(AofStep),
     /// Core 0: read a small file, or `replace` what it holds: at any moment there is the old one or
     /// the new one. Answered by `Input::File`.
     Text {
@@ -80,7 +85,8 @@ pub enum Action {
 /// A step of saving: begin (a temporary file), append, commit (sync and rename), abandon.
 #[derive(Clone, Debug)]
 pub enum SaveStep {
-    Begin,
+    /// A file in place of this one, or of the RDB file.
+    Begin(Option<Vec<u8>>),
     Append(Bytes),
     Commit,
     Abandon,

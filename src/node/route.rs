@@ -40,6 +40,8 @@ pub(super) struct Roads {
     /// The last ticket taken here, and the last that is known to be with the replicas.
     wrote: u64,
     streamed: u64,
+    /// Writes up to this ticket may not be on disk though they were to be.
+    lost: u64,
     held: VecDeque<HeldTurn>,
     /// Request messages executed and not answered, by core.
     owed: Vec<usize>,
@@ -69,6 +71,7 @@ impl Roads {
             landing: Vec::new(),
             wrote: 0,
             streamed: 0,
+            lost: 0,
             held: VecDeque::new(),
             owed: vec![0; cores],
         }
@@ -498,6 +501,10 @@ impl Core {
         let active = self.log.is_active();
         let streamed = self.roads.streamed;
         while let Some(turn) = self.roads.held.pop_front_if(|it| !active || it.ticket <= streamed) {
+            if turn.ticket <= self.roads.lost {
+                self.drop_answers(turn, out);
+                continue;
+            }
             let base = out.lend(&turn.bytes);
             for (segment, generation) in turn.segments {
                 if self.sessions.same(segment.conn, generation).is_some() {
@@ -512,7 +519,41 @@ impl Core {
         }
     }
 
-    /// Everything up to `ticket` is with the replicas.
+    /// Answers to writes that could not be synced: whoever waits for one loses his connection, since nobody
+    /// knows whether the write will be there after a restart.
+    fn drop_answers(&mut self, turn: HeldTurn, out: &mut Outbox) {
+        for (segment, generation) in turn.segments {
+            if let Some(session) = self.sessions.same(segment.conn, generation)
+                && !session.closing
+            {
+                session.closing = true;
+                out.actions.push(Action::CloseNow(segment.conn));
+            }
+        }
+        for (core, message) in turn.mail {
+            out.mail[core].push(match message {
+                Message::Replies { frames, answered } => {
+                    let (mut rest, mut frames_now) = (&frames[..], Vec::new());
+                    while let Some(reply) = message::pop_reply(&mut rest) {
+                        let (conn, generation) = (reply.conn, reply.generation);
+                        let (slot, part) = (reply.slot, reply.part);
+                        message::push_reply(&mut frames_now, conn, generation, slot, part, |out| {
+                            ErrorKind::NotSynced.write_to(out);
+                        });
+                    }
+                    Message::Replies { frames: frames_now, answered }
+                }
+                other => other,
+            });
+        }
+    }
+
+    /// What was answered up to `ticket` may not be on disk.
+    pub(super) fn lost(&mut self, ticket: u64) {
+        self.roads.lost = self.roads.lost.max(ticket);
+    }
+
+    /// Everything up to `ticket` is with the replicas, and synced where that is asked for.
     pub(super) fn streamed(&mut self, ticket: u64) {
         self.roads.streamed = self.roads.streamed.max(ticket);
     }

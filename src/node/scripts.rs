@@ -243,6 +243,9 @@ impl Core {
             if view.save_failed && !view.is_replica() {
                 return Err(ErrorKind::ScriptMisconf);
             }
+            if let Some(why) = view.aof_failed.as_ref().filter(|_| !view.is_replica()) {
+                return Err(ErrorKind::MisconfAof { why: why.as_bytes().into() });
+            }
             if view.few_replicas && !view.is_replica() {
                 return Err(ErrorKind::NoReplicas);
             }
@@ -368,6 +371,9 @@ impl Core {
             }
             if view.save_failed && !view.is_replica() {
                 return Err(ErrorKind::MisconfRdb);
+            }
+            if let Some(why) = view.aof_failed.as_ref().filter(|_| !view.is_replica()) {
+                return Err(ErrorKind::MisconfAof { why: why.as_bytes().into() });
             }
             if view.few_replicas && !view.is_replica() {
                 return Err(ErrorKind::NoReplicas);

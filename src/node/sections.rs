@@ -238,6 +238,9 @@ impl Control {
         if on {
             if !self.resume_history(cx) {
                 self.begin_stream(cx);
+                if self.view.loading && self.aof.is_on() {
+                    self.begin_to_serve(cx);
+                }
             }
         } else {
             self.following.idle_offset = self.offset();

@@ -28,6 +28,7 @@ pub const COMMANDS: &[Command<NodeFn>] = &[
     Command::new(rows::LASTSAVE, last_save),
     Command::new(rows::SAVE,     save),
     Command::new(rows::BGSAVE,   background_save),
+    Command::new(rows::BGREWRITEAOF, rewrite),
     Command::new(rows::SHUTDOWN, shutdown),
     Command::new(rows::LOLWUT,   lolwut),
 ];
@@ -165,6 +166,12 @@ fn background_save(cx: &mut NodeCx<'_>, args: Args<'_>) -> Result<(), ErrorKind>
         return Err(ErrorKind::Syntax);
     }
     cx.ask(Ask::BgSave { schedule });
+    Ok(())
+}
+
+/// `BGREWRITEAOF`
+fn rewrite(cx: &mut NodeCx<'_>, _: Args<'_>) -> Result<(), ErrorKind> {
+    cx.ask(Ask::Rewrite);
     Ok(())
 }
 

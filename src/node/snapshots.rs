@@ -29,6 +29,8 @@ pub struct Snapshots {
     /// Replicas wait; `true`: all of them take the EOF-marked form.
     sync_wanted: Option<bool>,
     file_wanted: Option<Option<Return>>,
+    /// The append-only file wants a new base.
+    pub(super) base_wanted: bool,
     cutting: bool,
     running: Option<Running>,
     /// Writes since the last save, as far as core 0 was told.
@@ -63,6 +65,7 @@ struct Running {
     began_s: u64,
     /// What a file has, once it is whole.
     changes: u64,
+    bytes: u64,
 }
 
 #[derive(Debug)]
@@ -77,6 +80,8 @@ enum Sink {
     File {
         from: Option<Return>,
     },
+    /// The base of the append-only file.
+    Base,
 }
 
 impl Snapshots {
@@ -85,6 +90,7 @@ impl Snapshots {
         Self {
             sync_wanted: None,
             file_wanted: None,
+            base_wanted: false,
             cutting: false,
             running: None,
             changes: 0,
@@ -110,6 +116,11 @@ impl Snapshots {
     pub fn is_saving(&self) -> bool {
         self.file_wanted.is_some()
             || matches!(self.running, Some(Running { sink: Sink::File { .. }, .. }))
+    }
+
+    #[must_use]
+    pub fn is_busy(&self) -> bool {
+        self.running.is_some() || self.cutting
     }
 
     #[must_use]
@@ -176,8 +187,10 @@ impl Control {
         }
     }
 
-    fn next_snapshot(&mut self, cx: &mut ControlCx<'_>) {
-        let wanted = self.snapshots.sync_wanted.is_some() || self.snapshots.file_wanted.is_some();
+    pub(super) fn next_snapshot(&mut self, cx: &mut ControlCx<'_>) {
+        let wanted = self.snapshots.sync_wanted.is_some()
+            || self.snapshots.file_wanted.is_some()
+            || self.snapshots.base_wanted;
         if wanted && self.snapshots.running.is_none() && !self.snapshots.cutting {
             self.snapshots.cutting = true;
             if self.view.is_replica() {
@@ -201,8 +214,13 @@ impl Control {
         self.merger.reselect();
         let cut = self.data_offset();
         let sink = match self.snapshots.file_wanted.take() {
+            None if std::mem::take(&mut self.snapshots.base_wanted) => {
+                let path = self.roll(cx, cut);
+                cx.out.actions.push(Action::Save(SaveStep::Begin(Some(path))));
+                Sink::Base
+            }
             Some(from) => {
-                cx.out.actions.push(Action::Save(SaveStep::Begin));
+                cx.out.actions.push(Action::Save(SaveStep::Begin(None)));
                 self.snapshots.last_attempt_s = cx.now().wall.ms() / 1_000;
                 Sink::File { from }
             }
@@ -213,7 +231,7 @@ impl Control {
                 Sink::Replicas { mark, flowing: false, spool: Vec::new(), spooled: 0 }
             }
         };
-        let unconfirmed = usize::from(matches!(sink, Sink::File { .. }));
+        let unconfirmed = usize::from(matches!(sink, Sink::File { .. } | Sink::Base));
         self.snapshots.running = Some(Running {
             sink,
             cores_left: self.cores,
@@ -226,6 +244,7 @@ impl Control {
             failed: false,
             began_s: cx.now().wall.ms() / 1_000,
             changes: self.snapshots.changes,
+            bytes: 0,
         });
         let header = self.rdb_header(cx, cut);
         self.snapshot_bytes(cx, Bytes::from(header));
@@ -270,11 +289,12 @@ impl Control {
     fn snapshot_bytes(&mut self, cx: &mut ControlCx<'_>, bytes: Bytes) {
         let Some(running) = self.snapshots.running.as_mut() else { return };
         running.crc.update(&bytes);
+        running.bytes += bytes.len() as u64;
         if bytes.is_empty() || running.failed {
             return;
         }
         match &mut running.sink {
-            Sink::File { .. } => {
+            Sink::File { .. } | Sink::Base => {
                 running.unconfirmed += 1;
                 cx.out.actions.push(Action::Save(SaveStep::Append(bytes)));
             }
@@ -314,7 +334,7 @@ impl Control {
         self.snapshot_bytes(cx, Bytes::from(end));
         let Some(running) = self.snapshots.running.as_mut() else { return };
         match &mut running.sink {
-            Sink::File { .. } => {
+            Sink::File { .. } | Sink::Base => {
                 if !running.failed {
                     running.unconfirmed += 1;
                     cx.out.actions.push(Action::Save(SaveStep::Commit));
@@ -344,7 +364,9 @@ impl Control {
         let waiting = self.feeds.iter().map(crate::node::feed::Feed::queued_bytes).max();
         let Some(running) = self.snapshots.running.as_mut() else { return };
         let blocked = match running.sink {
-            Sink::File { .. } => running.unconfirmed > crate::base::limits::SAVE_STEPS_MAX,
+            Sink::File { .. } | Sink::Base => {
+                running.unconfirmed > crate::base::limits::SAVE_STEPS_MAX
+            }
             Sink::Replicas { mark, .. } => mark.is_some() && waiting.unwrap_or(0) > FEED_BYTES_MAX,
         };
         if blocked {
@@ -384,32 +406,55 @@ impl Control {
     /// The file's writer says how a step went.
     pub(super) fn saved(&mut self, cx: &mut ControlCx<'_>, result: Result<(), String>) {
         let Some(running) = self.snapshots.running.as_mut() else { return };
-        let Sink::File { from } = &running.sink else { return };
-        let from = *from;
-        running.unconfirmed = running.unconfirmed.saturating_sub(1);
-        if let Err(why) = result
-            && !running.failed
-        {
-            running.failed = true;
-            cx.log(Level::Warning, format!("Saving failed: {why}"));
-            cx.out.actions.push(Action::Save(SaveStep::Abandon));
-            cx.core.abandon_walk();
-            for core in 1..self.cores {
-                cx.out.mail[core].push(Message::AbandonWalk);
-            }
-            // Steps that wait behind the failed one are answered, too, and must not be taken for the
-            // next file's.
-            running.cores_left = 0;
+        if !matches!(running.sink, Sink::File { .. } | Sink::Base) {
+            return;
         }
+        running.unconfirmed = running.unconfirmed.saturating_sub(1);
+        if let Err(why) = result {
+            self.fail_file(cx, &why);
+        }
+        self.settle_file(cx);
+    }
+
+    /// The base under way is given up.
+    pub(super) fn fail_base(&mut self, cx: &mut ControlCx<'_>, why: &str) {
+        if matches!(self.snapshots.running, Some(Running { sink: Sink::Base, .. })) {
+            self.fail_file(cx, why);
+            self.settle_file(cx);
+        }
+    }
+
+    fn fail_file(&mut self, cx: &mut ControlCx<'_>, why: &str) {
+        let Some(running) = self.snapshots.running.as_mut().filter(|it| !it.failed) else { return };
+        running.failed = true;
+        cx.log(Level::Warning, format!("Saving failed: {why}"));
+        cx.out.actions.push(Action::Save(SaveStep::Abandon));
+        cx.core.abandon_walk();
+        for core in 1..self.cores {
+            cx.out.mail[core].push(Message::AbandonWalk);
+        }
+        // Steps that wait behind the failed one are answered, too, and must not be taken for the
+        // next file's.
+        running.cores_left = 0;
+    }
+
+    /// Goes on with a file, or ends it when all of its steps are answered.
+    fn settle_file(&mut self, cx: &mut ControlCx<'_>) {
+        let Some(running) = self.snapshots.running.as_ref() else { return };
         if running.cores_left > 0 || running.unconfirmed > 0 {
             return self.take_chunks(cx);
         }
-        let (ok, began_s) = (!running.failed, running.began_s);
-        if ok {
-            self.snapshots.changes = self.snapshots.changes.saturating_sub(running.changes);
+        let (ok, began_s, bytes) = (!running.failed, running.began_s, running.bytes);
+        let changes = running.changes;
+        match self.snapshots.running.take().map(|it| it.sink) {
+            Some(Sink::File { from }) => {
+                if ok {
+                    self.snapshots.changes = self.snapshots.changes.saturating_sub(changes);
+                }
+                self.save_ended(cx, from, ok, began_s);
+            }
+            _ => self.base_saved(cx, ok.then_some(bytes)),
         }
-        self.snapshots.running = None;
-        self.save_ended(cx, from, ok, began_s);
         self.next_snapshot(cx);
     }
 
@@ -480,6 +525,7 @@ impl Control {
             FileEvent::Absent => self.file_absent(cx),
             FileEvent::ReadFailed(why) => self.file_unreadable(cx, &why),
             FileEvent::Text(result) => self.text_done(cx, result),
+            FileEvent::Aof(answer) => self.aof_answered(cx, answer),
         }
     }
 }

@@ -33,6 +33,8 @@ pub struct View {
     pub loading: bool,
     /// The last save failed, and writes are refused until one succeeds.
     pub save_failed: bool,
+    /// The append-only file cannot be written, and why: writes are refused until it can.
+    pub aof_failed: Option<Arc<str>>,
     /// Fewer good replicas than `min-replicas-to-write`.
     pub few_replicas: bool,
     /// Somebody wants the stream: writes are logged.
@@ -53,6 +55,7 @@ impl View {
             role: Role::Master,
             loading: false,
             save_failed: false,
+            aof_failed: None,
             few_replicas: false,
             streaming: false,
             writes_wait: false,
@@ -68,6 +71,7 @@ impl View {
         self.plain = self.role == Role::Master
             && !self.loading
             && !self.save_failed
+            && self.aof_failed.is_none()
             && !self.few_replicas
             && self.settings.maxmemory == 0
             && self.watching.is_empty();
@@ -112,6 +116,12 @@ impl View {
         // PING, too, so that whoever watches this server sees that it is not well.
         if self.save_failed && (writes || spec.name == "PING") && !self.is_replica() {
             return Err(ErrorKind::MisconfRdb);
+        }
+        if let Some(why) = &self.aof_failed
+            && (writes || spec.name == "PING")
+            && !self.is_replica()
+        {
+            return Err(ErrorKind::MisconfAof { why: why.as_bytes().into() });
         }
         if self.few_replicas && writes && !self.is_replica() {
             return Err(ErrorKind::NoReplicas);

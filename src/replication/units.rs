@@ -91,6 +91,18 @@ impl Cutter {
         }
     }
 
+    /// Bytes of the unit begun that need not be looked at again.
+    #[must_use]
+    pub fn looked(&self) -> usize {
+        self.at
+    }
+
+    /// Does a command begin there?
+    #[must_use]
+    pub fn is_between_commands(&self) -> bool {
+        self.left.is_none()
+    }
+
     /// The command just read closes a unit, unless a transaction is open.
     fn command_ends(&mut self) -> Option<Unit> {
         let [name, second] = &self.words;

@@ -251,6 +251,8 @@ error_kinds! {
         AclPasswordBits => "ERR ACL GENPASS argument must be the number of bits for the output password, a positive number up to 4096",
         NoConfigFile => "ERR The server is running without a config file",
         BgsaveInProgress => "ERR Background save already in progress",
+        NotSynced => "MISCONF Errors writing to the AOF file: the write was not synced, its outcome is unknown",
+        AofOff => "ERR There is no append only file: appendonly is off",
         AofRewriteInProgress => "ERR Background append only file rewriting already in progress",
         NoShutdown => "ERR No shutdown in progress.",
         ShutdownFailed => "ERR Errors trying to SHUTDOWN. Check logs.",

@@ -13,6 +13,7 @@
 
 use crate::node::core::FileEvent;
 use crate::node::outbox::SaveStep;
+use crate::runtime::serve;
 use std::cell::Cell;
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -63,11 +64,18 @@ impl Disk {
 
     pub fn save(&self, step: SaveStep) {
         let answered = !matches!(step, SaveStep::Abandon);
-        self.queue(Job::Save(step, self.target.clone()), answered);
+        let other = match &step {
+            SaveStep::Begin(path) => path.as_deref().map(serve::path),
+            _ => None,
+        };
+        let target = other.unwrap_or(&self.target).to_path_buf();
+        self.queue(Job::Save(step, target), answered);
     }
 
-    pub fn read(&self) {
-        self.queue(Job::Read(self.target.clone()), true);
+    /// The next piece of that file, or of the target.
+    pub fn read(&self, path: Option<&[u8]>) {
+        let path = path.map_or(&*self.target, serve::path).to_path_buf();
+        self.queue(Job::Read(path), true);
     }
 
     /// Turns readable when there is an event.
@@ -140,7 +148,7 @@ impl Worker {
 
     fn save(&mut self, step: SaveStep, target: PathBuf) -> io::Result<()> {
         match step {
-            SaveStep::Begin => {
+            SaveStep::Begin(_) => {
                 self.abandon();
                 let path = target.with_file_name(format!("temp-{}.rdb", std::process::id()));
                 let file = File::create(&path)?;

@@ -21,6 +21,7 @@ use crate::node::host::{Host, Sockets};
 use crate::node::outbox::{Action, Conn, Level, Outbox};
 use crate::node::session::{Ends, Session};
 use crate::node::settings::{Settings, Supervised};
+use crate::runtime::append::Append;
 use crate::runtime::clock::Clock;
 use crate::runtime::disk::Disk;
 use crate::runtime::mesh::{Mesh, Parcel};
@@ -54,6 +55,7 @@ pub struct Entrance {
     pub listeners: Vec<OwnedFd>,
     pub signals: OwnedFd,
     pub disk: Disk,
+    pub append: Append,
 }
 
 const SIGNALS: u32 = 0;
@@ -74,6 +76,7 @@ struct Loop {
     mesh: Mesh,
     driver: Driver,
     disk: Option<Disk>,
+    append: Option<Append>,
     settings: Arc<Settings>,
     signals: Option<OwnedFd>,
     exit: Arc<AtomicU8>,
@@ -130,6 +133,7 @@ async fn run(seat: Seat) -> std::io::Result<()> {
         mesh,
         driver,
         disk: None,
+        append: None,
         settings,
         signals: None,
         exit,
@@ -152,9 +156,10 @@ async fn run(seat: Seat) -> std::io::Result<()> {
     while !looping.mesh.is_complete() {
         std::thread::sleep(Duration::from_micros(200)); // Nothing else runs here yet.
     }
-    if let Some(Entrance { listeners, signals, disk }) = entrance {
+    if let Some(Entrance { listeners, signals, disk, append }) = entrance {
         looping.driver.watch(disk.bell(), FILES);
-        looping.disk = Some(disk);
+        looping.driver.watch(append.bell(), FILES);
+        (looping.disk, looping.append) = (Some(disk), Some(append));
         looping.driver.watch(signals.as_raw_fd(), SIGNALS);
         looping.signals = Some(signals);
         for listener in listeners {
@@ -297,7 +302,10 @@ impl Loop {
                         pending.push(Pending::Input(Input::Terminate));
                     }
                 }
-                Event::Readable { .. } => self.disk.iter().for_each(Disk::silence),
+                Event::Readable { .. } => {
+                    self.disk.iter().for_each(Disk::silence);
+                    self.append.iter().for_each(Append::silence);
+                }
                 Event::Bell => {}
             }
         }
@@ -373,6 +381,9 @@ impl Loop {
         }
         while let Some(event) = self.disk.as_ref().and_then(Disk::take_event) {
             pending.push(Pending::Input(Input::File(event)));
+        }
+        while let Some(answer) = self.append.as_ref().and_then(Append::take_answer) {
+            pending.push(Pending::Input(Input::File(FileEvent::Aof(answer))));
         }
         if let Some(result) = self.texts.take() {
             pending.push(Pending::Input(Input::File(FileEvent::Text(result))));
@@ -458,7 +469,10 @@ impl Loop {
                     self.dial = Some(links::Dial::start(host, port));
                 }
                 Action::Save(step) => self.disk.iter().for_each(|it| it.save(step.clone())),
-                Action::LoadFile => self.disk.iter().for_each(Disk::read),
+                Action::LoadFile { path } => {
+                    self.disk.iter().for_each(|it| it.read(path.as_deref()));
+                }
+                Action::Aof(step) => self.append.iter().for_each(|it| it.step(step.clone())),
                 Action::Text { path, replace } => self.texts.start(path, replace),
                 Action::SettingsChanged => {
                     self.settings = core.settings();

@@ -167,12 +167,14 @@ mod tests {
         let mut ends = mesh(2);
         let (mut b, mut a) = (ends.pop().unwrap(), ends.pop().unwrap());
         let many = ROAD_ITEMS_MAX + 10;
-        (0..many as u64).for_each(|it| a.send(1, Parcel::Message(Message::Streamed(it))));
+        (0..many as u64).for_each(|it| {
+            a.send(1, Parcel::Message(Message::Streamed { ticket: it, lost: false }))
+        });
         let mut got = Vec::new();
         while got.len() < many {
             a.flush(|_| {});
             b.receive(|_, parcel| match parcel {
-                Parcel::Message(Message::Streamed(it)) => got.push(it),
+                Parcel::Message(Message::Streamed { ticket, .. }) => got.push(ticket),
                 other => panic!("{other:?}"),
             });
         }

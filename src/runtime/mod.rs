@@ -5,6 +5,7 @@ pub mod host;
 pub mod logs;
 pub mod notify;
 pub mod mesh;
+pub mod append;
 pub mod disk;
 pub mod links;
 pub mod slices;

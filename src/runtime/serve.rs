@@ -16,6 +16,7 @@ use crate::node::rights::users_of;
 use crate::node::settings::{Settings, Supervised, Warning, report};
 use crate::node::table::Table;
 use crate::node::view::View;
+use crate::runtime::append::Append;
 use crate::runtime::clock::{self, Clock};
 use crate::runtime::disk::Disk;
 use crate::runtime::looping::{self, Entrance, Seat};
@@ -97,7 +98,9 @@ fn start(
     host::watch(Arc::clone(&host));
     let disk = Disk::start(looping::rdb_path(&settings))
         .map_err(|error| refuse(UNFIT_HOST, "cannot start the thread for files", &error))?;
-    let entrance = Entrance { listeners, signals, disk };
+    let append =
+        Append::start().map_err(|error| refuse(1, "the thread of the append-only file", &error))?;
+    let entrance = Entrance { listeners, signals, disk, append };
     let view = View::new(Arc::new(settings.clone()), users);
     let seats = seats(view, table, cpus, entrance, host, room, &exit);
     let mut threads = Vec::new();

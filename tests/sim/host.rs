@@ -208,7 +208,7 @@ impl Host {
                 disk.writing = None;
                 Some(FileEvent::SaveFailed("no space".into()))
             }
-            Step::Save(SaveStep::Begin) => {
+            Step::Save(SaveStep::Begin(_)) => {
                 disk.writing = Some(Vec::new());
                 Some(FileEvent::Saved)
             }

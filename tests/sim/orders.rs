@@ -187,7 +187,7 @@ impl Orders {
     fn after(&mut self, core: usize) {
         let out = &mut self.outs[core];
         for action in std::mem::take(&mut out.actions) {
-            if matches!(action, Action::LoadFile) {
+            if matches!(action, Action::LoadFile { .. }) {
                 self.inputs[0].push(Input::File(FileEvent::Absent));
             }
         }

@@ -7,6 +7,7 @@
 #![expect(clippy::print_stderr, reason = "a failing test shows the end of the servers' logs")]
 
 mod access;
+mod append;
 mod behind;
 mod crowd;
 mod failover;

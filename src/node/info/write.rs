@@ -193,13 +193,29 @@ impl Report<'_> {
         out.field("rdb_saves", self.get("saves"));
         out.zeros(&["rdb_last_cow_size", "rdb_last_load_keys_expired"]);
         out.field("rdb_last_load_keys_loaded", self.get("loaded"));
-        out.zeros(&["aof_enabled", "aof_rewrite_in_progress", "aof_rewrite_scheduled"]);
-        out.field("aof_last_rewrite_time_sec", -1);
-        out.field("aof_current_rewrite_time_sec", -1);
-        out.field("aof_last_bgrewrite_status", "ok");
-        out.zeros(&["aof_rewrites", "aof_rewrites_consecutive_failures"]);
-        out.field("aof_last_write_status", "ok");
+        self.append_only(out);
         out.zeros(&["aof_last_cow_size", "module_fork_in_progress", "module_fork_last_cow_size"]);
+        if self.get("aof_on") != 0 {
+            out.field("aof_current_size", self.get("aof_size"));
+            out.field("aof_base_size", self.get("aof_base"));
+            out.field("aof_pending_rewrite", self.get("aof_scheduled"));
+            out.field("aof_buffer_length", self.get("aof_buffer"));
+            out.field("aof_pending_bio_fsync", self.get("aof_syncs"));
+            out.field("aof_delayed_fsync", self.get("aof_delayed"));
+        }
+    }
+
+    fn append_only(&self, out: &mut Lines) {
+        let status = |name| if self.get(name) == 0 { "ok" } else { "err" };
+        out.field("aof_enabled", self.get("aof_on"));
+        out.field("aof_rewrite_in_progress", self.get("aof_rewriting"));
+        out.field("aof_rewrite_scheduled", self.get("aof_scheduled"));
+        out.field("aof_last_rewrite_time_sec", self.get("aof_took"));
+        out.field("aof_current_rewrite_time_sec", self.get("aof_taking"));
+        out.field("aof_last_bgrewrite_status", status("aof_rewrite_failed"));
+        out.field("aof_rewrites", self.get("aof_rewrites"));
+        out.field("aof_rewrites_consecutive_failures", self.get("aof_failures"));
+        out.field("aof_last_write_status", status("aof_failed"));
     }
 
     #[rustfmt::skip] // Groups of fields, as they stand in the text.

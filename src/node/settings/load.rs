@@ -326,8 +326,8 @@ mod tests {
             assert!(warnings.iter().all(|it| it.line == 1 && it.file == "a.conf"));
         };
         check("port 1", None);
-        check("appendonly no", Some(("appendonly", true)));
-        check("appendonly yes", Some(("appendonly", false)));
+        check("aof-timestamp-enabled no", Some(("aof-timestamp-enabled", true)));
+        check("aof-timestamp-enabled yes", Some(("aof-timestamp-enabled", false)));
         check("cluster-slave-validity-factor 7", Some(("cluster-replica-validity-factor", false)));
         check("maxmemory-policy noeviction", None);
         check("maxmemory-policy allkeys-lru", Some(("maxmemory-policy", false)));

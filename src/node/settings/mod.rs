@@ -109,6 +109,13 @@ pub struct Settings {
     pub rdbcompression: bool,
     pub rdbchecksum: bool,
     pub stop_writes_on_bgsave_error: bool,
+    pub appendonly: bool,
+    pub appendfsync: AppendFsync,
+    pub appendfilename: Vec<u8>,
+    pub appenddirname: Vec<u8>,
+    pub aof_load_truncated: bool,
+    pub auto_aof_rewrite_percentage: u32,
+    pub auto_aof_rewrite_min_size: u64,
 
     // Up to where collections are packed.
     pub hash_max_listpack_entries: i64,
@@ -158,6 +165,10 @@ choices! {
 choices! {
     /// Which channels a new user may use.
     AclPubsubDefault { AllChannels = "allchannels", ResetChannels = "resetchannels" }
+}
+choices! {
+    /// When what was appended is synced.
+    AppendFsync { Everysec = "everysec", Always = "always", No = "no" }
 }
 choices! {
     /// Which keys make room at `maxmemory`.

@@ -10,7 +10,7 @@
 use super::field::{Held, Home, Home::Kept, field};
 use super::kind::{Kind, Kind::*, Value};
 use super::reason::Reason;
-use super::{AclPubsubDefault, LogLevel, MaxmemoryPolicy, Protected, Supervised};
+use super::{AclPubsubDefault, AppendFsync, LogLevel, MaxmemoryPolicy, Protected, Supervised};
 
 /// One setting.
 #[derive(Debug)]
@@ -67,7 +67,7 @@ impl Row {
     }
 }
 
-const NO_AOF: &str = "there is no append-only file yet";
+const NO_AOF: &str = "a base is always an RDB file, written and synced on threads of its own";
 const NO_CLUSTER: &str = "there is no cluster mode yet";
 const NO_DEFRAG: &str = "memory is not moved to join free space";
 const NO_EVICTION: &str = "no key is ever evicted: writes are refused at maxmemory";
@@ -147,6 +147,13 @@ pub const ROWS: &[Row] = &{ use Change::*; use Effect::{Only, Works}; [
     row("rdbcompression", "", Bool, "yes", Runtime, Works, field!(rdbcompression)),
     row("rdbchecksum", "", Bool, "yes", AtStart, Works, field!(rdbchecksum)),
     row("stop-writes-on-bgsave-error", "", Bool, "yes", Runtime, Works, field!(stop_writes_on_bgsave_error)),
+    row("appendonly", "", Bool, "no", Runtime, Works, field!(appendonly)),
+    row("appendfsync", "", Choice(AppendFsync::NAMES), "everysec", Runtime, Works, field!(appendfsync)),
+    row("appendfilename", "", Text(|it| plain(it, Reason::NotAFileName("appendfilename"))), "appendonly.aof", AtStart, Works, field!(appendfilename)),
+    row("appenddirname", "", Text(|it| plain(it, Reason::NotADirName("appenddirname"))), "appendonlydir", AtStart, Works, field!(appenddirname)),
+    row("aof-load-truncated", "", Bool, "yes", Runtime, Works, field!(aof_load_truncated)),
+    row("auto-aof-rewrite-percentage", "", INT, "100", Runtime, Works, field!(auto_aof_rewrite_percentage)),
+    row("auto-aof-rewrite-min-size", "", memory(0), "67108864", Runtime, Works, field!(auto_aof_rewrite_min_size)),
     row("repl-backlog-seconds", "", int(0, 3600), "60", Runtime, Works, field!(repl_backlog_seconds)),
     row("repl-backlog-max", "", memory(0), "268435456", Runtime, Works, field!(repl_backlog_max)),
     row("repl-writers-wait", "", INT, "5", Runtime, Works, field!(repl_writers_wait)),
@@ -169,17 +176,10 @@ pub const ROWS: &[Row] = &{ use Change::*; use Effect::{Only, Works}; [
     row("activerehashing", "", Bool, "yes", Runtime, Effect::None(OWN_ENCODINGS), Kept),
     row("always-show-logo", "", Bool, "no", AtStart, Effect::None(NOT_THIS_PROCESS), Kept),
     row("aof-disable-auto-gc", "", Bool, "no", Runtime, Effect::None(NO_AOF), Kept),
-    row("aof-load-truncated", "", Bool, "yes", Runtime, Effect::None(NO_AOF), Kept),
     row("aof-rewrite-incremental-fsync", "", Bool, "yes", Runtime, Effect::None(NO_AOF), Kept),
     row("aof-timestamp-enabled", "", Bool, "no", Runtime, Effect::None(NO_AOF), Kept),
     row("aof-use-rdb-preamble", "", Bool, "yes", Runtime, Effect::None(NO_AOF), Kept),
     row("aof_rewrite_cpulist", "", TEXT, "", AtStart, Effect::None(NO_AOF), Kept),
-    row("appenddirname", "", Text(|it| plain(it, Reason::NotADirName("appenddirname"))), "appendonlydir", AtStart, Effect::None(NO_AOF), Kept),
-    row("appendfilename", "", Text(|it| plain(it, Reason::NotAFileName("appendfilename"))), "appendonly.aof", AtStart, Effect::None(NO_AOF), Kept),
-    row("appendfsync", "", Choice(&["everysec", "always", "no"]), "everysec", Runtime, Effect::None(NO_AOF), Kept),
-    row("appendonly", "", Bool, "no", Runtime, Effect::None(NO_AOF), Kept),
-    row("auto-aof-rewrite-min-size", "", memory(0), "67108864", Runtime, Effect::None(NO_AOF), Kept),
-    row("auto-aof-rewrite-percentage", "", INT, "100", Runtime, Effect::None(NO_AOF), Kept),
     row("bgsave_cpulist", "", TEXT, "", AtStart, Effect::None(USE_CORES), Kept),
     row("bind-source-addr", "", TEXT, "", Runtime, Effect::None(NOT_YET), Kept),
     row("bio_cpulist", "", TEXT, "", AtStart, Effect::None(USE_CORES), Kept),
