@@ -12,6 +12,7 @@ use ringfold::command::spec::{Begin, Command, Find, Spec};
 use ringfold::engine::{
     bits, generic, geo, hashes, hyperloglog, lists, sets, sorted_sets, streams, strings,
 };
+use ringfold::node::dump;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
@@ -44,6 +45,7 @@ fn every_row_says_what_redis_says() {
         bits::COMMANDS,
         hyperloglog::COMMANDS,
         generic::COMMANDS,
+        dump::COMMANDS,
     ];
     for row in shard.into_iter().flatten() {
         add(&mut ours, None, row);

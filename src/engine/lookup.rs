@@ -118,6 +118,13 @@ impl Keyspace {
         Some(segment.idle_seconds(place.spot, seconds(now)).into())
     }
 
+    /// As if the key had last been used so long ago.
+    pub fn set_idle_seconds(&mut self, db: usize, key: Key<'_>, idle: u64, now: Wall) {
+        let Some(place) = self.find(db, key) else { return };
+        let idle = u32::try_from(idle).unwrap_or(u32::MAX);
+        self.store.segments.get_mut(place.segment).set_idle(place.spot, idle, seconds(now));
+    }
+
     /// `None`: no such key; `Some(None)`: it never expires; else absolute milliseconds.
     pub fn expiry(&mut self, db: usize, key: Key<'_>, now: Wall) -> Option<Option<u64>> {
         let place = self.live(db, key, now)?;

@@ -28,6 +28,8 @@ pub struct Shard {
     prng: Prng,
     now_ms: u64,
     proto: Proto,
+    /// Rows of a layer above.
+    more: &'static [Command<ShardFn>],
 }
 
 impl Default for Shard {
@@ -35,7 +37,14 @@ impl Default for Shard {
         let mut effect = Effect::default();
         effect.listen(true);
         let keyspace = Keyspace::new(16, [1, 2, 3, 4]);
-        Self { keyspace, effect, prng: Prng::new(1), now_ms: START_MS, proto: Proto::Resp2 }
+        Self {
+            keyspace,
+            effect,
+            prng: Prng::new(1),
+            now_ms: START_MS,
+            proto: Proto::Resp2,
+            more: &[],
+        }
     }
 }
 
@@ -68,7 +77,7 @@ impl Shard {
             effect: &mut self.effect,
             prng: &mut self.prng,
         };
-        let result = match find(args) {
+        let result = match find(args, self.more) {
             Ok(command) => execute(command, &mut cx, args),
             Err(error) => Err(error),
         };
@@ -87,10 +96,13 @@ impl Shard {
             .map(|part| match part {
                 Part::Request => owned(words),
                 Part::Command { resp, .. } => {
-                    let mut lines = resp.split(|&b| b == b'\n').skip(1);
+                    let line = |bytes: &[u8]| bytes.windows(2).position(|it| it == b"\r\n");
+                    let mut rest = &resp[line(resp).unwrap() + 2..];
                     let mut words = Vec::new();
-                    while let (Some(_), Some(word)) = (lines.next(), lines.next()) {
-                        words.push(word.strip_suffix(b"\r").unwrap().to_vec());
+                    while let Some(end) = line(rest) {
+                        let len = usize::try_from(parse_i64(&rest[1..end]).unwrap()).unwrap();
+                        words.push(rest[end + 2..end + 2 + len].to_vec());
+                        rest = &rest[end + 2 + len + 2..];
                     }
                     words
                 }
@@ -100,7 +112,10 @@ impl Shard {
 }
 
 /// The row that runs a request, as the node finds it.
-fn find(args: Args<'_>) -> Result<&'static Command<ShardFn>, ErrorKind> {
+fn find(
+    args: Args<'_>,
+    more: &'static [Command<ShardFn>],
+) -> Result<&'static Command<ShardFn>, ErrorKind> {
     let families = [
         strings::COMMANDS,
         lists::COMMANDS,
@@ -112,6 +127,7 @@ fn find(args: Args<'_>) -> Result<&'static Command<ShardFn>, ErrorKind> {
         bits::COMMANDS,
         hyperloglog::COMMANDS,
         generic::COMMANDS,
+        more,
     ];
     let mut rows = families.into_iter().flatten();
     resolve(rows.find(|row| args.is(0, row.name)).unwrap(), args)
@@ -120,7 +136,13 @@ fn find(args: Args<'_>) -> Result<&'static Command<ShardFn>, ErrorKind> {
 /// Every line of a transcript.
 #[track_caller]
 pub fn check(transcript: &str) {
-    let mut shard = Shard::default();
+    check_with(&[], transcript);
+}
+
+/// With rows of a layer above.
+#[track_caller]
+pub fn check_with(more: &'static [Command<ShardFn>], transcript: &str) {
+    let mut shard = Shard { more, ..Shard::default() };
     let mut differences = Vec::new();
     for line in transcript.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
         if let Some(ms) = line.strip_prefix('~') {

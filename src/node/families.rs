@@ -10,8 +10,8 @@ use crate::node::part::PARTS;
 use crate::node::scripts::{self, ScriptFn};
 use crate::node::table::Table;
 use crate::node::{
-    access, clients, connection, debug, functions, info, keys, monitor, multi, publish, replicate,
-    server, slowlog,
+    access, clients, connection, debug, dump, functions, info, keys, monitor, multi, publish,
+    replicate, server, slowlog,
 };
 use std::sync::LazyLock;
 
@@ -27,6 +27,7 @@ const SHARD: &[&[Command<ShardFn>]] = &[
     bits::COMMANDS,
     hyperloglog::COMMANDS,
     generic::COMMANDS,
+    dump::COMMANDS,
 ];
 
 /// The families that run scripts.

@@ -6,7 +6,6 @@
 //!
 //! Files and full syncs carry the texts; core 0 has them like every other core.
 
-use crate::base::crc::Crc64;
 use crate::base::glob;
 use crate::command::args::Args;
 use crate::command::node_rows as rows;
@@ -18,7 +17,7 @@ use crate::node::scripts::script_error;
 use crate::resp::error::ErrorKind;
 use crate::script::library::Restore;
 use crate::snapshot::decode::{self, Decoder, Event};
-use crate::snapshot::{encode, format};
+use crate::snapshot::{encode, format, payload};
 
 #[rustfmt::skip] // One row, one line.
 pub const COMMANDS: &[Command<NodeFn>] = &[
@@ -102,18 +101,9 @@ fn restore(args: Args<'_>) -> Result<Change, ErrorKind> {
     Ok(Change::Restore { codes: payload_codes(args.get(2).unwrap_or_default())?, policy })
 }
 
-/// Bytes of a payload's footer: its version and a checksum.
-const FOOTER_BYTES: usize = 10;
-
 /// The texts in a payload of FUNCTION DUMP.
 fn payload_codes(payload: &[u8]) -> Result<Vec<Vec<u8>>, ErrorKind> {
-    let (body, checksum) = payload.split_last_chunk::<8>().ok_or(ErrorKind::DumpPayload)?;
-    let (texts, version) = body.split_last_chunk::<2>().ok_or(ErrorKind::DumpPayload)?;
-    let checksum = u64::from_le_bytes(*checksum);
-    let known = u32::from(u16::from_le_bytes(*version)) <= format::VERSION_READ_MAX;
-    if !known || checksum != 0 && checksum != Crc64::of(body).value() {
-        return Err(ErrorKind::DumpPayload);
-    }
+    let texts = payload::open(payload).ok_or(ErrorKind::DumpPayload)?;
     let mut codes = Vec::new();
     let mut decoder = Decoder::new(decode::Limits::default());
     let end = [&[format::OP_EOF][..], &[0; 8]].concat();
@@ -188,12 +178,7 @@ fn no_subcommand(_: &mut NodeCx<'_>, args: Args<'_>) -> Result<(), ErrorKind> {
 fn dump(cx: &mut NodeCx<'_>, _: Args<'_>) -> Result<(), ErrorKind> {
     let mut payload = Vec::new();
     cx.core.write_functions(&mut payload);
-    let [.., tens, units] = format::HEADER_WRITTEN;
-    let version = u16::from(tens - b'0') * 10 + u16::from(units - b'0');
-    payload.extend_from_slice(&version.to_le_bytes());
-    let checksum = Crc64::of(&payload).value();
-    payload.extend_from_slice(&checksum.to_le_bytes());
-    debug_assert!(payload.len() >= FOOTER_BYTES);
+    payload::seal(&mut payload);
     cx.reply.bulk(&payload);
     Ok(())
 }

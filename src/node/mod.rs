@@ -51,6 +51,7 @@ pub mod keys;
 pub mod publish;
 pub mod scripts;
 pub mod functions;
+pub mod dump;
 pub mod connection;
 pub mod clients;
 pub mod client_list;

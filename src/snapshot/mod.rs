@@ -10,3 +10,4 @@ mod build_stream;
 pub mod build;
 pub mod decode;
 pub mod cut;
+pub mod payload;

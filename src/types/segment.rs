@@ -43,6 +43,7 @@ const CLOCK_FINE: u16 = 4_096;
 const CLOCK_FINE_SECONDS: u32 = (CLOCK - CLOCK_FINE) as u32;
 const CLOCK_STEP_SECONDS: u32 = 4_096;
 const CLOCK_COARSE_SECONDS: u32 = 256;
+const BASE_BEFORE_SECONDS: u32 = CLOCK_FINE_SECONDS - CLOCK_STEP_SECONDS;
 
 /// Entries that a segment can hold at most.
 pub const SEGMENT_ENTRIES_MAX: usize = LINES * SLOTS;
@@ -156,11 +157,19 @@ impl Bucket {
 }
 
 impl Segment {
-    /// An empty segment; `cut` and `now_s` as of now.
+    /// An empty segment; `cut` and `now_s` as of now. Its base lies before that, for entries that come
+    /// with an idle time.
     #[must_use]
     pub fn new(depth: u8, cut: u32, now_s: u32) -> Self {
         let homes = [0; STASH * SLOTS];
-        Self { base: now_s, cut, len: 0, depth, homes, lines: [EMPTY; LINES] }
+        Self {
+            base: now_s.saturating_sub(BASE_BEFORE_SECONDS),
+            cut,
+            len: 0,
+            depth,
+            homes,
+            lines: [EMPTY; LINES],
+        }
     }
 
     #[must_use]
@@ -325,6 +334,21 @@ impl Segment {
         if *access != new {
             *access = new;
         }
+    }
+
+    /// The entry was used so many seconds ago; the header says how exact that is kept.
+    pub fn set_idle(&mut self, spot: Spot, idle_s: u32, now_s: u32) {
+        self.stamp(now_s);
+        let since_base = now_s.saturating_sub(self.base);
+        let clock = match since_base.checked_sub(idle_s) {
+            Some(since) => CLOCK_FINE + clamp(since, CLOCK - CLOCK_FINE),
+            None => {
+                let age = (idle_s - since_base) / CLOCK_COARSE_SECONDS;
+                CLOCK_FINE - 1 - clamp(age, CLOCK_FINE - 1)
+            }
+        };
+        let access = self.access_mut(spot);
+        *access = *access & !CLOCK | clock;
     }
 
     /// Seconds since the entry was used; the header says how exact.
@@ -748,6 +772,28 @@ mod tests {
         check(&[], 1_000_000, 2_000, 0);
         check(&hourly(100), 362_100, 2_000, 256);
         check(&[900_000], 900_100, 2_000, 256);
+    }
+
+    #[test]
+    fn an_idle_time_that_is_given_is_kept() {
+        let now = 1_000_000;
+        let mut segment = Segment::new(0, 0, now);
+        let spot = segment.insert(1, Handle(1), true, now).unwrap();
+        for (idle, later, tolerance) in [
+            (0, 0, 0),
+            (1, 0, 0),
+            (1_000, 0, 0),
+            (8_000, 90, 0),
+            (100_000, 0, 256),
+            (500_000, 5, 256),
+        ] {
+            segment.set_idle(spot, idle, now);
+            let (kept, exact) = (segment.idle_seconds(spot, now + later), idle + later);
+            assert!(kept <= exact && exact - kept <= tolerance, "{kept} for {exact}");
+            assert!(segment.expires(spot));
+        }
+        segment.set_idle(spot, u32::MAX, now);
+        assert!(segment.idle_seconds(spot, now) > 1_000_000);
     }
 
     #[test]

@@ -168,6 +168,7 @@ const NEVER_BENT: &[&str] = &[
     "BLMOVE",
     "BRPOPLPUSH",
     "BLMPOP",
+    "RESTORE",
     "BZPOPMIN",
     "BZPOPMAX",
     "BZMPOP",

@@ -1,6 +1,7 @@
 //! Rows of the generator, a file for each family of commands; `generate.rs` says how to read them.
 
 pub mod bits;
+pub mod generic;
 pub mod geo;
 pub mod hashes;
 pub mod hyperloglog;
@@ -18,6 +19,7 @@ pub type Row = (u32, Compare, &'static str);
 /// All families of this folder.
 pub const FAMILIES: &[&[Row]] = &[
     bits::COMMANDS,
+    generic::COMMANDS,
     geo::COMMANDS,
     hashes::COMMANDS,
     hyperloglog::COMMANDS,
@@ -32,6 +34,7 @@ pub const FAMILIES: &[&[Row]] = &[
 pub fn token(token: &str, pick: &mut dyn FnMut(usize) -> usize) -> Option<Vec<u8>> {
     let families = [
         bits::token,
+        generic::token,
         geo::token,
         hashes::token,
         hyperloglog::token,
