@@ -123,7 +123,7 @@ impl Core {
                 self.wait_here(conn, number, row, args, out, patience_ms)
             }
             Some(core) => {
-                self.depart(conn, number, row, (core, 0), args, out);
+                self.depart(conn, number, (core, 0), 0, args, out);
                 let slot = self.with_flight(conn, |flight| {
                     flight.set_barrier();
                     flight.next_number().wrapping_sub(1)

@@ -13,7 +13,7 @@ use crate::command::spec::{Flags, Hop};
 use crate::engine::keyspace::ExpiryMode;
 use crate::engine::shard::Cx;
 use crate::node::core::Core;
-use crate::node::message::Origin;
+use crate::node::message::{Origin, Wire};
 use crate::node::outbox::{Conn, Outbox};
 use crate::node::publish::is_for_subscribers;
 use crate::node::session::{NO_COMMAND, ReplyMode, Stall, Waiting};
@@ -51,6 +51,8 @@ struct Staged<'a> {
     /// The core that owns its first key.
     core: u16,
     hash: u64,
+    /// The client's socket, where this is all that it said in this turn.
+    wire: Wire,
     /// The chunk from this request on, and from behind it.
     rest: &'a [u8],
     behind: &'a [u8],
@@ -85,26 +87,33 @@ impl Core {
         &mut self,
         conn: Conn,
         bytes: &'a [u8],
+        wire: Wire,
         window: &mut Window<'a>,
         out: &mut Outbox,
     ) {
         self.stats.received(bytes.len());
-        let serial = self.serial;
+        let (serial, began) = (self.serial, self.began);
         let Some(session) = self.sessions.get_mut(conn) else { return };
         session.active = self.stats.seconds;
+        let wire = if session.staged_in.wrapping_sub(began) > u32::MAX / 2 { wire } else { 0 };
+        let flies = session.flight.is_some();
         if session.staged_in == serial || session.input.is_some() {
             self.run_window(window, out);
+        }
+        if flies {
+            self.follows_lent(conn);
         }
         if self.control.is_some() && self.peer_bytes(conn, bytes, out) {
             return;
         }
-        self.receive_plain(conn, bytes, window, out);
+        self.receive_plain(conn, bytes, wire, window, out);
     }
 
     fn receive_plain<'a>(
         &mut self,
         conn: Conn,
         bytes: &'a [u8],
+        wire: Wire,
         window: &mut Window<'a>,
         out: &mut Outbox,
     ) {
@@ -123,7 +132,7 @@ impl Core {
             return;
         }
         match session.input.as_deref_mut() {
-            None => self.stage_all(conn, bytes, window, out),
+            None => self.stage_all(conn, bytes, wire, window, out),
             Some(Waiting::Split(partial, behind)) if behind.is_empty() => {
                 let partial = std::mem::take(partial);
                 session.input = None;
@@ -142,6 +151,7 @@ impl Core {
         &mut self,
         conn: Conn,
         bytes: &'a [u8],
+        wire: Wire,
         window: &mut Window<'a>,
         out: &mut Outbox,
     ) {
@@ -159,7 +169,8 @@ impl Core {
             let one_by_one = !session.authenticated;
             session.staged_in = self.serial;
             let behind = &rest[used..];
-            self.stage(conn, first, (rest, behind), window);
+            let wire = if used == bytes.len() { wire } else { 0 };
+            self.stage(conn, first, wire, (rest, behind), window);
             rest = behind;
             if window.staged.len() >= window.most || one_by_one {
                 self.run_window(window, out);
@@ -171,6 +182,7 @@ impl Core {
         &mut self,
         conn: Conn,
         first: usize,
+        wire: Wire,
         (rest, behind): (&'a [u8], &'a [u8]),
         window: &mut Window<'a>,
     ) {
@@ -182,6 +194,7 @@ impl Core {
             row: self.shared.table.find(args),
             core: u16::try_from(self.id).unwrap_or(0),
             hash: 0,
+            wire,
             rest,
             behind,
         };
@@ -231,7 +244,8 @@ impl Core {
             self.stall(conn, why, staged.rest);
             return;
         }
-        self.dispatch(conn, staged.row, usize::from(staged.core), staged.hash, args, out);
+        let place = (usize::from(staged.core), staged.hash);
+        self.dispatch(conn, staged.row, place, staged.wire, args, out);
         self.after(conn, staged.behind, out);
     }
 
@@ -254,7 +268,7 @@ impl Core {
             return;
         }
         let hash = key.map_or(0, |key| self.keyspace.hash(key));
-        self.dispatch(conn, row, core, hash, args, out);
+        self.dispatch(conn, row, (core, hash), 0, args, out);
         self.after(conn, behind, out);
     }
 
@@ -278,8 +292,8 @@ impl Core {
         &mut self,
         conn: Conn,
         number: Option<u16>,
-        core: usize,
-        hash: u64,
+        (core, hash): (usize, u64),
+        wire: Wire,
         args: Args<'_>,
         out: &mut Outbox,
     ) {
@@ -310,7 +324,7 @@ impl Core {
                     self.run_here(conn, number, run, args, out);
                 }
                 Hop::Single | Hop::Local | Hop::All => {
-                    self.depart(conn, number, row, (core, hash), args, out);
+                    self.depart(conn, number, (core, hash), wire, args, out);
                 }
                 Hop::Split(_) | Hop::Exclusive => self.over_keys(conn, number, row, args, out),
                 Hop::Blocking => self.run_or_wait(conn, number, row, args, out),

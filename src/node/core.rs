@@ -22,7 +22,7 @@ use crate::engine::expire::ExpireCycle;
 use crate::engine::keyspace::Keyspace;
 use crate::node::control::Control;
 use crate::node::host::Host;
-use crate::node::message::Message;
+use crate::node::message::{Message, Wire};
 use crate::node::monitor::Monitors;
 use crate::node::outbox::{Action, Conn, Level, Outbox};
 use crate::node::pauses::Pauses;
@@ -56,9 +56,11 @@ pub enum Input<'a> {
         conn: Conn,
         session: Box<Session>,
     },
+    /// `wire`: its socket, where another core may send the reply by it (`message.rs`), else 0.
     Received {
         conn: Conn,
         bytes: &'a [u8],
+        wire: Wire,
     },
     /// The peer is gone. The outside closes the connection by itself.
     Ended {
@@ -168,7 +170,9 @@ pub struct Core {
     pub(super) moving: Vec<Conn>,
     /// Killed in this turn, to be closed at its end.
     pub(super) killed: Vec<Conn>,
+    /// Windows run so far, and how many had been when this turn began.
     pub(super) serial: u32,
+    pub(super) began: u32,
     pub(super) sweep: crate::node::sweep::Sweep,
     pub(super) scratch: Vec<u8>,
     /// What a session that goes on had kept, while it runs.
@@ -241,7 +245,8 @@ impl Core {
             runnable: Vec::new(),
             moving: Vec::new(),
             killed: Vec::new(),
-            serial: 0,
+            serial: 1, // Sessions begin with 0: staged in no window of this turn.
+            began: 1,
             sweep: crate::node::sweep::Sweep::default(),
             scratch: Vec::new(),
             resumed: Bytes::new(),
@@ -260,10 +265,13 @@ impl Core {
     pub fn turn(&mut self, now: Now, inputs: &mut Vec<Input<'_>>, out: &mut Outbox) {
         self.now = now;
         self.stats.begin(now);
+        self.began = self.serial;
         let mut window = self.open_window();
         for input in inputs.drain(..) {
             match input {
-                Input::Received { conn, bytes } => self.receive(conn, bytes, &mut window, out),
+                Input::Received { conn, bytes, wire } => {
+                    self.receive(conn, bytes, wire, &mut window, out);
+                }
                 other => {
                     self.run_window(&mut window, out);
                     self.happened(other, out);

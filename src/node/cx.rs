@@ -146,6 +146,7 @@ impl NodeCx<'_> {
             origin: Origin::Client,
             no_touch: session.no_touch,
             hash: 0,
+            wire: 0,
         }
     }
 }

@@ -44,6 +44,9 @@ pub struct Flight {
     barrier: bool,
     /// As `barrier`, until the flight is over: an EXEC goes on by itself.
     piecewise: bool,
+    /// Its first request took the client's socket along, and whether anything came after it.
+    lent: bool,
+    follows: bool,
 }
 
 #[derive(Debug)]
@@ -76,7 +79,25 @@ impl Flight {
             away: Away::Nowhere,
             barrier: false,
             piecewise: false,
+            lent: false,
+            follows: false,
         }
+    }
+
+    /// Its only request took the client's socket along.
+    pub fn lend(&mut self) {
+        self.lent = true;
+    }
+
+    /// Something of the connection will wait behind the request that has its socket, if one has. True the first time.
+    pub fn follow(&mut self) -> bool {
+        self.lent && !std::mem::replace(&mut self.follows, true)
+    }
+
+    /// Does something wait for the socket's return?
+    #[must_use]
+    pub fn is_followed(&self) -> bool {
+        self.follows
     }
 
     /// Replies that were written before this flight began and have not left go before all others.
@@ -245,6 +266,7 @@ impl Flight {
         self.slots.clear();
         self.bytes.clear();
         (self.queued, self.ahead, self.waiting) = (0, 0, 0);
+        (self.lent, self.follows) = (false, false);
     }
 
     /// Ready for another connection, with its memory kept.
@@ -253,6 +275,7 @@ impl Flight {
         self.base = base;
         self.bytes.clear();
         (self.barrier, self.piecewise) = (false, false);
+        (self.lent, self.follows) = (false, false);
     }
 
     /// The number that the next slot will have.

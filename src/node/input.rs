@@ -37,7 +37,7 @@ impl Core {
                     return;
                 }
                 self.run_alone(conn, Args::new(&words), behind, out);
-                self.stage_all(conn, behind, window, out);
+                self.stage_all(conn, behind, 0, window, out);
             }
             Err(error) => {
                 self.run_window(window, out);
@@ -73,7 +73,7 @@ impl Core {
     fn run_kept(&mut self, conn: Conn, kept: Bytes, out: &mut Outbox) {
         let mut window = Window::short();
         self.resumed = kept.clone();
-        self.stage_all(conn, &kept, &mut window, out);
+        self.stage_all(conn, &kept, 0, &mut window, out);
         self.run_window(&mut window, out);
         self.resumed = Bytes::new();
     }

@@ -74,6 +74,7 @@ impl Core {
             if !waits && (session.flight.is_some() || session.stall != Stall::Running) {
                 // It may only have finished speaking: what it asked for is still answered.
                 session.ending = true;
+                self.follows_lent(conn);
                 return;
             }
             out.actions.push(Action::Close(conn));
@@ -87,6 +88,7 @@ impl Core {
             self.forget_multi(multi);
         }
         if let Some(mut flight) = session.flight {
+            self.no_longer_follows(&flight);
             // Replies still under way find another generation here and are dropped.
             flight.forget();
         }

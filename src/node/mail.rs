@@ -36,7 +36,7 @@ impl Core {
                 self.requests(from, frames);
                 self.deliver_heard(out);
             }
-            Message::Replies { frames, answered } => self.replies(from, frames, answered, out),
+            Message::Replies { frames, answered, .. } => self.replies(from, frames, answered, out),
             Message::Transactions { notes, after } => self.noted(from, notes, after, out),
             Message::Answer(frame) => self.deliver(&frame, out),
             Message::Effects(batch) => self.with_control(out, |it, cx| it.effects(cx, batch)),

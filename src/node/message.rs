@@ -8,6 +8,10 @@
 //!   reply     [head: ReplyHead][RESP bytes]
 //! ```
 //!
+//! **A lent socket.** Where a request is the only thing that its client waits for, its socket goes with it
+//! (`wire`). Whoever carries the replies away sends that reply by the socket at once ([`hand_out`]); what is left
+//! of the frame says that the socket is given back, and nobody need be woken for it.
+//!
 //! Frames never leave the process, so their numbers are trusted: a bad one is a bug and panics.
 
 use crate::base::time::Mono;
@@ -32,6 +36,8 @@ pub enum Message {
     Replies {
         frames: Vec<u8>,
         answered: usize,
+        /// So many of the frames came with a lent socket: for [`hand_out`].
+        lent: u32,
     },
     /// About transactions; what is read in it may be of writes up to ticket `after`.
     Transactions {
@@ -139,10 +145,15 @@ pub struct RequestHead {
     pub no_touch: bool,
     /// The hash of its first key, so that the other core can prefetch at once.
     pub hash: u64,
+    /// The socket of its client, lent for the reply; 0: none is.
+    pub wire: Wire,
 }
 
-const REQUEST_HEAD_BYTES: usize = 4 + 4 * 4 + 2 + 2 + 1 + 1 + 1 + 8 + 4;
-const REPLY_HEAD_BYTES: usize = 4 * 5;
+/// A socket as another core may use it; what it means is the outside's business. 0 is none.
+pub type Wire = u32;
+
+const REQUEST_HEAD_BYTES: usize = 4 + 4 * 4 + 2 + 2 + 1 + 1 + 1 + 8 + 4 + 4;
+const REPLY_HEAD_BYTES: usize = 4 * 6;
 
 /// Appends a request to a buffer of frames.
 pub fn push_request<'a>(
@@ -161,6 +172,7 @@ pub fn push_request<'a>(
     out.push(u8::from(head.origin == Origin::Master));
     out.push(u8::from(head.no_touch));
     out.extend_from_slice(&head.hash.to_le_bytes());
+    out.extend_from_slice(&head.wire.to_le_bytes());
     out.extend_from_slice(&length(words.len()));
     for word in words.clone() {
         out.extend_from_slice(&length(word.len()));
@@ -197,8 +209,9 @@ pub fn pop_request<'a>(frames: &mut &'a [u8], words: &mut Vec<&'a [u8]>) -> Opti
         origin: if frame[25] == 1 { Origin::Master } else { Origin::Client },
         no_touch: frame[26] == 1,
         hash: u64::from_le_bytes(hash),
+        wire: number(frame, 35),
     };
-    let count = number(frame, 35) as usize;
+    let count = number(frame, 39) as usize;
     let mut at = REQUEST_HEAD_BYTES + 4 * count;
     for index in 0..count {
         let len = number(frame, REQUEST_HEAD_BYTES + 4 * index) as usize;
@@ -217,9 +230,19 @@ pub fn push_reply(
     part: u32,
     write: impl FnOnce(&mut Vec<u8>),
 ) {
+    push_reply_by(out, (conn, generation, slot, part), 0, write);
+}
+
+/// As [`push_reply`], for a request that came with a lent socket.
+pub fn push_reply_by(
+    out: &mut Vec<u8>,
+    (conn, generation, slot, part): (Conn, u32, u32, u32),
+    wire: Wire,
+    write: impl FnOnce(&mut Vec<u8>),
+) {
     let start = out.len();
     out.extend_from_slice(&[0; 4]);
-    for number in [conn.0, generation, slot, part] {
+    for number in [conn.0, generation, slot, part, wire] {
         out.extend_from_slice(&number.to_le_bytes());
     }
     write(out);
@@ -234,6 +257,8 @@ pub struct ReplyFrame<'a> {
     pub generation: u32,
     pub slot: u32,
     pub part: u32,
+    /// What its request was lent, and comes back with it.
+    pub wire: Wire,
     pub bytes: &'a [u8],
 }
 
@@ -249,8 +274,36 @@ pub fn pop_reply<'a>(frames: &mut &'a [u8]) -> Option<ReplyFrame<'a>> {
         generation: number(frame, 8),
         slot: number(frame, 12),
         part: number(frame, 16),
+        wire: number(frame, 20),
         bytes: &frame[REPLY_HEAD_BYTES..],
     })
+}
+
+/// Sends the replies that came with a lent socket: `send` gets the reply's home, the socket and the bytes, and says
+/// how many of them it took. What it did not take stays in the frame, for the reply's own core to send.
+/// Returns whether nothing is left for that core but to have its sockets back, which it need not be woken for.
+///
+/// # Panics
+/// Where the frames were not written by [`push_reply_by`].
+pub fn hand_out(frames: &mut Vec<u8>, mut send: impl FnMut(Conn, Wire, &[u8]) -> usize) -> bool {
+    let (mut at, mut to, mut silent) = (0, 0, true);
+    while at < frames.len() {
+        let end = at + number(frames, at) as usize;
+        let reply = at + REPLY_HEAD_BYTES;
+        let wire = number(&frames[at..], 20);
+        let sent = match wire {
+            0 => 0,
+            _ => send(Conn(number(&frames[at..], 4)), wire, &frames[reply..end]).min(end - reply),
+        };
+        silent &= wire != 0 && sent == end - reply;
+        frames.copy_within(at..reply, to);
+        frames.copy_within(reply + sent..end, to + REPLY_HEAD_BYTES);
+        let len = end - at - sent;
+        frames[to..to + 4].copy_from_slice(&length(len));
+        (at, to) = (end, to + len);
+    }
+    frames.truncate(to);
+    silent
 }
 
 fn number(bytes: &[u8], at: usize) -> u32 {
@@ -279,6 +332,7 @@ mod tests {
             origin: Origin::Master,
             no_touch: true,
             hash: u64::MAX - 1,
+            wire: 77,
         };
         let mut frames = Vec::new();
         let words: [&[u8]; 3] = [b"SET", b"", b"value"];
@@ -294,9 +348,45 @@ mod tests {
         let mut frames = Vec::new();
         push_reply(&mut frames, Conn(1), 2, 3, 4, |out| out.extend_from_slice(b"+OK\r\n"));
         let mut rest = frames.as_slice();
-        let reply =
-            ReplyFrame { conn: Conn(1), generation: 2, slot: 3, part: 4, bytes: b"+OK\r\n" };
-        assert_eq!(pop_reply(&mut rest), Some(reply));
+        assert_eq!(pop_reply(&mut rest), Some(reply_of(1, 0, b"+OK\r\n")));
         assert_eq!(pop_reply(&mut rest), None);
+    }
+
+    fn reply_of(conn: u32, wire: Wire, bytes: &[u8]) -> ReplyFrame<'_> {
+        ReplyFrame { conn: Conn(conn), generation: 2, slot: 3, part: 4, wire, bytes }
+    }
+
+    #[test]
+    fn what_a_lent_socket_does_not_take_goes_home() {
+        let replies: [(u32, Wire, &[u8]); 4] =
+            [(1, 9, b"+OK\r\n"), (2, 0, b":1\r\n"), (3, 7, b"$1\r\nx\r\n"), (4, 8, b"+b\r\n")];
+        let frames_of = |replies: &[(u32, Wire, &[u8])]| {
+            let mut frames = Vec::new();
+            for (conn, wire, bytes) in replies {
+                let place = (Conn(*conn), 2, 3, 4);
+                push_reply_by(&mut frames, place, *wire, |out| out.extend_from_slice(bytes));
+            }
+            frames
+        };
+        let mut frames = frames_of(&replies);
+        let mut sent = Vec::new();
+        let silent = hand_out(&mut frames, |conn, wire, bytes| {
+            let most = if wire == 7 { 3 } else { bytes.len() };
+            sent.push((conn.0, wire, bytes[..most].to_vec()));
+            most
+        });
+        assert!(!silent);
+        assert_eq!(
+            sent,
+            [(1, 9, b"+OK\r\n".into()), (3, 7, b"$1\r".into()), (4, 8, b"+b\r\n".into())]
+        );
+        let mut rest = frames.as_slice();
+        let left = [(1, 9, &b""[..]), (2, 0, b":1\r\n"), (3, 7, b"\nx\r\n"), (4, 8, b"")];
+        for (conn, wire, bytes) in left {
+            assert_eq!(pop_reply(&mut rest), Some(reply_of(conn, wire, bytes)));
+        }
+        assert_eq!(pop_reply(&mut rest), None);
+        assert!(hand_out(&mut frames_of(&replies[2..]), |_, _, bytes| bytes.len()));
+        assert!(!hand_out(&mut frames_of(&replies[..1]), |_, _, _| 0));
     }
 }

@@ -108,8 +108,12 @@ pub struct Outbox {
     segments: Vec<Segment>,
     open: Option<(Conn, usize)>,
     pub actions: Vec<Action>,
-    /// Mail for each other core, in order.
+    /// Mail for each other core, in order. `Replies` with lent sockets go through `hand_out` as they leave.
     pub mail: Vec<Vec<Message>>,
+    /// Whose socket another core may use from this turn on, and whose came back in it: a connection may be in both, and
+    /// was given back first. What is lent must not be closed, nor its number used again, before it came back.
+    pub lent: Vec<Conn>,
+    pub returned: Vec<Conn>,
 }
 
 impl Outbox {

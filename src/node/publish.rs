@@ -287,6 +287,7 @@ impl Core {
                 origin: Origin::Client,
                 no_touch: false,
                 hash: 0,
+                wire: 0,
             };
             message::push_request(self.roads.to(core), &head, [channel, message].into_iter());
         }

@@ -232,6 +232,12 @@ impl Session {
         self.rare_mut().multi.get_or_insert_default()
     }
 
+    /// Is it told of things that it did not ask for with its last request?
+    #[must_use]
+    pub fn hears_unasked(&self) -> bool {
+        self.subscribed || self.watches
+    }
+
     /// Is an EXEC of it not done?
     #[must_use]
     pub fn is_executing(&self) -> bool {

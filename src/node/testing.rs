@@ -20,6 +20,7 @@ use crate::base::time::{Mono, Now, Wall};
 use crate::node::control::Ask;
 use crate::node::core::{Core, FileEvent, Input, Shared, TICK_MS};
 use crate::node::families;
+use crate::node::message::{self, Message};
 use crate::node::outbox::{Action, Conn, Outbox, SaveStep};
 use crate::node::rights::users_of;
 use crate::node::session::Ends;
@@ -244,7 +245,9 @@ impl Node {
         let mut inputs = Vec::new();
         for event in &mut events {
             match event {
-                Event::Bytes(conn, bytes) => inputs.push(Input::Received { conn: *conn, bytes }),
+                Event::Bytes(conn, bytes) => {
+                    inputs.push(Input::Received { conn: *conn, bytes, wire: conn.0 + 1 })
+                }
                 Event::Other(input) => inputs.extend(input.take()),
             }
         }
@@ -276,6 +279,14 @@ impl Node {
             }
         }
         for (to, mail) in out.mail.iter_mut().enumerate() {
+            for message in mail.iter_mut() {
+                let Message::Replies { frames, lent: 1.., .. } = message else { continue };
+                message::hand_out(frames, |conn, _, bytes| {
+                    let Some(client) = self.owners.get(&(to, conn)) else { return 0 };
+                    self.clients[client.0].received.extend_from_slice(bytes);
+                    bytes.len()
+                });
+            }
             let input = |message| Event::Other(Some(Input::Message { from, message }));
             self.inboxes[to].extend(mail.drain(..).map(input));
         }

@@ -208,7 +208,7 @@ impl Core {
             Some(core) if core == self.id => self.run_here(conn, number, run, args, out),
             // Its user's rights are known here only: a script of one who has not all runs here.
             Some(core) if matches!(run, Exec::Keys(_)) || !self.is_ruled(conn) => {
-                self.depart(conn, number, row, (core, 0), args, out);
+                self.depart(conn, number, (core, 0), 0, args, out);
             }
             _ => {
                 let Some(session) = self.sessions.get(conn) else { return };
@@ -803,4 +803,5 @@ pub(super) const NOBODY: RequestHead = RequestHead {
     origin: Origin::Client,
     no_touch: false,
     hash: 0,
+    wire: 0,
 };

@@ -18,6 +18,7 @@ use crate::base::time::Now;
 use crate::node::admission::Admission;
 use crate::node::core::{Core, FileEvent, Input};
 use crate::node::host::{Host, Sockets};
+use crate::node::message::{self, Message};
 use crate::node::outbox::{Action, Conn, Level, Outbox};
 use crate::node::session::{Ends, Session};
 use crate::node::settings::{Settings, Supervised};
@@ -185,8 +186,9 @@ impl Loop {
         loop {
             let woke = self.clock.mono();
             self.driver.take_events(&mut events);
-            self.happened(&mut events, &mut pending);
+            // Mail first: with it come back the sockets of clients that have gone on already.
             self.collect(&mut pending);
+            self.happened(&mut events, &mut pending);
             let started = self.clock.now();
             self.turn(core, started, &mut pending, out);
             self.feed(core, out, &mut feeds);
@@ -248,13 +250,17 @@ impl Loop {
                 Pending::Input(input) => inputs.push(input),
                 Pending::Bytes(conn, buffer) => {
                     let bytes = self.driver.bytes(buffer);
-                    inputs.push(Input::Received { conn, bytes });
+                    let wire =
+                        if self.cores > 1 { self.driver.lendable(Socket(conn.0)) } else { 0 };
+                    inputs.push(Input::Received { conn, bytes, wire });
                     given_back.push(buffer);
                 }
             }
         }
         core.turn(now, &mut inputs, out);
         drop(inputs);
+        out.returned.drain(..).for_each(|conn| self.driver.returned(Socket(conn.0)));
+        out.lent.drain(..).for_each(|conn| self.driver.lend(Socket(conn.0)));
         given_back.into_iter().for_each(|buffer| self.driver.give_back(buffer));
     }
 
@@ -294,7 +300,7 @@ impl Loop {
                     if let Some(at) = self.leaving.iter().position(|it| it.socket == socket) {
                         let Leaving { core, session, .. } = self.leaving.swap_remove(at);
                         self.host.seated.fetch_add(1, Ordering::Relaxed);
-                        self.mesh.send(core, Parcel::Session(fd, session));
+                        self.mesh.send(core, Parcel::Session(fd, session), true);
                     }
                 }
                 Event::Readable { tag } if tag == SIGNALS => {
@@ -351,7 +357,7 @@ impl Loop {
         if core == self.id {
             self.adopt(fd, None, pending);
         } else {
-            self.mesh.send(core, Parcel::Client(fd));
+            self.mesh.send(core, Parcel::Client(fd), true);
         }
     }
 
@@ -440,8 +446,14 @@ impl Loop {
     /// Mail for other cores, and bells for those that sleep.
     fn post(&mut self, out: &mut Outbox) {
         for (core, mail) in out.mail.iter_mut().enumerate() {
-            for message in mail.drain(..) {
-                self.mesh.send(core, Parcel::Message(message));
+            for mut message in mail.drain(..) {
+                let silent = match &mut message {
+                    Message::Replies { frames, lent: 1.., .. } => {
+                        message::hand_out(frames, |_, wire, bytes| sys::send_lent(wire, bytes))
+                    }
+                    _ => false,
+                };
+                self.mesh.send(core, Parcel::Message(message), !silent);
             }
         }
         let driver = &mut self.driver;
@@ -523,7 +535,7 @@ impl Loop {
             || self.ended.is_some()
             || core.is_busy()
             || self.mesh.is_clogged()
-            || !self.mesh.fall_asleep()
+            || !self.mesh.fall_asleep(core.listens_for_returns())
         {
             return Wait::No;
         }

@@ -2,7 +2,8 @@
 //!
 //! A core that is about to sleep says so, looks at its queues once more, and sleeps. Who sends to it
 //! looks whether it sleeps after putting the item in, and rings then and only then. The two fences
-//! make it impossible that both look too early.
+//! make it impossible that both look too early. Some items need nobody woken (a lent socket comes back): a core says as it
+//! falls asleep whether it would hear of those too.
 
 use crate::base::limits::ROAD_ITEMS_MAX;
 use crate::base::spsc::{self, Receiver, Sender};
@@ -11,7 +12,7 @@ use crate::node::session::Session;
 use std::collections::VecDeque;
 use std::os::fd::{OwnedFd, RawFd};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI32, Ordering, fence};
+use std::sync::atomic::{AtomicI32, AtomicU8, Ordering, fence};
 
 /// What travels between cores.
 #[derive(Debug)]
@@ -26,9 +27,14 @@ pub enum Parcel {
 /// What all cores share about one: its ring's descriptor, and whether it sleeps.
 #[derive(Debug, Default)]
 struct Bell {
-    sleeping: AtomicBool,
+    sleeping: AtomicU8,
     ring_fd: AtomicI32,
 }
+
+/// How a core is to be woken: it works, it sleeps but for whispers, it sleeps.
+const AWAKE: u8 = 0;
+const RESTS: u8 = 1;
+const LISTENS: u8 = 2;
 
 /// One core's ends of all roads.
 #[derive(Debug)]
@@ -39,6 +45,8 @@ pub struct Mesh {
     from: Vec<Option<Receiver<Parcel>>>,
     /// What found its road full; goes first the next time.
     waiting: Vec<VecDeque<Parcel>>,
+    /// Is any of it more than a whisper?
+    loud: Vec<bool>,
 }
 
 /// The ends of `cores` cores.
@@ -51,6 +59,7 @@ pub fn mesh(cores: usize) -> Vec<Mesh> {
         to: (0..cores).map(|_| None).collect(),
         from: (0..cores).map(|_| None).collect(),
         waiting: (0..cores).map(|_| VecDeque::new()).collect(),
+        loud: vec![false; cores],
     };
     let mut ends: Vec<Mesh> = (0..cores).map(end).collect();
     for a in 0..cores {
@@ -75,9 +84,11 @@ impl Mesh {
         self.bells.iter().all(|bell| bell.ring_fd.load(Ordering::Acquire) > 0)
     }
 
-    /// Puts an item on the road to `core`, behind what waits already.
-    pub fn send(&mut self, core: usize, parcel: Parcel) {
+    /// Puts an item on the road to `core`, behind what waits already; where it is not `loud`, a core that only rests
+    /// need not be woken for it.
+    pub fn send(&mut self, core: usize, parcel: Parcel, loud: bool) {
         self.waiting[core].push_back(parcel);
+        self.loud[core] |= loud;
     }
 
     /// Moves what waits onto the roads; `ring` is called for each core that sleeps and got mail.
@@ -95,11 +106,15 @@ impl Mesh {
             if sent {
                 fence(Ordering::SeqCst);
                 let bell = &self.bells[core];
-                if bell.sleeping.load(Ordering::Relaxed)
-                    && bell.sleeping.swap(false, Ordering::AcqRel)
-                {
+                let rings = match bell.sleeping.load(Ordering::Relaxed) {
+                    AWAKE => false,
+                    RESTS => self.loud[core],
+                    _ => true,
+                };
+                if rings && bell.sleeping.swap(AWAKE, Ordering::AcqRel) != AWAKE {
                     ring(bell.ring_fd.load(Ordering::Acquire));
                 }
+                self.loud[core] &= !self.waiting[core].is_empty();
             }
         }
     }
@@ -120,10 +135,11 @@ impl Mesh {
         }
     }
 
-    /// Announces that this core is about to sleep; `false` if something has come meanwhile.
-    pub fn fall_asleep(&mut self) -> bool {
+    /// Announces that this core is about to sleep; `false` if something has come meanwhile. It will be woken for whispers
+    /// only if it `listens`.
+    pub fn fall_asleep(&mut self, listens: bool) -> bool {
         let bell = &self.bells[self.id];
-        bell.sleeping.store(true, Ordering::Relaxed);
+        bell.sleeping.store(if listens { LISTENS } else { RESTS }, Ordering::Relaxed);
         fence(Ordering::SeqCst);
         let empty = self.from.iter_mut().flatten().all(Receiver::is_empty);
         if !empty {
@@ -133,7 +149,7 @@ impl Mesh {
     }
 
     pub fn wake_up(&mut self) {
-        self.bells[self.id].sleeping.store(false, Ordering::Relaxed);
+        self.bells[self.id].sleeping.store(AWAKE, Ordering::Relaxed);
     }
 }
 
@@ -149,17 +165,36 @@ mod tests {
         b.announce(8);
         assert!(a.is_complete());
         let mut rings = Vec::new();
-        a.send(1, Parcel::Message(Message::Thaw));
+        a.send(1, Parcel::Message(Message::Thaw), true);
         a.flush(|fd| rings.push(fd));
-        assert!(rings.is_empty() && !b.fall_asleep());
+        assert!(rings.is_empty() && !b.fall_asleep(false));
         let mut got = 0;
         b.receive(|from, _| got += 1 + from);
-        assert!(got == 1 && b.fall_asleep());
+        assert!(got == 1 && b.fall_asleep(false));
         for _ in 0..2 {
-            a.send(1, Parcel::Message(Message::Thaw));
+            a.send(1, Parcel::Message(Message::Thaw), true);
             a.flush(|fd| rings.push(fd));
         }
         assert_eq!(rings, [8]);
+    }
+
+    #[test]
+    fn a_whisper_wakes_only_who_listens() {
+        let mut ends = mesh(2);
+        let (mut b, mut a) = (ends.pop().unwrap(), ends.pop().unwrap());
+        b.announce(8);
+        let mut rings = 0;
+        let mut send = |loud| {
+            a.send(1, Parcel::Message(Message::Thaw), loud);
+            a.flush(|_| rings += 1);
+            rings
+        };
+        assert!(b.fall_asleep(false) && send(false) == 0);
+        assert!(!b.fall_asleep(false), "what has come is seen before sleeping");
+        b.receive(|_, _| {});
+        assert!(b.fall_asleep(false) && send(false) == 0 && send(true) == 1 && send(true) == 1);
+        b.receive(|_, _| {});
+        assert!(b.fall_asleep(true) && send(false) == 2);
     }
 
     #[test]
@@ -168,7 +203,7 @@ mod tests {
         let (mut b, mut a) = (ends.pop().unwrap(), ends.pop().unwrap());
         let many = ROAD_ITEMS_MAX + 10;
         (0..many as u64).for_each(|it| {
-            a.send(1, Parcel::Message(Message::Streamed { ticket: it, lost: false }))
+            a.send(1, Parcel::Message(Message::Streamed { ticket: it, lost: false }), true);
         });
         let mut got = Vec::new();
         while got.len() < many {

@@ -368,6 +368,30 @@ impl Driver {
         self.rows.get(at(socket)).map_or(NO_FD, |row| row.fd)
     }
 
+    /// A socket by which another thread may send while nothing is sent here; 0: that must not be now.
+    #[must_use]
+    pub fn lendable(&self, socket: Socket) -> u32 {
+        let row = self.rows.get(at(socket)).filter(|row| {
+            row.state == State::Open && row.backlog.is_none() && !row.polling_out && !row.lent
+        });
+        row.and_then(|row| u32::try_from(row.fd + 1).ok()).unwrap_or(0)
+    }
+
+    /// Another thread sends by it: until it is `returned` it is neither parked nor let go of.
+    pub fn lend(&mut self, socket: Socket) {
+        if let Some(row) = self.rows.get_mut(at(socket)) {
+            row.lent = true;
+        }
+    }
+
+    pub fn returned(&mut self, socket: Socket) {
+        let Some(row) = self.rows.get_mut(at(socket)) else { return };
+        row.lent = false;
+        if matches!(row.state, State::Closing | State::Detaching) {
+            self.finish(socket);
+        }
+    }
+
     /// Sockets that are parked, and the tables that there are for them.
     #[must_use]
     pub fn parked(&self) -> (usize, usize) {
@@ -616,7 +640,7 @@ impl Driver {
     pub(super) fn finish(&mut self, socket: Socket) {
         let Some(row) = self.rows.get(at(socket)) else { return };
         let detaching = row.state == State::Detaching;
-        if row.hearing != Hearing::Deaf || (row.polling_out && !detaching) {
+        if row.hearing != Hearing::Deaf || row.lent || (row.polling_out && !detaching) {
             return;
         }
         if detaching && !self.seat(socket) {

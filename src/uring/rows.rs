@@ -23,6 +23,8 @@ pub(super) struct Row {
     /// POLLOUT is awaited.
     pub polling_out: bool,
     pub paused: bool,
+    /// Another thread may send by its descriptor.
+    pub lent: bool,
     pub close_when_drained: bool,
     /// It stands in the driver's clock list; outlives the socket.
     pub listed: bool,
@@ -69,6 +71,7 @@ impl Default for Row {
             hearing: Hearing::Deaf,
             polling_out: false,
             paused: false,
+            lent: false,
             close_when_drained: false,
             listed: false,
         }
@@ -90,6 +93,7 @@ impl Row {
             && self.backlog.is_none()
             && !self.polling_out
             && !self.paused
+            && !self.lent
     }
 }
 

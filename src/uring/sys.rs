@@ -200,6 +200,14 @@ pub fn send(fd: RawFd, bytes: &[u8]) -> io::Result<usize> {
     usize::try_from(sent).map_err(|_| io::Error::last_os_error())
 }
 
+/// Sends by a socket that another thread's driver lent (`Driver::lendable`); how many bytes it took. Where it took
+/// none, its driver finds out why.
+#[must_use]
+pub fn send_lent(lent: u32, bytes: &[u8]) -> usize {
+    let fd = RawFd::try_from(lent).unwrap_or(0) - 1;
+    if fd < 0 || bytes.is_empty() { 0 } else { send(fd, bytes).unwrap_or(0) }
+}
+
 /// Ends both directions; whoever waits in the kernel for this socket is told.
 pub fn shutdown(fd: RawFd) {
     // SAFETY: no pointers; an error (already gone) changes nothing.

@@ -2,11 +2,11 @@
 //! acting, posting and sending, with the world's pipes in place of the kernel's sockets.
 
 use ringfold::node::core::{FileEvent, Input};
-use ringfold::node::message::Message;
+use ringfold::node::message::{self, Message};
 use ringfold::node::outbox::{Action, Conn, Level};
 use ringfold::node::session::Ends;
 
-use crate::host::{Parcel, Pending, Step, named};
+use crate::host::{Parcel, Pending, Seat, Step, named};
 use crate::net::{Link, Who};
 use crate::plan::Plant;
 use crate::world::{Event, World};
@@ -46,7 +46,7 @@ impl World {
         for it in order {
             inputs.push(match it {
                 Err(input) => input,
-                Ok((conn, at)) => Input::Received { conn, bytes: &bytes[at] },
+                Ok((conn, at)) => Input::Received { conn, bytes: &bytes[at], wire: conn.0 + 1 },
             });
         }
         for input in &inputs {
@@ -56,6 +56,10 @@ impl World {
         }
         seat.core.turn(now, &mut inputs, &mut seat.out);
         drop(inputs);
+        let Seat { out, lent, .. } = seat;
+        lent.retain(|conn| !out.returned.contains(conn));
+        out.returned.clear();
+        lent.append(&mut out.lent);
         self.after_turn(host, core, quiet);
     }
 
@@ -66,9 +70,12 @@ impl World {
             self.feed(host, core);
         }
         self.act(host, core);
-        self.post(host, core);
         if core == 0 {
             self.look(host);
+        }
+        self.post(host, core); // Replies leave here, too.
+        if core == 0 {
+            self.look_closer(host);
         }
         self.reply(host, core);
         if late {
@@ -325,7 +332,19 @@ impl World {
     fn post(&mut self, host: usize, core: usize) {
         let mut mail = std::mem::take(&mut self.hosts[host].seats[core].out.mail);
         for (to, messages) in mail.iter_mut().enumerate() {
-            let some = !messages.is_empty();
+            let mut some = false;
+            for message in messages.iter_mut() {
+                some |= !match message {
+                    Message::Replies { frames, lent: 1.., .. } => {
+                        message::hand_out(frames, |conn, _, bytes| {
+                            self.send_lent(host, to, conn, bytes)
+                        })
+                    }
+                    _ => false,
+                };
+            }
+            // A core that rests is not woken for sockets that come back.
+            some |= !messages.is_empty() && self.hosts[host].seats[to].core.listens_for_returns();
             let road = &mut self.hosts[host].roads[core][to];
             road.extend(messages.drain(..).map(Parcel::Message));
             let length = road.len();
@@ -344,6 +363,26 @@ impl World {
         self.hosts[host].seats[core].out.mail = mail;
     }
 
+    /// A reply to a client of core `to` leaves from the core that made it; how much of it the socket took.
+    fn send_lent(&mut self, host: usize, to: usize, conn: Conn, bytes: &[u8]) -> usize {
+        if !self.hosts[host].seats[to].lent.contains(&conn) {
+            self.fail(format!("h{host}: {conn:?} of core {to} is written to and was not lent"));
+        }
+        let Some((link, side)) = self.hosts[host].link_of(to, conn) else { return 0 };
+        if self.links[link].dead || bytes.is_empty() {
+            return 0;
+        }
+        let partly = self.plan.narrow && self.prng.chance(1, 4);
+        let some = if partly { self.prng.below(bytes.len() as u64) } else { bytes.len() as u64 };
+        let took = usize::try_from(some).unwrap();
+        if let Who::Client(client) = self.links[link].ends[1 - side].who {
+            self.leaves(host, client, &bytes[..took]);
+        }
+        self.links[link].push(1 - side, &bytes[..took]);
+        self.carry(link, 1 - side);
+        if self.plan.plant == Some(Plant::LentRestLost) { bytes.len() } else { took }
+    }
+
     /// Replies of all connections leave together.
     fn reply(&mut self, host: usize, core: usize) {
         let out = &mut self.hosts[host].seats[core].out;
@@ -358,6 +397,10 @@ impl World {
                 ));
             };
             let bytes = &bytes[segment.start..segment.end];
+            if self.hosts[host].seats[core].lent.contains(&segment.conn) {
+                return self
+                    .fail(format!("h{host}.{core} writes to {:?}, which is lent", segment.conn));
+            }
             if self.links[link].dead {
                 continue;
             }

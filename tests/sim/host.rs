@@ -48,6 +48,8 @@ pub struct Seat {
     pub conns: Vec<Option<(usize, usize)>>,
     /// Feeds whose socket is full.
     pub blocked: Vec<Conn>,
+    /// Connections whose socket other cores may use: their numbers are not used again before they are back.
+    pub lent: Vec<Conn>,
     pub wake: Option<u64>,
 }
 
@@ -143,6 +145,7 @@ impl Host {
                 pending: Vec::new(),
                 conns: Vec::new(),
                 blocked: Vec::new(),
+                lent: Vec::new(),
                 wake: None,
             })
             .collect();
@@ -155,13 +158,13 @@ impl Host {
 
     /// Gives a link's end the lowest free number of a core, as the kernel gives descriptors.
     pub fn take_conn(&mut self, core: usize, link: usize, side: usize) -> Conn {
-        let conns = &mut self.seats[core].conns;
-        let at = conns.iter().position(Option::is_none).unwrap_or_else(|| {
-            conns.push(None);
-            conns.len() - 1
-        });
+        let Seat { conns, lent, .. } = &mut self.seats[core];
+        let conn = |at: usize| Conn(u32::try_from(at).unwrap());
+        let mut free = (0..).filter(|at| !lent.contains(&conn(*at)));
+        let at = free.find(|at| conns.get(*at).is_none_or(Option::is_none)).unwrap();
+        conns.resize(conns.len().max(at + 1), None);
         conns[at] = Some((link, side));
-        Conn(u32::try_from(at).unwrap())
+        conn(at)
     }
 
     pub fn link_of(&self, core: usize, conn: Conn) -> Option<(usize, usize)> {

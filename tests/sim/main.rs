@@ -196,3 +196,8 @@ fn planted_half_of_a_command_visible() {
 fn planted_reply_lost() {
     finds(Plant::ReplyLost);
 }
+
+#[test]
+fn planted_rest_of_a_lent_reply_lost() {
+    finds(Plant::LentRestLost);
+}

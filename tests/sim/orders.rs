@@ -13,7 +13,7 @@ use ringfold::base::prng::Prng;
 use ringfold::base::time::{Mono, Now, Wall};
 use ringfold::node::core::{Core, FileEvent, Input, Shared};
 use ringfold::node::families;
-use ringfold::node::message::Message;
+use ringfold::node::message::{self, Message};
 use ringfold::node::outbox::{Action, Conn, Outbox};
 use ringfold::node::session::Ends;
 use ringfold::node::settings::Settings;
@@ -173,7 +173,11 @@ impl Orders {
             }
         }
         let bytes = std::mem::take(&mut self.bytes[core]);
-        inputs.extend(bytes.iter().map(|(conn, bytes)| Input::Received { conn: *conn, bytes }));
+        inputs.extend(bytes.iter().map(|(conn, bytes)| Input::Received {
+            conn: *conn,
+            bytes,
+            wire: conn.0 + 1,
+        }));
         let now = self.now();
         self.cores[core].turn(now, &mut inputs, &mut self.outs[core]);
         drop(inputs);
@@ -192,7 +196,16 @@ impl Orders {
             }
         }
         for (to, messages) in out.mail.iter_mut().enumerate() {
-            for message in messages.drain(..) {
+            for mut message in messages.drain(..) {
+                if let Message::Replies { frames, lent: 1.., .. } = &mut message {
+                    message::hand_out(frames, |conn, _, bytes| {
+                        let client = self.clients.iter_mut().find(|it| it.conn == conn);
+                        client.map_or(0, |client| {
+                            client.arrived.extend_from_slice(bytes);
+                            bytes.len()
+                        })
+                    });
+                }
                 if self.plant == Some(Plant::ReleasedEarly)
                     && let Message::Transactions { notes, .. } = &message
                 {
@@ -209,6 +222,7 @@ impl Orders {
                 self.roads[core][to].push_back(message);
             }
         }
+        (out.lent, out.returned) = (Vec::new(), Vec::new());
         let segments = out.segments().to_vec();
         let bytes = std::mem::take(&mut out.bytes);
         out.clear_segments();

@@ -22,6 +22,8 @@ pub enum Plant {
     CoreNotFrozen,
     /// A reply is lost on its way to its client.
     ReplyLost,
+    /// What a lent socket did not take of a reply is forgotten.
+    LentRestLost,
 }
 
 /// See the file's header.
