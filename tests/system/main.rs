@@ -13,6 +13,7 @@ mod crowd;
 mod failover;
 mod faults;
 mod files;
+mod hops;
 mod hosts;
 mod process;
 mod pubsub;
