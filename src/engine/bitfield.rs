@@ -14,6 +14,7 @@ use crate::base::num::parse_i64;
 use crate::command::args::Args;
 use crate::command::spec::KeyFlags;
 use crate::engine::bits::bit_offset;
+use crate::engine::notices::Class;
 use crate::engine::shard::{Cx, integer};
 use crate::resp::error::ErrorKind;
 
@@ -62,6 +63,9 @@ pub(super) fn bitfield(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), ErrorKind>
         }
         (changes > 0 || grown, (changes, grown))
     })?;
+    if changes > 0 {
+        cx.notify(Class::String, "setbit", args.key());
+    }
     // Redis keeps to itself that a string grew without a write; its replicas then differ from it.
     if changes > 0 || grown {
         cx.effect.verbatim();

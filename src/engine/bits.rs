@@ -16,6 +16,7 @@ use crate::command::spec::Arity::{AtLeast, Exactly};
 use crate::command::spec::{Command, Flags, Group, Hop, KeyFlags, KeySpec, Spec};
 use crate::engine::bitfield;
 use crate::engine::keyspace::{Expiry, Key};
+use crate::engine::notices::Class;
 use crate::engine::shard::{Cx, ShardFn, integer};
 use crate::resp::error::ErrorKind;
 use crate::types::record::Encode;
@@ -113,6 +114,7 @@ fn setbit(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), ErrorKind> {
         (changed, (old, changed))
     })?;
     if changed {
+        cx.notify(Class::String, "setbit", args.key());
         cx.effect.verbatim();
     }
     cx.reply.int(i64::from(old));
@@ -304,6 +306,7 @@ fn bitop(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), ErrorKind> {
     let key = cx.key(&args[2]);
     if result.is_empty() {
         if cx.keyspace.remove(cx.db, key, cx.now) {
+            cx.notify(Class::Generic, "del", &args[2]);
             cx.effect.verbatim();
         }
         cx.reply.int(0);
@@ -311,6 +314,7 @@ fn bitop(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), ErrorKind> {
     }
     let len = result.len();
     store(cx, key, result)?;
+    cx.notify(Class::String, "set", &args[2]);
     cx.effect.verbatim();
     cx.reply_len(len);
     Ok(())

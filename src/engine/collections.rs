@@ -18,6 +18,7 @@
 //! Not here: what elements mean and when a value outgrows its form (the families).
 
 use super::keyspace::{Expiry, Full, Key, Keyspace, ValueRef};
+use super::notices::Class;
 use super::shard::Cx;
 use crate::base::limits::STRING_BYTES_MAX;
 use crate::base::time::Wall;
@@ -91,6 +92,7 @@ impl Keyspace {
         let mut body = new();
         debug_assert_eq!(body.kind(), kind);
         let result = edit(&mut body);
+        self.emptied = false;
         if !body.is_gone() {
             self.put_body(db, key, body, Expiry::None, now)?;
         }
@@ -213,6 +215,7 @@ impl Keyspace {
         let Some(mut body) = self.store.open(handle) else { return Err(Full) };
         let result = edit(&mut body);
         let gone = body.is_gone();
+        self.emptied = gone;
         self.store.close(handle, body);
         if gone {
             self.drop_place(db, place);
@@ -235,7 +238,8 @@ impl Keyspace {
         let (encoding, expiry) = (view.value.encoding(), view.expiry);
         let mut body = Body::Packed(encoding, bytes);
         let result = edit(&mut body);
-        if body.is_gone() {
+        self.emptied = body.is_gone();
+        if self.emptied {
             self.drop_place(db, place);
         } else {
             match &body {
@@ -264,12 +268,18 @@ impl Keyspace {
 }
 
 impl Cx<'_> {
-    /// Keeps a command's result under a key, whatever was there, and says so; one without elements takes
-    /// the key away.
-    pub(crate) fn keep(&mut self, key: &[u8], body: Body) -> Result<(), ErrorKind> {
-        let key = self.key(key);
+    /// Keeps a command's result under a key, whatever was there, and says so, also by the name of what
+    /// happened; one without elements takes the key away.
+    pub(crate) fn keep(
+        &mut self,
+        word: &[u8],
+        body: Body,
+        (class, event): (Class, &'static str),
+    ) -> Result<(), ErrorKind> {
+        let key = self.key(word);
         if body.is_gone() {
             if self.keyspace.remove_even_expired(self.db, key) {
+                self.notify(Class::Generic, "del", word);
                 self.effect.verbatim();
             }
             return Ok(());
@@ -277,6 +287,7 @@ impl Cx<'_> {
         // An expired target goes out as a DEL.
         self.keyspace.exists(self.db, key, self.now);
         self.keyspace.put_body(self.db, key, body, Expiry::None, self.now)?;
+        self.notify(class, event, word);
         self.effect.verbatim();
         Ok(())
     }

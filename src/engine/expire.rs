@@ -8,6 +8,7 @@
 //! Only for a master: a replica waits for its master's DEL. The caller's closure replicates it.
 
 use super::keyspace::{ExpiryMode, Keyspace};
+use super::notices::Class;
 use crate::base::time::Wall;
 use crate::types::segment::Segment;
 use crate::types::table::Place;
@@ -104,6 +105,7 @@ impl ExpireCycle {
                         }
                         seen.expired += 1;
                         expired(self.db, view.key);
+                        keyspace.note_expired_place(self.db, place);
                         keyspace.drop_place(self.db, place);
                         keyspace.stats.expired += 1;
                     }
@@ -126,6 +128,16 @@ impl ExpireCycle {
             }
         }
         seen
+    }
+}
+
+impl Keyspace {
+    /// The entry is about to go, since its time has passed.
+    fn note_expired_place(&mut self, db: usize, place: Place) {
+        if self.wants(Class::Expired) {
+            let name = self.view(place).key.to_vec();
+            self.notify(db, Class::Expired, "expired", &name);
+        }
     }
 }
 

@@ -18,6 +18,7 @@ use crate::command::spec::Arity::{AtLeast, Exactly};
 use crate::command::spec::{
     Categories, Command, Flags, Gather, Group, Hop, KeyFlags, KeySpec, Spec,
 };
+use crate::engine::notices::Class;
 use crate::engine::shard::{Cx, ShardFn, integer};
 use crate::resp::error::ErrorKind;
 use crate::types::record::Encoding;
@@ -174,7 +175,10 @@ fn del(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), ErrorKind> {
     let mut removed = 0;
     for word in args.from(1) {
         let key = cx.key(word);
-        removed += u64::from(cx.keyspace.remove(cx.db, key, cx.now));
+        if cx.keyspace.remove(cx.db, key, cx.now) {
+            removed += 1;
+            cx.notify(Class::Generic, "del", word);
+        }
     }
     if removed > 0 {
         cx.effect.verbatim();

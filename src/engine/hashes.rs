@@ -13,6 +13,7 @@ use crate::command::spec::Arity::{AtLeast, Exactly};
 use crate::command::spec::{Command, Flags, Group, KeyFlags, KeySpec, Spec};
 use crate::engine::draw::{self, Count};
 use crate::engine::generic::whole::Scan;
+use crate::engine::notices::Class;
 use crate::engine::shard::{Cx, ShardFn, integer};
 use crate::resp::error::ErrorKind;
 use crate::resp::reply::{Proto, Reply};
@@ -237,6 +238,7 @@ fn set_all(cx: &mut Cx<'_>, args: Args<'_>, command: &'static str) -> Result<usi
         let pairs = args.from(2).step_by(2).zip(args.from(3).step_by(2));
         pairs.filter(|(field, value)| fields::put(body, &packing, &hasher, field, value)).count()
     })?;
+    cx.notify(Class::Hash, "hset", args.key());
     cx.effect.verbatim();
     cx.effect.changed((args.len() as u64 - 2) / 2 - 1);
     Ok(new)
@@ -250,6 +252,7 @@ fn hsetnx(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), ErrorKind> {
         !there && fields::put(body, &packing, &hasher, &args[2], &args[3])
     })?;
     if new {
+        cx.notify(Class::Hash, "hset", args.key());
         cx.effect.verbatim();
     }
     cx.reply.int(i64::from(new));
@@ -265,6 +268,7 @@ fn hdel(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), ErrorKind> {
     })?;
     let removed = removed.unwrap_or(0);
     if removed > 0 {
+        cx.notify_taken(Class::Hash, "hdel", args.key());
         cx.effect.verbatim();
         cx.effect.changed(removed as u64 - 1);
     }
@@ -286,6 +290,7 @@ fn hincrby(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), ErrorKind> {
         fields::put(body, &packing, &hasher, field, Digits::new(sum).as_bytes());
         Ok::<_, ErrorKind>(sum)
     })??;
+    cx.notify(Class::Hash, "hincrby", args.key());
     cx.effect.verbatim();
     cx.reply.int(sum);
     Ok(())
@@ -310,6 +315,7 @@ fn hincrbyfloat(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), ErrorKind> {
         fields::put(body, &packing, &hasher, field, &text);
         Ok::<_, ErrorKind>(())
     })??;
+    cx.notify(Class::Hash, "hincrbyfloat", args.key());
     cx.effect.command(cx.db, &[b"HSET", args.key(), field, &text]);
     cx.reply.bulk(&text);
     Ok(())

@@ -12,6 +12,7 @@ use crate::command::arguments::{Argument, KEY, KEYS};
 use crate::command::spec::Arity::{AtLeast, Exactly};
 use crate::command::spec::{Command, Flags, Group, Hop, KeyFlags, KeySpec, Spec};
 use crate::engine::keyspace::{Expiry, ExpiryMode, Key};
+use crate::engine::notices::Class;
 use crate::engine::shard::{Cx, ShardFn};
 use crate::resp::error::ErrorKind;
 use crate::types::hll::{self, Damaged, Run};
@@ -82,6 +83,7 @@ fn pfadd(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), ErrorKind> {
         }
     }
     if changes > 0 {
+        cx.notify(Class::String, "pfadd", args.key());
         cx.effect.verbatim();
         cx.effect.changed(changes - 1);
     }
@@ -206,6 +208,7 @@ fn pfmerge(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), ErrorKind> {
     }
     hll::outdate(&mut bytes);
     store(cx, key, bytes)?;
+    cx.notify(Class::String, "pfadd", args.key());
     cx.effect.verbatim();
     cx.reply.ok();
     Ok(())

@@ -22,6 +22,7 @@
 
 use bytes::Bytes;
 
+use super::notices::{Class, Notices};
 use super::walk::{Graveyard, WalkState};
 use super::watch::Watch;
 use crate::base::limits::{BULK_BYTES_MAX, HLL_SPARSE_BYTES_MAX, STRING_BYTES_MAX};
@@ -77,6 +78,9 @@ pub struct Keyspace {
     /// For a packed value while it is changed; keeps its memory.
     pub(super) scratch: Vec<u8>,
     pub(super) watch: Watch,
+    pub(super) notices: Notices,
+    /// The collection changed last lost its last element, and its key is gone.
+    pub(super) emptied: bool,
     expired: Expired,
 }
 
@@ -115,6 +119,8 @@ impl Keyspace {
             packing: Packing::default(),
             scratch: Vec::new(),
             watch: Watch::default(),
+            notices: Notices::default(),
+            emptied: false,
             expired: Expired::default(),
         }
     }
@@ -382,6 +388,7 @@ impl Keyspace {
     pub(super) fn expire(&mut self, db: usize, place: Place, name: &[u8]) {
         self.drop_place(db, place);
         self.stats.expired += 1;
+        self.notify(db, Class::Expired, "expired", name);
         self.expired.names.extend_from_slice(name);
         self.expired.ends.push((db, self.expired.names.len()));
     }
@@ -514,6 +521,8 @@ impl Keyspace {
     ) -> Result<(), Full> {
         self.signal(db, key.hash);
         if let Some(place) = self.find(db, key) {
+            // Redis takes the old key out and adds a new one.
+            self.notify(db, Class::New, "new", key.bytes);
             self.put(db, place, record, expires);
             self.store.segments.get_mut(place.segment).touch(place.spot, seconds(now));
             return Ok(());
@@ -537,7 +546,9 @@ impl Keyspace {
         if added.is_err() {
             store.free(record);
         }
-        added.map(|_| ())
+        added?;
+        self.notify(db, Class::New, "new", key.bytes);
+        Ok(())
     }
 
     /// Puts another record of the same key in an entry; the old one is freed, or the snapshot's.

@@ -12,6 +12,7 @@ use crate::command::arguments::{Argument, KEY, KEYS, Kind as ArgumentKind};
 use crate::command::spec::Arity::{AtLeast, Exactly};
 use crate::command::spec::{Command, Flags, Group, Hop, KeyFlags, KeySpec, Spec};
 use crate::engine::blocking;
+use crate::engine::notices::Class;
 use crate::engine::shard::{Cx, ShardFn, integer};
 use crate::resp::error::ErrorKind;
 use crate::types::list::{End, Fill};
@@ -168,7 +169,7 @@ fn push(cx: &mut Cx<'_>, args: Args<'_>, end: End) -> Result<(), ErrorKind> {
     let (key, fill) = (cx.key(args.key()), fill(cx));
     let add = |body: &mut Body| form::push(body, end, args.from(2), fill);
     let len = cx.keyspace.modify_or_create(cx.db, key, Kind::List, cx.now, form::short, add)?;
-    pushed(cx, args, len);
+    pushed(cx, args, end, len);
     Ok(())
 }
 
@@ -186,13 +187,14 @@ fn push_to_existing(cx: &mut Cx<'_>, args: Args<'_>, end: End) -> Result<(), Err
     let (key, fill) = (cx.key(args.key()), fill(cx));
     let add = |body: &mut Body| form::push(body, end, args.from(2), fill);
     match cx.keyspace.modify(cx.db, key, Kind::List, cx.now, add)? {
-        Some(len) => pushed(cx, args, len),
+        Some(len) => pushed(cx, args, end, len),
         None => cx.reply.int(0),
     }
     Ok(())
 }
 
-fn pushed(cx: &mut Cx<'_>, args: Args<'_>, len: usize) {
+fn pushed(cx: &mut Cx<'_>, args: Args<'_>, end: End, len: usize) {
+    cx.notify(Class::List, push_event(end), args.key());
     cx.effect.verbatim();
     cx.effect.changed((args.len() - 3) as u64);
     cx.reply_len(len);
@@ -225,6 +227,7 @@ fn pop(cx: &mut Cx<'_>, args: Args<'_>, end: End, command: &'static str) -> Resu
     match popped {
         Some(0) => {}
         Some(popped) => {
+            cx.notify_taken(Class::List, pop_event(end), args.key());
             cx.effect.verbatim();
             cx.effect.changed(popped as u64 - 1);
         }
@@ -256,6 +259,7 @@ fn pop_or_wait(cx: &mut Cx<'_>, args: Args<'_>, end: End) -> Result<(), ErrorKin
         })?;
         if popped.is_some() {
             let command: &[u8] = if end == End::Left { b"LPOP" } else { b"RPOP" };
+            cx.notify_taken(Class::List, pop_event(end), word);
             cx.effect.command(cx.db, &[command, word]);
             return Ok(());
         }
@@ -300,6 +304,7 @@ fn lset(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), ErrorKind> {
         Ok::<_, ErrorKind>(())
     })?;
     set.ok_or(ErrorKind::NoSuchKey)??;
+    cx.notify(Class::List, "lset", args.key());
     cx.effect.verbatim();
     cx.reply.ok();
     Ok(())
@@ -323,6 +328,7 @@ fn linsert(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), ErrorKind> {
         None => cx.reply.int(0),
         Some(None) => cx.reply.int(-1),
         Some(Some(len)) => {
+            cx.notify(Class::List, "linsert", args.key());
             cx.effect.verbatim();
             cx.reply_len(len);
         }
@@ -364,6 +370,7 @@ fn ltrim(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), ErrorKind> {
     })?;
     if let Some((removed, rests)) = trimmed {
         rests.into_iter().for_each(|rest| cx.keyspace.bury_object(rest));
+        cx.notify_taken(Class::List, "ltrim", args.key());
         if removed > 0 {
             cx.effect.verbatim();
             cx.effect.changed(removed as u64 - 1);
@@ -387,6 +394,7 @@ fn lrem(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), ErrorKind> {
     })?;
     let removed = removed.unwrap_or(0);
     if removed > 0 {
+        cx.notify_taken(Class::List, "lrem", args.key());
         cx.effect.verbatim();
         cx.effect.changed(removed as u64 - 1);
     }
@@ -540,13 +548,17 @@ fn move_element(cx: &mut Cx<'_>, args: Args<'_>, from: End, to: End) -> Result<b
         cx.keyspace.modify(db, source, Kind::List, now, |body| {
             form::rotate(body, from, to, &element, fill);
         })?;
+        cx.notify(Class::List, push_event(to), &args[2]);
+        cx.notify(Class::List, pop_event(from), &args[1]);
     } else {
         // First what may fail.
         let add = |body: &mut Body| form::push(body, to, std::iter::once(&element[..]), fill);
         cx.keyspace.modify_or_create(db, destination, Kind::List, now, form::short, add)?;
+        cx.notify(Class::List, push_event(to), &args[2]);
         cx.keyspace.modify(db, source, Kind::List, now, |body| {
             form::pop(body, from, 1, fill, |_| {});
         })?;
+        cx.notify_taken(Class::List, pop_event(from), &args[1]);
     }
     cx.reply.bulk(&element);
     Ok(true)
@@ -616,11 +628,20 @@ fn pop_first(cx: &mut Cx<'_>, word: &[u8], end: End, count: usize) -> Result<boo
         count
     })?;
     let Some(popped) = popped else { return Ok(false) };
+    cx.notify_taken(Class::List, pop_event(end), word);
     let command: &[u8] = if end == End::Left { b"LPOP" } else { b"RPOP" };
     let number = Digits::new(i64::try_from(popped).unwrap_or(i64::MAX));
     cx.effect.command(cx.db, &[command, word, number.as_bytes()]);
     cx.effect.changed(popped as u64 - 1);
     Ok(true)
+}
+
+fn push_event(end: End) -> &'static str {
+    if end == End::Left { "lpush" } else { "rpush" }
+}
+
+fn pop_event(end: End) -> &'static str {
+    if end == End::Left { "lpop" } else { "rpop" }
 }
 
 fn fill(cx: &Cx<'_>) -> Fill {

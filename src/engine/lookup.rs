@@ -16,6 +16,7 @@
 
 use super::collections::WrongType;
 use super::keyspace::{Key, Keyspace, Stats, ValueRef, seconds};
+use super::notices::Class;
 use crate::base::time::Wall;
 use crate::types::record::{Encoding, Kind};
 use crate::types::store::View;
@@ -163,6 +164,7 @@ impl Keyspace {
     fn counted(&mut self, db: usize, key: Key<'_>, now: Wall) -> Option<Place> {
         let Some(place) = self.live(db, key, now) else {
             self.stats.misses += 1;
+            self.notify(db, Class::KeyMiss, "keymiss", key.bytes);
             return None;
         };
         self.stats.hits += 1;

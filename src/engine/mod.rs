@@ -6,6 +6,7 @@ pub mod edit;
 pub mod scan;
 pub mod walk;
 pub mod watch;
+pub mod notices;
 pub mod parcel;
 pub mod expire;
 pub mod digest;

@@ -40,6 +40,7 @@ impl Keyspace {
         now: Wall,
     ) -> Result<(), Full> {
         let mode = std::mem::replace(&mut self.mode, ExpiryMode::Ignore);
+        let classes = self.be_quiet();
         let result = match parcel {
             None => {
                 self.remove(db, key, now);
@@ -47,6 +48,7 @@ impl Keyspace {
             }
             Some(carried) => self.put_in(db, key, carried, now),
         };
+        self.be_heard(classes);
         self.mode = mode;
         result
     }

@@ -13,6 +13,7 @@ use crate::command::spec::Arity::{AtLeast, Exactly};
 use crate::command::spec::{Command, Flags, Group, Hop, KeyFlags, KeySpec, Spec};
 use crate::engine::draw::{self, Count};
 use crate::engine::generic::whole::Scan;
+use crate::engine::notices::Class;
 use crate::engine::shard::{Cx, ShardFn};
 use crate::resp::error::ErrorKind;
 use crate::resp::reply::Reply;
@@ -127,6 +128,9 @@ fn sadd(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), ErrorKind> {
     let added = cx.keyspace.modify_or_create(cx.db, key, kind, cx.now, members::empty, |body| {
         args.from(2).filter(|member| members::add(body, &packing, &hasher, member)).count()
     })?;
+    if added > 0 {
+        cx.notify(Class::Set, "sadd", args.key());
+    }
     changed(cx, added);
     cx.reply_len(added);
     Ok(())
@@ -139,6 +143,9 @@ fn srem(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), ErrorKind> {
         args.from(2).filter(|member| members::remove(body, &hasher, member)).count()
     })?;
     let removed = removed.unwrap_or(0);
+    if removed > 0 {
+        cx.notify_taken(Class::Set, "srem", args.key());
+    }
     changed(cx, removed);
     cx.reply_len(removed);
     Ok(())
@@ -231,11 +238,23 @@ fn smove(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), ErrorKind> {
         return Err(ErrorKind::WrongType);
     }
     if there && source != target {
-        cx.keyspace.modify_or_create(cx.db, to, kind, cx.now, members::empty, |body| {
+        // First what may fail; but Redis takes it out first, and what happened is told in its order.
+        let quiet = cx.keyspace.be_quiet();
+        let is_new = cx.keyspace.peek(cx.db, to, cx.now).is_none();
+        let added = cx.keyspace.modify_or_create(cx.db, to, kind, cx.now, members::empty, |body| {
             members::add(body, &packing, &hasher, member)
-        })?;
+        });
+        cx.keyspace.be_heard(quiet);
+        let added = added?;
         cx.keyspace
             .modify(cx.db, from, kind, cx.now, |body| members::remove(body, &hasher, member))?;
+        cx.notify_taken(Class::Set, "srem", source);
+        if is_new {
+            cx.notify(Class::New, "new", target);
+        }
+        if added {
+            cx.notify(Class::Set, "sadd", target);
+        }
         cx.effect.verbatim();
     }
     cx.reply.int(i64::from(there));
@@ -262,6 +281,7 @@ fn spop_one(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), ErrorKind> {
     })?;
     match drawn.flatten() {
         Some(member) => {
+            cx.notify_taken(Class::Set, "spop", args.key());
             cx.effect.command(cx.db, &[b"SREM", args.key(), &member]);
             cx.reply.bulk(&member);
         }
@@ -288,6 +308,8 @@ fn spop_count(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), ErrorKind> {
         let value = cx.keyspace.peek(cx.db, key, cx.now);
         reply_members(&mut cx.reply, value.map(Members::of));
         cx.keyspace.remove(cx.db, key, cx.now);
+        cx.notify(Class::Set, "spop", args.key());
+        cx.notify(Class::Generic, "del", args.key());
         cx.effect.command(cx.db, &[b"DEL", args.key()]);
         cx.effect.changed(len as u64 - 1);
         return Ok(());
@@ -313,6 +335,7 @@ fn spop_count(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), ErrorKind> {
         drawn
     })?;
     let drawn = drawn.unwrap_or_default();
+    cx.notify_taken(Class::Set, "spop", args.key());
     cx.reply.set(drawn.len());
     drawn.iter().for_each(|member| cx.reply.bulk(member));
     for part in drawn.chunks(EFFECT_MEMBERS_MAX) {
@@ -400,9 +423,9 @@ fn sscan(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), ErrorKind> {
 }
 
 /// Keeps a set under a key, whatever was there; a set without members takes the key away. How many members.
-fn store(cx: &mut Cx<'_>, key: &[u8], body: Body) -> Result<usize, ErrorKind> {
+fn store(cx: &mut Cx<'_>, key: &[u8], body: Body, event: &'static str) -> Result<usize, ErrorKind> {
     let len = body.len();
-    cx.keep(key, body)?;
+    cx.keep(key, body, (Class::Set, event))?;
     Ok(len)
 }
 

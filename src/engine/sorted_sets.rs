@@ -13,6 +13,7 @@ use crate::command::spec::Arity::{AtLeast, Exactly};
 use crate::command::spec::{Command, Flags, Group, Hop, KeyFlags, KeySpec, Spec};
 use crate::engine::draw::{self, Count};
 use crate::engine::generic::whole::Scan;
+use crate::engine::notices::Class;
 use crate::engine::shard::{Cx, ShardFn};
 use crate::resp::error::ErrorKind;
 use crate::resp::reply::{Proto, Reply};
@@ -321,6 +322,9 @@ fn zrem(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), ErrorKind> {
         args.from(2).filter(|member| scores::remove(body, &hasher, member)).count()
     })?;
     let removed = removed.unwrap_or(0);
+    if removed > 0 {
+        cx.notify_taken(Class::SortedSet, "zrem", args.key());
+    }
     changed(cx, removed);
     cx.reply_len(removed);
     Ok(())

@@ -14,6 +14,7 @@ use crate::command::docs;
 use crate::command::spec::Arity::{AtLeast, Exactly};
 use crate::command::spec::{Categories, Command, Flags, Group, Hop, KeyFlags, KeySpec, Spec};
 use crate::engine::keyspace::{ExpiryMode, Keyspace};
+use crate::engine::notices::Class;
 use crate::engine::shard::{Cx, ShardFn, integer};
 use crate::resp::error::ErrorKind;
 use crate::resp::reply::Reply;
@@ -268,8 +269,8 @@ fn xadd(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), ErrorKind> {
         let id = id_to_add(stream, options.id, now_ms)?;
         stream.append(id, words, fill);
         let trimmed = trim.map(|trim| {
-            let (_, rest) = stream.trim(trim.keep, trim.effort);
-            (rest, trim.result(stream))
+            let (deleted, rest) = stream.trim(trim.keep, trim.effort);
+            (deleted, rest, trim.result(stream))
         });
         Ok::<_, ErrorKind>((id, trimmed))
     };
@@ -280,8 +281,12 @@ fn xadd(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), ErrorKind> {
     if !matches!(options.id, Id::Given(_)) {
         rewritten.push((options.id_at, id.as_bytes()));
     }
-    let result = trimmed.map(|(rest, result)| {
+    cx.notify(Class::Stream, "xadd", args.key());
+    let result = trimmed.map(|(deleted, rest, result)| {
         bury(cx, rest);
+        if deleted > 0 {
+            cx.notify(Class::Stream, "xtrim", args.key());
+        }
         result
     });
     if let (Some(trim), Some(result)) = (&trim, &result)
@@ -327,6 +332,7 @@ fn xtrim(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), ErrorKind> {
     };
     bury(cx, rest);
     if deleted > 0 {
+        cx.notify(Class::Stream, "xtrim", args.key());
         if trim.effort.whole_nodes {
             note(cx, args, &[(trim.at - 1, b"="), (trim.at, &result)]);
         } else {
@@ -399,6 +405,7 @@ fn xdel(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), ErrorKind> {
     })?;
     let deleted = deleted.transpose()?.unwrap_or(0);
     if deleted > 0 {
+        cx.notify(Class::Stream, "xdel", args.key());
         cx.effect.verbatim();
         cx.effect.changed(deleted as u64 - 1);
     }
@@ -441,6 +448,7 @@ fn xsetid(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), ErrorKind> {
         Ok(())
     })?;
     set.ok_or(ErrorKind::NoSuchKey)??;
+    cx.notify(Class::Stream, "xsetid", args.key());
     cx.effect.verbatim();
     cx.reply.ok();
     Ok(())

@@ -18,6 +18,7 @@ use crate::command::arguments::{
 use crate::command::spec::Arity::{AtLeast, Exactly};
 use crate::command::spec::{Command, Flags, Gather, Group, Hop, KeyFlags, KeySpec, Spec};
 use crate::engine::keyspace::{Expiry, ExpiryMode};
+use crate::engine::notices::Class;
 use crate::engine::shard::{Cx, ShardFn, integer};
 use crate::resp::error::ErrorKind;
 use crate::types::record::Encode;
@@ -164,6 +165,7 @@ fn set(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), ErrorKind> {
     if args.len() == 3 {
         // What nearly all are.
         cx.keyspace.set(cx.db, key, value, Expiry::None, Encode::Auto, cx.now)?;
+        cx.notify(Class::String, "set", args.key());
         cx.effect.verbatim();
         cx.reply.ok();
         return Ok(());
@@ -193,6 +195,7 @@ fn set(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), ErrorKind> {
         cx.reply.out.truncate(before);
         return Err(full.into());
     }
+    cx.notify(Class::String, "set", args.key());
     match expiry {
         Expiry::At(ms) => set_until(cx, args.key(), value, ms),
         _ if options.get => {
@@ -208,6 +211,7 @@ fn set(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), ErrorKind> {
 
 /// The effect of a SET with an end.
 fn set_until(cx: &mut Cx<'_>, key: &[u8], value: &[u8], ms: u64) {
+    cx.notify(Class::Generic, "expire", key);
     let end = decimal(ms);
     cx.effect.command(cx.db, &[b"SET", key, value, b"PXAT", end.as_bytes()]);
 }
@@ -223,6 +227,7 @@ fn setnx(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), ErrorKind> {
     let new = cx.keyspace.found_to_write(cx.db, key, cx.now).is_none();
     if new {
         cx.keyspace.set(cx.db, key, &args[2], Expiry::None, Encode::Auto, cx.now)?;
+        cx.notify(Class::String, "set", args.key());
         cx.effect.verbatim();
     }
     cx.reply.int(i64::from(new));
@@ -244,6 +249,7 @@ fn psetex(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), ErrorKind> {
 fn set_with_end(cx: &mut Cx<'_>, args: Args<'_>, ms: u64) -> Result<(), ErrorKind> {
     let (key, value) = (cx.key(args.key()), &args[3]);
     cx.keyspace.set(cx.db, key, value, Expiry::At(ms), Encode::Auto, cx.now)?;
+    cx.notify(Class::String, "set", args.key());
     set_until(cx, args.key(), value, ms);
     cx.reply.ok();
     Ok(())
@@ -258,6 +264,7 @@ fn getset(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), ErrorKind> {
         cx.reply.out.truncate(before);
         return Err(full.into());
     }
+    cx.notify(Class::String, "set", args.key());
     cx.effect.command(cx.db, &[b"SET", args.key(), value]);
     Ok(())
 }
@@ -267,6 +274,7 @@ fn getdel(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), ErrorKind> {
     get(cx, args)?;
     let key = cx.key(args.key());
     if cx.keyspace.remove(cx.db, key, cx.now) {
+        cx.notify(Class::Generic, "del", args.key());
         cx.effect.command(cx.db, &[b"DEL", args.key()]);
     }
     Ok(())
@@ -285,6 +293,7 @@ fn getex(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), ErrorKind> {
             get(cx, args)?;
             if old.is_some() {
                 cx.keyspace.set_expiry(db, key, None, now)?;
+                cx.notify(Class::Generic, "persist", args.key());
                 cx.effect.command(db, &[b"PERSIST", args.key()]);
             }
         }
@@ -294,12 +303,14 @@ fn getex(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), ErrorKind> {
             get(cx, args)?;
             if deadline.is_absolute() && expires_at_once(cx, ms) {
                 cx.keyspace.remove(db, key, now);
+                cx.notify(Class::Generic, "del", args.key());
                 cx.effect.command(db, &[b"DEL", args.key()]);
             } else if let Err(full) = cx.keyspace.set_expiry(db, key, Some(ms), now) {
                 cx.reply.out.truncate(before);
                 return Err(full.into());
             } else {
                 let end = decimal(ms);
+                cx.notify(Class::Generic, "expire", args.key());
                 cx.effect.command(db, &[b"PEXPIREAT", args.key(), end.as_bytes()]);
             }
         }
@@ -327,6 +338,7 @@ fn append(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), ErrorKind> {
     let old = cx.keyspace.peek_string(cx.db, key, cx.now)?.map_or(0, |it| it.bytes().len());
     check_length(cx, old, tail.len())?;
     let len = cx.keyspace.append(cx.db, key, tail, cx.now)?;
+    cx.notify(Class::String, "append", args.key());
     cx.effect.verbatim();
     cx.reply_len(len);
     Ok(())
@@ -337,12 +349,14 @@ fn setrange(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), ErrorKind> {
     let offset = integer(&args[2])?;
     let offset = usize::try_from(offset).map_err(|_| ErrorKind::OffsetOutOfRange)?;
     let (key, part) = (cx.key(args.key()), &args[3]);
+    let old = cx.keyspace.peek_string(cx.db, key, cx.now)?.map_or(0, |it| it.bytes().len());
     if part.is_empty() {
-        return strlen(cx, args);
+        cx.reply_len(old);
+        return Ok(());
     }
-    cx.keyspace.peek_string(cx.db, key, cx.now)?;
     check_length(cx, offset, part.len())?;
     let len = cx.keyspace.write_range(cx.db, key, offset, part, cx.now)?;
+    cx.notify(Class::String, "setrange", args.key());
     cx.effect.verbatim();
     cx.reply_len(len);
     Ok(())
@@ -407,13 +421,14 @@ fn decrby(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), ErrorKind> {
 
 fn add(cx: &mut Cx<'_>, args: Args<'_>, increment: i64) -> Result<(), ErrorKind> {
     let key = cx.key(args.key());
-    let old = match cx.keyspace.get(cx.db, key, cx.now)? {
+    let old = match cx.keyspace.peek_string(cx.db, key, cx.now)? {
         Some(value) => parse_i64(value.bytes()).ok_or(ErrorKind::NotAnInteger)?,
         None => 0,
     };
     let sum = old.checked_add(increment).ok_or(ErrorKind::Overflow)?;
     let text = Digits::new(sum);
     cx.keyspace.set(cx.db, key, text.as_bytes(), Expiry::Keep, Encode::Auto, cx.now)?;
+    cx.notify(Class::String, "incrby", args.key());
     cx.effect.verbatim();
     cx.reply.int(sum);
     Ok(())
@@ -424,7 +439,7 @@ fn incrbyfloat(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), ErrorKind> {
     let key = cx.key(args.key());
     let number =
         |text: &[u8]| long_double::parse(text, Format::EXTENDED).ok_or(ErrorKind::NotAFloat);
-    let old = match cx.keyspace.get(cx.db, key, cx.now)? {
+    let old = match cx.keyspace.peek_string(cx.db, key, cx.now)? {
         Some(value) => number(value.bytes())?,
         None => number(b"0")?,
     };
@@ -433,6 +448,7 @@ fn incrbyfloat(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), ErrorKind> {
     let mut text = Vec::new();
     sum.write_fixed(&mut text);
     cx.keyspace.set(cx.db, key, &text, Expiry::Keep, Encode::Text, cx.now)?;
+    cx.notify(Class::String, "incrbyfloat", args.key());
     cx.effect.command(cx.db, &[b"SET", args.key(), &text, b"KEEPTTL"]);
     cx.reply.bulk(&text);
     Ok(())
@@ -490,6 +506,7 @@ pub fn set_pairs(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), ErrorKind> {
     for (word, value) in args.from(1).step_by(2).zip(args.from(2).step_by(2)) {
         let key = cx.key(word);
         cx.keyspace.set(cx.db, key, value, Expiry::None, Encode::Auto, cx.now)?;
+        cx.notify(Class::String, "set", word);
     }
     let more = (args.len() / 2).saturating_sub(1);
     cx.effect.changed(u64::try_from(more).unwrap_or(u64::MAX));

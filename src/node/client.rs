@@ -456,6 +456,9 @@ impl Core {
         if !self.tx.intents.is_idle() && self.must_wait_for_key(conn, number?, args) {
             return Some(Stall::Locked);
         }
+        if row.spec.is_write() && !self.may_notify(conn) {
+            return Some(Stall::Flight);
+        }
         let publishes = matches!(row.run, Run::Node(_)) && row.spec.flags.has(Flags::MAY_REPLICATE);
         if publishes && !self.may_publish(conn) {
             return Some(Stall::Flight);

@@ -11,6 +11,7 @@ use crate::command::arguments::{Argument, KEY};
 use crate::command::spec::Arity::{AtLeast, Exactly};
 use crate::command::spec::{Categories, Command, Flags, Group, KeyFlags, KeySpec, Spec};
 use crate::engine::keyspace::{Expiry, ExpiryMode};
+use crate::engine::notices::Class;
 use crate::engine::shard::{Cx, ShardFn, integer};
 use crate::resp::error::ErrorKind;
 use crate::snapshot::build::Making;
@@ -84,11 +85,13 @@ fn restore(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), ErrorKind> {
     let applies = cx.keyspace.expiry_mode() == ExpiryMode::Ignore;
     if ends.is_some_and(|ms| ms <= now.ms()) && !applies {
         if cx.keyspace.remove(cx.db, key, now) {
+            cx.notify(Class::Generic, "del", args.key());
             cx.effect.command(cx.db, &[b"DEL", args.key()]);
         }
         return Ok(());
     }
     let expiry = ends.map_or(Expiry::None, Expiry::At);
+    let replaces = cx.keyspace.exists(cx.db, key, now);
     let put = match value {
         Restored::String(text) => {
             cx.keyspace.set_shared(cx.db, key, text.into(), expiry, Encode::Auto, now)
@@ -99,6 +102,11 @@ fn restore(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), ErrorKind> {
         cx.reply.out.clear();
         return Err(ErrorKind::Oom);
     }
+    if replaces {
+        // Redis takes the old key out and adds a new one.
+        cx.notify(Class::New, "new", args.key());
+    }
+    cx.notify(Class::Generic, "restore", args.key());
     if let Some(seconds) = options.idle_seconds {
         cx.keyspace.set_idle_seconds(cx.db, key, seconds, now);
     }

@@ -141,9 +141,10 @@ impl Core {
     /// What a command did goes into this turn's log.
     #[inline]
     pub(super) fn settle(&mut self, db: usize, args: Args<'_>, origin: Origin) {
-        if self.keyspace.has_expired() {
+        if self.keyspace.has_leftovers() {
             let effect = &mut self.effect;
             self.keyspace.drain_expired(&mut |db, key| effect.expired(db, key));
+            self.tell_notices();
         }
         self.changes += self.effect.changes();
         if !self.effect.is_empty() && origin == Origin::Client {

@@ -49,6 +49,7 @@ pub mod exit;
 pub mod observe;
 pub mod keys;
 pub mod publish;
+pub mod notices;
 pub mod scripts;
 pub mod functions;
 pub mod dump;

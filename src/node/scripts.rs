@@ -334,9 +334,10 @@ impl Core {
                 if self.keyspace.has_lent() {
                     self.keyspace.settle_lent(self.effect.changes() != changes);
                 }
-                if self.keyspace.has_expired() {
+                if self.keyspace.has_leftovers() {
                     let effect = &mut self.effect;
                     self.keyspace.drain_expired(&mut |db, key| effect.expired(db, key));
+                    self.tell_notices();
                 }
                 self.stats.called(number, result.is_err());
                 result

@@ -717,7 +717,8 @@ impl Core {
     /// Adds the keys of a request to those wanted.
     pub(super) fn want(&self, row: &Row, db: usize, args: Args<'_>, wants: &mut Wants) {
         // It sets its keys whatever they were.
-        let look = row.spec.hop != Hop::Split(Gather::AllOk);
+        // Whoever hears of new keys must know which ones were there.
+        let look = row.spec.hop != Hop::Split(Gather::AllOk) || self.view.notices.is_any();
         let second = moves::other_database(args, db, self.keyspace.databases());
         for key in keys::keys_found(row.spec, args) {
             let Some(name) = args.get(key.at) else { continue };

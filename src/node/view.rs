@@ -6,6 +6,7 @@
 use crate::acl::users::Users;
 use crate::command::spec::{Flags, Spec};
 use crate::engine::keyspace::Keyspace;
+use crate::engine::notices::Wanted;
 use crate::node::settings::Settings;
 use crate::resp::error::ErrorKind;
 use crate::resp::request::RequestLimits;
@@ -41,6 +42,8 @@ pub struct View {
     pub streaming: bool,
     /// The node is about to end, or to hand its role over: writes wait.
     pub writes_wait: bool,
+    /// What is told of keys (`notify-keyspace-events`).
+    pub notices: Wanted,
     /// Cores that have clients of MONITOR.
     pub watching: Vec<usize>,
     plain: bool,
@@ -59,6 +62,7 @@ impl View {
             few_replicas: false,
             streaming: false,
             writes_wait: false,
+            notices: Wanted::default(),
             watching: Vec::new(),
             plain: false,
         };
@@ -68,6 +72,7 @@ impl View {
 
     /// Works out anew whether any command can be refused; after every change.
     pub fn settle(&mut self) {
+        self.notices = Wanted::parse(&self.settings.notify_keyspace_events);
         self.plain = self.role == Role::Master
             && !self.loading
             && !self.save_failed
@@ -177,6 +182,7 @@ impl View {
         let bytes = |number| usize::try_from(number).unwrap_or(usize::MAX);
         keyspace.set_string_bytes_max(self.string_bytes_max());
         keyspace.set_packing(self.packing());
+        keyspace.set_wanted(self.notices);
         keyspace.set_hll_sparse_bytes_max(bytes(self.settings.hll_sparse_max_bytes));
     }
 

@@ -14,6 +14,7 @@ mod generate;
 mod large;
 mod malformed;
 mod minimise;
+mod notices;
 mod payloads;
 mod run;
 #[expect(dead_code, reason = "the tests in system/ use the other helpers")]

@@ -8,6 +8,7 @@
 
 use crate::base::num::Digits;
 use crate::command::args::Args;
+use crate::engine::notices::Class;
 use crate::engine::shard::{Cx, integer};
 use crate::engine::strings::expires_at_once;
 use crate::resp::error::ErrorKind;
@@ -96,9 +97,11 @@ fn set_expiry(cx: &mut Cx<'_>, args: Args<'_>, time: Time) -> Result<(), ErrorKi
     let ms = u64::try_from(end).unwrap_or(0); // all that was before 1970 is over
     if expires_at_once(cx, ms) {
         cx.keyspace.remove(db, key, now);
+        cx.notify(Class::Generic, "del", args.key());
         cx.effect.command(db, &[b"DEL", args.key()]);
     } else {
         cx.keyspace.set_expiry(db, key, Some(ms), now)?;
+        cx.notify(Class::Generic, "expire", args.key());
         let end = Digits::new(end);
         let mut words: Vec<&[u8]> = vec![b"PEXPIREAT", args.key(), end.as_bytes()];
         words.extend(args.from(3));
@@ -114,6 +117,7 @@ pub fn persist(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), ErrorKind> {
     let had = cx.keyspace.found_to_write(cx.db, key, cx.now).flatten().is_some();
     if had {
         cx.keyspace.set_expiry(cx.db, key, None, cx.now)?;
+        cx.notify(Class::Generic, "persist", args.key());
         cx.effect.verbatim();
     }
     cx.reply.int(i64::from(had));

@@ -3,6 +3,7 @@
 //! Each command here has both keys on this shard; the node sees to that.
 
 use crate::command::args::Args;
+use crate::engine::notices::Class;
 use crate::engine::shard::{Cx, integer};
 use crate::resp::error::ErrorKind;
 
@@ -16,6 +17,8 @@ pub fn rename(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), ErrorKind> {
         // Asked for its side effect: an expired target goes out as a DEL.
         cx.keyspace.exists(cx.db, to, cx.now);
         cx.keyspace.rename(cx.db, from, cx.db, to, cx.now)?;
+        cx.notify(Class::Generic, "rename_from", from.bytes);
+        cx.notify(Class::Generic, "rename_to", to.bytes);
         cx.effect.verbatim();
     }
     cx.reply.ok();
@@ -31,6 +34,8 @@ pub fn renamenx(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), ErrorKind> {
     let free = from.bytes != to.bytes && !cx.keyspace.exists(cx.db, to, cx.now);
     if free {
         cx.keyspace.rename(cx.db, from, cx.db, to, cx.now)?;
+        cx.notify(Class::Generic, "rename_from", from.bytes);
+        cx.notify(Class::Generic, "rename_to", to.bytes);
         cx.effect.verbatim();
     }
     cx.reply.int(i64::from(free));
@@ -45,6 +50,7 @@ pub fn copy(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), ErrorKind> {
         && (!cx.keyspace.exists(to_db, to, cx.now) || replace);
     if copied {
         cx.keyspace.copy(cx.db, from, to_db, to, cx.now)?;
+        cx.keyspace.notify(to_db, Class::Generic, "copy_to", to.bytes);
         cx.effect.verbatim();
     }
     cx.reply.int(i64::from(copied));
@@ -92,6 +98,8 @@ pub fn move_key(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), ErrorKind> {
         && !cx.keyspace.exists(to_db, key, cx.now)
         && cx.keyspace.rename(cx.db, key, to_db, key, cx.now)?;
     if moved {
+        cx.notify(Class::Generic, "move_from", key.bytes);
+        cx.keyspace.notify(to_db, Class::Generic, "move_to", key.bytes);
         cx.effect.verbatim();
     }
     cx.reply.int(i64::from(moved));

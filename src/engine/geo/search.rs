@@ -4,6 +4,7 @@ use super::hash::{Form, Place, Shape};
 use super::{place_at, reply_distance, reply_place, unit};
 use crate::base::num;
 use crate::command::args::Args;
+use crate::engine::notices::Class;
 use crate::engine::shard::{Cx, integer};
 use crate::resp::error::ErrorKind;
 use crate::resp::reply::Reply;
@@ -114,7 +115,10 @@ fn search(cx: &mut Cx<'_>, args: Args<'_>, which: Which, stores: bool) -> Result
     for (member, score) in pairs {
         scores::put(&mut body, &packing, &hasher, &member, score);
     }
-    cx.keep(target, scores::packed_if_small(body, &packing))?;
+    let is_search = matches!(which, Which::Search | Which::SearchStore);
+    let event = if is_search { "geosearchstore" } else { "georadiusstore" };
+    let body = scores::packed_if_small(body, &packing);
+    cx.keep(target, body, (Class::SortedSet, event))?;
     cx.effect.changed((len as u64).saturating_sub(1));
     cx.reply_len(len);
     Ok(())

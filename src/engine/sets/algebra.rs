@@ -36,7 +36,7 @@ pub fn sinter(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), ErrorKind> {
 /// `SINTERSTORE destination key [key ...]`
 pub fn sinterstore(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), ErrorKind> {
     let body = intersection(cx, args.from(2))?;
-    let len = store(cx, args.key(), body)?;
+    let len = store(cx, args.key(), body, "sinterstore")?;
     cx.reply_len(len);
     Ok(())
 }
@@ -80,7 +80,7 @@ pub fn sunion(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), ErrorKind> {
 /// `SUNIONSTORE destination key [key ...]`
 pub fn sunionstore(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), ErrorKind> {
     let body = union(cx, args.from(2))?;
-    let len = store(cx, args.key(), body)?;
+    let len = store(cx, args.key(), body, "sunionstore")?;
     cx.reply_len(len);
     Ok(())
 }
@@ -95,7 +95,7 @@ pub fn sdiff(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), ErrorKind> {
 /// `SDIFFSTORE destination key [key ...]`
 pub fn sdiffstore(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), ErrorKind> {
     let body = difference(cx, args.from(2))?;
-    let len = store(cx, args.key(), body)?;
+    let len = store(cx, args.key(), body, "sdiffstore")?;
     cx.reply_len(len);
     Ok(())
 }

@@ -2,6 +2,7 @@
 
 use crate::base::num;
 use crate::command::args::Args;
+use crate::engine::notices::Class;
 use crate::engine::shard::Cx;
 use crate::resp::error::ErrorKind;
 use crate::types::object::Body;
@@ -127,6 +128,10 @@ pub fn add<'a>(
         Some(cx.keyspace.modify_or_create(cx.db, key, Kind::ZSet, cx.now, new, edit)??)
     };
     let counts = counts.unwrap_or_default();
+    if counts.added + counts.changed > 0 {
+        let event = if how.increments { "zincr" } else { "zadd" };
+        cx.notify(Class::SortedSet, event, key.bytes);
+    }
     match counts.score {
         Some(score) if how.increments => cx.reply.double(score),
         None if how.increments => cx.reply.null(),

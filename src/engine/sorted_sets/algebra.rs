@@ -9,6 +9,7 @@ use super::{reply_header, reply_member};
 use crate::base::map::HashMap;
 use crate::base::num::{self, parse_i64};
 use crate::command::args::Args;
+use crate::engine::notices::Class;
 use crate::engine::shard::{Cx, integer};
 use crate::resp::error::ErrorKind;
 use crate::types::members::Members;
@@ -134,7 +135,12 @@ fn run(
     if used == Use::Keep {
         let len = pairs.len();
         let body = scores::of_pairs(pairs, &cx.keyspace.packing(), &hasher);
-        cx.keep(args.key(), body)?;
+        let event = match operation {
+            Operation::Union => "zunionstore",
+            Operation::Intersection => "zinterstore",
+            Operation::Difference => "zdiffstore",
+        };
+        cx.keep(args.key(), body, (Class::SortedSet, event))?;
         cx.reply_len(len);
         return Ok(());
     }

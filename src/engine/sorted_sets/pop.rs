@@ -4,6 +4,7 @@
 use crate::base::num::{Digits, parse_i64};
 use crate::command::args::Args;
 use crate::engine::blocking;
+use crate::engine::notices::Class;
 use crate::engine::shard::Cx;
 use crate::resp::error::ErrorKind;
 use crate::resp::reply::{Proto, Reply};
@@ -150,6 +151,10 @@ fn take(
     })?;
     let Some((count, old)) = popped else { return Ok(None) };
     old.into_iter().for_each(|it| cx.keyspace.bury_object(it));
+    if count > 0 {
+        let event = if end == End::Lowest { "zpopmin" } else { "zpopmax" };
+        cx.notify_taken(Class::SortedSet, event, word);
+    }
     Ok(Some(count))
 }
 

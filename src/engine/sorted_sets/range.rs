@@ -7,6 +7,7 @@ use std::ops::Range;
 use super::{changed, read, reply_header, reply_member};
 use crate::base::num;
 use crate::command::args::Args;
+use crate::engine::notices::Class;
 use crate::engine::shard::{Cx, integer};
 use crate::resp::error::ErrorKind;
 use crate::types::record::Kind;
@@ -125,7 +126,7 @@ pub fn zrangestore(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), ErrorKind> {
         });
     }
     let len = Scores::of_body(&body).len();
-    cx.keep(args.key(), body)?;
+    cx.keep(args.key(), body, (Class::SortedSet, "zrangestore"))?;
     cx.reply_len(len);
     Ok(())
 }
@@ -176,6 +177,14 @@ fn remove(cx: &mut Cx<'_>, args: Args<'_>, by: By) -> Result<(), ErrorKind> {
     })?;
     let (removed, old) = removed.unwrap_or((0, None));
     old.into_iter().for_each(|it| cx.keyspace.bury_object(it));
+    if removed > 0 {
+        let event = match by {
+            By::Rank => "zremrangebyrank",
+            By::Score => "zremrangebyscore",
+            By::Name => "zremrangebylex",
+        };
+        cx.notify_taken(Class::SortedSet, event, args.key());
+    }
     changed(cx, removed);
     cx.reply_len(removed);
     Ok(())

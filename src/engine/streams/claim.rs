@@ -7,6 +7,7 @@ use super::{counted, now_ms, stream_id, stream_mut, write_id, write_one};
 use crate::base::num::{Digits, parse_i64};
 use crate::command::args::Args;
 use crate::engine::effect::Effect;
+use crate::engine::notices::Class;
 use crate::engine::shard::Cx;
 use crate::resp::error::ErrorKind;
 use crate::resp::reply::Reply;
@@ -14,6 +15,7 @@ use crate::types::log::Stream;
 use crate::types::log::group::Pending;
 use crate::types::log::id::StreamId;
 use crate::types::record::Kind;
+use std::cell::Cell;
 use std::ops::ControlFlow;
 
 /// Pending entries that XAUTOCLAIM looks at for each one that it is to claim.
@@ -32,6 +34,8 @@ struct Claimer<'a> {
     idle_ms: i64,
     now: i64,
     just_id: bool,
+    /// The consumer was not there, and is now.
+    made: &'a Cell<bool>,
 }
 
 /// What XCLAIM says besides.
@@ -46,6 +50,8 @@ struct Options {
 /// [JUSTID] [LASTID id]`
 pub(super) fn xclaim(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), ErrorKind> {
     let (key, now) = (cx.key(args.key()), now_ms(cx));
+    let made = Cell::new(false);
+    cx.keyspace.asked(cx.db, key, cx.now); // As Redis: looked up to be read.
     let (reply, effect, db) = (&mut cx.reply, &mut *cx.effect, cx.db);
     let no_group = || ErrorKind::NoGroup { key: args.key().into(), group: args[2].into() };
     let claimed = cx.keyspace.modify(db, key, Kind::Stream, cx.now, |body| {
@@ -61,6 +67,7 @@ pub(super) fn xclaim(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), ErrorKind> {
             idle_ms: idle.max(0),
             now,
             just_id,
+            made: &made,
         };
         let moved = options.last_id > group.last_id;
         if moved && let Some(group) = stream.groups_mut().get_mut(&args[2]) {
@@ -81,6 +88,9 @@ pub(super) fn xclaim(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), ErrorKind> {
         }
         Ok(())
     })?;
+    if made.get() {
+        cx.notify(Class::Stream, "xgroup-createconsumer", args.key());
+    }
     claimed.ok_or_else(no_group)?
 }
 
@@ -185,6 +195,9 @@ impl Claimer<'_> {
         let known = group.find(self.consumer).is_some();
         let Some(owner) = consumer_of(group, self.consumer, self.now) else { return };
         effect.changed(u64::from(!known));
+        if !known {
+            self.made.set(true);
+        }
         let pending = Pending { id, delivered_ms, deliveries, owner };
         group.give(pending);
         group.touch(owner, Some(self.now), Some(self.now));
@@ -210,6 +223,9 @@ impl Claimer<'_> {
 
 /// `XAUTOCLAIM key group consumer min-idle-time start [COUNT count] [JUSTID]`
 pub(super) fn xautoclaim(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), ErrorKind> {
+    // As Redis: looked up to be read, before anything else.
+    let key = cx.key(args.key());
+    cx.keyspace.asked(cx.db, key, cx.now);
     let idle = parse_i64(&args[4]).ok_or(ErrorKind::XautoclaimIdle)?;
     let start = super::options::interval_start(&args[5])?;
     let (mut most, mut just_id, mut at) = (COUNT_DEFAULT, false, 6);
@@ -226,7 +242,8 @@ pub(super) fn xautoclaim(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), ErrorKin
             return Err(ErrorKind::Syntax);
         }
     }
-    let (key, now) = (cx.key(args.key()), now_ms(cx));
+    let now = now_ms(cx);
+    let made = Cell::new(false);
     let claimer = Claimer {
         word: args.key(),
         group: &args[2],
@@ -234,6 +251,7 @@ pub(super) fn xautoclaim(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), ErrorKin
         idle_ms: idle.max(0),
         now,
         just_id,
+        made: &made,
     };
     let (reply, effect, db) = (&mut cx.reply, &mut *cx.effect, cx.db);
     let no_group = || ErrorKind::NoGroup { key: args.key().into(), group: args[2].into() };
@@ -248,6 +266,9 @@ pub(super) fn xautoclaim(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), ErrorKin
         claimer.claim_idle(stream, start, most, reply, effect, db);
         Ok(())
     })?;
+    if made.get() {
+        cx.notify(Class::Stream, "xgroup-createconsumer", args.key());
+    }
     claimed.ok_or_else(no_group)?
 }
 

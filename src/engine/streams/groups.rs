@@ -2,6 +2,7 @@
 
 use super::{bury, counted, interval, new_stream, now_ms, stream, stream_id, stream_mut, write_id};
 use crate::command::args::Args;
+use crate::engine::notices::Class;
 use crate::engine::shard::{Cx, integer};
 use crate::resp::error::ErrorKind;
 use crate::resp::reply::Reply;
@@ -33,6 +34,7 @@ pub(super) fn create(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), ErrorKind> {
     if !made {
         return Err(ErrorKind::BusyGroup);
     }
+    cx.notify(Class::Stream, "xgroup-create", &args[2]);
     cx.effect.verbatim();
     cx.reply.ok();
     Ok(())
@@ -56,6 +58,7 @@ pub(super) fn setid(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), ErrorKind> {
         }
         Ok(())
     })?;
+    cx.notify(Class::Stream, "xgroup-setid", &args[2]);
     cx.effect.verbatim();
     cx.reply.ok();
     Ok(())
@@ -76,6 +79,7 @@ pub(super) fn destroy(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), ErrorKind> 
         let mut rest = Stream::default();
         rest.groups_mut().insert(b"", group);
         bury(cx, rest);
+        cx.notify(Class::Stream, "xgroup-destroy", &args[2]);
         cx.effect.verbatim();
     }
     cx.reply.int(i64::from(was_there));
@@ -94,6 +98,7 @@ pub(super) fn createconsumer(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), Erro
         Ok(group.and_then(|group| group.create(&args[4], now)).is_some())
     })?;
     if made {
+        cx.notify(Class::Stream, "xgroup-createconsumer", &args[2]);
         cx.effect.verbatim();
     }
     cx.reply.int(i64::from(made));
@@ -108,6 +113,7 @@ pub(super) fn delconsumer(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), ErrorKi
         Ok(group.and_then(|group| group.delete(&args[4])))
     })?;
     if pending.is_some() {
+        cx.notify(Class::Stream, "xgroup-delconsumer", &args[2]);
         cx.effect.verbatim();
     }
     cx.reply_len(pending.unwrap_or(0));
@@ -156,6 +162,7 @@ fn with_group<T>(
 /// `XACK key group id [id ...]`
 pub(super) fn xack(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), ErrorKind> {
     let key = cx.key(args.key());
+    cx.keyspace.asked(cx.db, key, cx.now); // As Redis: looked up to be read.
     let acknowledged = cx.keyspace.modify(cx.db, key, Kind::Stream, cx.now, |body| {
         let stream = stream_mut(body);
         let Some(group) = stream.groups().get(&args[2]) else { return Ok(0) };

@@ -6,6 +6,7 @@
 use super::{counted, now_ms, stream, stream_id, stream_mut, write_id, write_one, write_range};
 use crate::base::num::{Digits, parse_i64};
 use crate::command::args::Args;
+use crate::engine::notices::Class;
 use crate::engine::shard::{Cx, integer};
 use crate::resp::error::ErrorKind;
 use crate::resp::reply::{Proto, Reply};
@@ -196,6 +197,7 @@ fn serve_group(
 ) -> Result<bool, ErrorKind> {
     let (key, now) = (cx.key(word), now_ms(cx));
     let (reply, effect, db) = (&mut cx.reply, &mut *cx.effect, cx.db);
+    let mut made = false;
     let served = cx.keyspace.modify(db, key, Kind::Stream, cx.now, |body| {
         let stream = stream_mut(body);
         let own = stream.groups().get(group)?;
@@ -212,6 +214,7 @@ fn serve_group(
             None => {
                 let id = stream.groups_mut().get_mut(group)?.create(consumer, now)?;
                 effect.changed(1);
+                made = true;
                 if read.no_ack {
                     let create: [&[u8]; 5] = [b"XGROUP", b"CREATECONSUMER", word, group, consumer];
                     effect.command(db, &create);
@@ -238,6 +241,9 @@ fn serve_group(
         }
         Some(())
     })?;
+    if made {
+        cx.notify(Class::Stream, "xgroup-createconsumer", word);
+    }
     Ok(served.flatten().is_some())
 }
 

@@ -22,8 +22,9 @@ pub fn lcs(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), ErrorKind> {
             Err(_) => Err(ErrorKind::LcsNotStrings),
         }
     };
-    let (a, b) = (of(1)?, of(2)?);
-    write_lcs(&a, &b, args, &mut cx.reply)
+    // Both are looked up before either is judged.
+    let (a, b) = (of(1), of(2));
+    write_lcs(&a?, &b?, args, &mut cx.reply)
 }
 
 /// The reply for two values, wherever they come from: the half for keys of two cores.

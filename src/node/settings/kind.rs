@@ -148,6 +148,10 @@ impl Kind {
             Value::Int(int) if matches!(self, Self::Octal { .. }) => format!("{int:o}").into(),
             Value::Int(int) => int.to_string().into(),
             Value::Memory(bytes) => bytes.to_string().into(),
+            // Redis does not show `n` beside `A`, but means it.
+            Value::Text(text) if matches!(self, Self::KeyspaceEvents) && text.contains(&b'A') => {
+                text.iter().copied().filter(|letter| *letter != b'n').collect()
+            }
             Value::Text(text) => text.clone(),
             Value::Choice(name) => name.as_bytes().to_vec(),
             Value::Words(words) => words.join(&b' '),
@@ -371,7 +375,7 @@ fn shutdown_options(words: &[&[u8]]) -> Result<Value, Reason> {
     Ok(Value::Text(text.into()))
 }
 
-/// Prints the classes in Redis' order, all of `A` as `A`; as there, `n` is then not shown.
+/// The classes in Redis' order, all of `A` as `A`.
 fn keyspace_events(word: &[u8]) -> Result<Value, Reason> {
     let (in_a, beside) = KEYSPACE_EVENTS.split_at(10);
     if word.iter().any(|byte| *byte != b'A' && !KEYSPACE_EVENTS.contains(byte)) {
@@ -383,8 +387,8 @@ fn keyspace_events(word: &[u8]) -> Result<Value, Reason> {
         printed.push(b'A');
     } else {
         printed.extend(in_a.iter().filter(|class| word.contains(class)));
-        printed.extend(word.contains(&b'n').then_some(b'n'));
     }
+    printed.extend(word.contains(&b'n').then_some(b'n'));
     printed.extend(beside.iter().filter(|class| **class != b'n' && word.contains(class)));
     Ok(Value::Text(printed))
 }

@@ -69,6 +69,8 @@ pub struct Settings {
     pub requirepass: Secret,
     pub aclfile: Vec<u8>,
     pub acl_pubsub_default: AclPubsubDefault,
+    /// Letters of what is told of keys.
+    pub notify_keyspace_events: Vec<u8>,
     /// Entries of `ACL LOG`.
     pub acllog_max_len: i64,
     pub enable_protected_configs: Protected,

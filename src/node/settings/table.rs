@@ -229,7 +229,7 @@ pub const ROWS: &[Row] = &{ use Change::*; use Effect::{Only, Works}; [
     row("maxmemory-eviction-tenacity", "", int(0, 100), "10", Runtime, Effect::None(NO_EVICTION), Kept),
     row("maxmemory-samples", "", int(1, INT_MAX), "5", Runtime, Effect::None(NO_EVICTION), Kept),
     row("no-appendfsync-on-rewrite", "", Bool, "no", Runtime, Effect::None(NO_AOF), Kept),
-    row("notify-keyspace-events", "", KeyspaceEvents, "", Runtime, Effect::None(NOT_YET), Kept),
+    row("notify-keyspace-events", "", KeyspaceEvents, "", Runtime, Works, field!(notify_keyspace_events)),
     row("oom-score-adj", "", OomAdjust, "no", Runtime, Effect::None(NOT_THIS_PROCESS), Kept),
     row("oom-score-adj-values", "", OomScores, "0 200 800", Runtime, Effect::None(NOT_THIS_PROCESS), Kept),
     row("proc-title-template", "", Text(title_template), "{title} {listen-addr} {server-mode}", Runtime, Effect::None(NOT_THIS_PROCESS), Kept),
