@@ -56,7 +56,7 @@ impl Keyspace {
             handle = self.store.duplicate(handle, None, expiry)?;
             self.put(db, place, handle, expiry.is_some());
         }
-        self.store.segments.get_mut(place.segment).touch(place.spot, seconds(now));
+        self.store.segments.touch(place.segment, place.spot, seconds(now));
         // A large value's record says raw already, as it is over 44 bytes.
         let edited = if is_large {
             self.store.edit_large(handle, len_min, |bytes| edit(bytes, len < len_min))

@@ -20,6 +20,8 @@ pub struct Effect {
     listened: bool,
     changes: u64,
     waits: bool,
+    /// Expired keys go out as UNLINK.
+    unlinks_expired: bool,
     expired: Vec<Own>,
     parts: Vec<Own>,
     /// The commands of both lists as RESP.
@@ -45,6 +47,11 @@ impl Effect {
     /// Does anybody want to know effects from now on?
     pub fn listen(&mut self, listened: bool) {
         self.listened = listened;
+    }
+
+    /// `lazyfree-lazy-expire`: expired keys go out as UNLINK, or as DEL.
+    pub fn set_unlinks_expired(&mut self, unlinks: bool) {
+        self.unlinks_expired = unlinks;
     }
 
     /// Forgets the last command; keeps the memory.
@@ -78,7 +85,8 @@ impl Effect {
     pub fn expired(&mut self, db: usize, key: &[u8]) {
         self.changes += 1;
         if self.listened {
-            let own = self.encode(db, &[b"DEL", key]);
+            let verb: &[u8] = if self.unlinks_expired { b"UNLINK" } else { b"DEL" };
+            let own = self.encode(db, &[verb, key]);
             self.expired.push(own);
         }
     }

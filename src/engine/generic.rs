@@ -233,13 +233,14 @@ fn object_encoding(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), ErrorKind> {
     Ok(())
 }
 
-/// `OBJECT FREQ key`: there is no policy here that counts uses.
+/// `OBJECT FREQ key`, where the policy counts uses.
 fn object_freq(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), ErrorKind> {
     let key = cx.key(&args[2]);
-    if cx.keyspace.exists(cx.db, key, cx.now) {
-        return Err(ErrorKind::LfuNotSelected);
+    match cx.keyspace.frequency(cx.db, key, cx.now) {
+        Some(_) if !cx.keyspace.counts_uses() => return Err(ErrorKind::LfuNotSelected),
+        Some(frequency) => cx.reply.int(frequency.into()),
+        None => cx.reply.null(),
     }
-    cx.reply.null();
     Ok(())
 }
 
@@ -247,6 +248,7 @@ fn object_freq(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), ErrorKind> {
 fn object_idletime(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), ErrorKind> {
     let key = cx.key(&args[2]);
     match cx.keyspace.idle_seconds(cx.db, key, cx.now) {
+        Some(_) if cx.keyspace.counts_uses() => return Err(ErrorKind::LfuSelected),
         Some(seconds) => cx.reply.int(i64::try_from(seconds).unwrap_or(i64::MAX)),
         None => cx.reply.null(),
     }

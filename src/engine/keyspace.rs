@@ -22,6 +22,7 @@
 
 use bytes::Bytes;
 
+use super::evict::{Evictor, Policy, Rank};
 use super::notices::{Class, Notices};
 use super::walk::{Graveyard, WalkState};
 use super::watch::Watch;
@@ -30,6 +31,7 @@ use crate::base::time::Wall;
 use crate::types::arena::Handle;
 use crate::types::packing::Packing;
 use crate::types::record::{Encode, Encoding};
+use crate::types::segment::Counting;
 use crate::types::store::{Hasher, Store, Value};
 use crate::types::table::{Place, Table};
 
@@ -59,6 +61,7 @@ pub struct Stats {
     pub hits: u64,
     pub misses: u64,
     pub expired: u64,
+    pub evicted: u64,
 }
 
 pub struct Keyspace {
@@ -81,6 +84,7 @@ pub struct Keyspace {
     pub(super) notices: Notices,
     /// The collection changed last lost its last element, and its key is gone.
     pub(super) emptied: bool,
+    pub(super) evictor: Evictor,
     expired: Expired,
 }
 
@@ -121,6 +125,7 @@ impl Keyspace {
             watch: Watch::default(),
             notices: Notices::default(),
             emptied: false,
+            evictor: Evictor::default(),
             expired: Expired::default(),
         }
     }
@@ -168,6 +173,12 @@ impl Keyspace {
     #[must_use]
     pub fn hll_sparse_bytes_max(&self) -> usize {
         self.hll_sparse_bytes_max
+    }
+
+    /// `maxmemory-policy`: whether uses of keys are counted, or their time is kept.
+    pub fn set_policy(&mut self, policy: Policy, counting: Counting) {
+        let counts = policy.rank == Rank::Lfu;
+        self.store.segments.set_counting(counts.then_some(counting));
     }
 
     pub fn set_expiry_mode(&mut self, mode: ExpiryMode) {
@@ -292,7 +303,7 @@ impl Keyspace {
     ) -> Result<bool, Full> {
         let Some(place) = self.live(db, key, now) else { return Ok(false) };
         let handle = self.store.segments.get(place.segment).handle(place.spot);
-        self.store.segments.get_mut(place.segment).touch(place.spot, seconds(now));
+        self.store.segments.touch(place.segment, place.spot, seconds(now));
         self.signal(db, key.hash);
         if self.store.expiry(handle) != expiry {
             if !self.is_needed(db, place) && self.store.rewrite_expiry(handle, expiry) {
@@ -336,7 +347,7 @@ impl Keyspace {
     ) -> Result<bool, Full> {
         let Some(place) = self.live(db, from, now) else { return Ok(false) };
         let handle = self.store.segments.get(place.segment).handle(place.spot);
-        self.store.segments.get_mut(place.segment).touch(place.spot, seconds(now));
+        self.store.segments.touch(place.segment, place.spot, seconds(now));
         let expiry = self.store.expiry(handle);
         let record = self.store.duplicate(handle, Some(to.bytes), expiry)?;
         self.insert_or_put(to_db, to, record, expiry.is_some(), now)?;
@@ -346,6 +357,7 @@ impl Keyspace {
     /// Empties a database; its memory is freed by `collect`, a slice at a time.
     pub fn flush(&mut self, db: usize) {
         self.signal_all(&[db]);
+        self.evictor.forget();
         if let Some(database) = self.databases[db].take() {
             self.bury(*database);
         }
@@ -358,6 +370,7 @@ impl Keyspace {
     /// Exchanges two databases.
     pub fn swap(&mut self, a: usize, b: usize) {
         self.signal_all(&[a, b]);
+        self.evictor.forget();
         self.databases.swap(a, b);
     }
 
@@ -439,7 +452,7 @@ impl Keyspace {
             let handle = self.store.segments.get(place.segment).handle(place.spot);
             let bytes = value.as_bytes();
             if self.store.rewrite(handle, bytes, encoding, expiry) {
-                self.store.segments.get_mut(place.segment).touch(place.spot, seconds(now));
+                self.store.segments.touch(place.segment, place.spot, seconds(now));
                 return Ok(());
             }
             if self.store.overwrite(handle, key.bytes, bytes, encoding, expiry) {
@@ -447,7 +460,7 @@ impl Keyspace {
                 if let Some(database) = &mut databases[db] {
                     database.table.replace(store, place, handle, expiry.is_some());
                 }
-                store.segments.get_mut(place.segment).touch(place.spot, seconds(now));
+                store.segments.touch(place.segment, place.spot, seconds(now));
                 return Ok(());
             }
         }
@@ -468,7 +481,7 @@ impl Keyspace {
         match place {
             Some(place) => {
                 self.put(db, place, record, expires);
-                self.store.segments.get_mut(place.segment).touch(place.spot, seconds(now));
+                self.store.segments.touch(place.segment, place.spot, seconds(now));
                 Ok(())
             }
             // In this mode an expired key may still be there.
@@ -507,7 +520,7 @@ impl Keyspace {
             self.put(db, place, handle, expiry.is_some());
         }
         self.store.write_large(handle, offset, bytes);
-        self.store.segments.get_mut(place.segment).touch(place.spot, seconds(now));
+        self.store.segments.touch(place.segment, place.spot, seconds(now));
         Ok(len)
     }
 
@@ -524,7 +537,7 @@ impl Keyspace {
             // Redis takes the old key out and adds a new one.
             self.notify(db, Class::New, "new", key.bytes);
             self.put(db, place, record, expires);
-            self.store.segments.get_mut(place.segment).touch(place.spot, seconds(now));
+            self.store.segments.touch(place.segment, place.spot, seconds(now));
             return Ok(());
         }
         self.insert(db, key, record, expires, now)

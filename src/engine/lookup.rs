@@ -112,6 +112,19 @@ impl Keyspace {
         self.peek(db, key, now).map(|value| value.encoding())
     }
 
+    /// Are uses of keys counted, so that there is no telling when they were?
+    #[must_use]
+    pub fn counts_uses(&self) -> bool {
+        self.store.segments.counting().is_some()
+    }
+
+    /// How often the key is used, on Redis' logarithmic scale.
+    pub fn frequency(&mut self, db: usize, key: Key<'_>, now: Wall) -> Option<u8> {
+        let place = self.live(db, key, now)?;
+        let segment = self.store.segments.get(place.segment);
+        Some(segment.frequency(place.spot, seconds(now)))
+    }
+
     /// Seconds since the key was last used; `types/segment.rs` says how exact.
     pub fn idle_seconds(&mut self, db: usize, key: Key<'_>, now: Wall) -> Option<u64> {
         let place = self.live(db, key, now)?;
@@ -119,11 +132,19 @@ impl Keyspace {
         Some(segment.idle_seconds(place.spot, seconds(now)).into())
     }
 
-    /// As if the key had last been used so long ago.
+    /// As if the key had last been used so long ago; nothing where uses are counted.
     pub fn set_idle_seconds(&mut self, db: usize, key: Key<'_>, idle: u64, now: Wall) {
-        let Some(place) = self.find(db, key) else { return };
+        let Some(place) = self.find(db, key).filter(|_| !self.counts_uses()) else { return };
         let idle = u32::try_from(idle).unwrap_or(u32::MAX);
         self.store.segments.get_mut(place.segment).set_idle(place.spot, idle, seconds(now));
+    }
+
+    /// As if the key had been used so often; nothing where uses are not counted.
+    pub fn set_frequency(&mut self, db: usize, key: Key<'_>, frequency: u8, now: Wall) {
+        if let Some(place) = self.find(db, key) {
+            let segments = &mut self.store.segments;
+            segments.set_frequency(place.segment, place.spot, seconds(now), frequency);
+        }
     }
 
     /// `None`: no such key; `Some(None)`: it never expires; else absolute milliseconds.
@@ -174,7 +195,7 @@ impl Keyspace {
     #[inline]
     pub(super) fn moved_clock(&mut self, place: Place, now: Wall) {
         if !self.no_touch {
-            self.store.segments.get_mut(place.segment).touch(place.spot, seconds(now));
+            self.store.segments.touch(place.segment, place.spot, seconds(now));
         }
     }
 }

@@ -9,6 +9,7 @@ pub mod watch;
 pub mod notices;
 pub mod parcel;
 pub mod expire;
+pub mod evict;
 pub mod digest;
 pub mod effect;
 pub mod blocking;

@@ -48,6 +48,13 @@ impl Keyspace {
         self.store.used_bytes() + tables.sum::<usize>()
     }
 
+    /// As `used_bytes`, without what only a snapshot still needs.
+    #[must_use]
+    pub fn counted_bytes(&self) -> usize {
+        let used = self.used_bytes();
+        if self.is_walking() { used.saturating_sub(self.pool_bytes()) } else { used }
+    }
+
     /// Gives each key of the next buckets to `each`, about `count` of them; the next cursor, 0 at
     /// the end. A key that is there from the first call to the last is given at least once.
     pub fn scan(

@@ -109,6 +109,12 @@ impl Keyspace {
         self.graveyard.tables.extend(dead.into_iter().map(|(database, _)| database.table));
     }
 
+    /// Does a walk hold on to anything?
+    #[must_use]
+    pub(super) fn is_walking(&self) -> bool {
+        self.walk.active
+    }
+
     /// Bytes that live only because the walk still needs them: handed-over records, and flushed tables
     /// at the size of the mean record.
     #[must_use]

@@ -302,6 +302,9 @@ impl Core {
             session.last_command = number.unwrap_or(NO_COMMAND);
             in_multi = session.in_multi;
         }
+        if !self.view.is_plain() && core == self.id {
+            self.make_room_for(number);
+        }
         if let Err(error) = self.gate(conn, number, args) {
             let queues = self.sessions.get(conn).is_some_and(|session| session.in_multi);
             let context = if queues { Context::Multi } else { Context::Toplevel };
@@ -490,7 +493,7 @@ impl Core {
             self.may_run_request(session, number, args)?;
         }
         if !self.view.is_plain() {
-            self.view.gate(row.spec, self.keyspace.used_bytes() * self.cores)?;
+            self.view.gate(row.spec, self.is_out_of_memory())?;
         }
         if listens && !is_for_subscribers(row.spec.name) {
             let command = row.full_name.as_bytes().into();

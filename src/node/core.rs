@@ -182,7 +182,7 @@ pub struct Core {
     /// Changes since core 0 was last told.
     pub(super) changes: u64,
     /// What the keys took when the host was last told.
-    told_bytes: u64,
+    pub(super) told_bytes: u64,
     pub(super) next_expiry: Mono,
     pub(super) expire_pressed: bool,
     /// `DEBUG SET-ACTIVE-EXPIRE`
@@ -211,6 +211,8 @@ impl Core {
         let intend = shared.table.part("intend");
         let mut keyspace = Keyspace::new(databases, hash_seed);
         view.tune(&mut keyspace);
+        let mut effect = Effect::default();
+        effect.set_unlinks_expired(view.settings.lazyfree_lazy_expire);
         Self {
             id,
             cores,
@@ -220,7 +222,7 @@ impl Core {
             view: Box::new(view),
             shared,
             log: Log::new(false),
-            effect: Effect::default(),
+            effect,
             prng,
             stats: Stats::new(commands),
             expire: ExpireCycle::default(),
@@ -364,8 +366,7 @@ impl Core {
     /// Ten times a second: time-outs, active expiry, periodic work of the node.
     fn tick(&mut self, out: &mut Outbox) {
         self.stats.tick(self.now);
-        let used = self.keyspace.used_bytes() as u64;
-        self.shared.host.note_used(std::mem::replace(&mut self.told_bytes, used), used);
+        self.tell_bytes();
         self.ask_for_sweep();
         self.unpause(out);
         self.report_changes(out);
@@ -379,6 +380,10 @@ impl Core {
         self.sweep_some(out);
         if !self.frozen.is_frozen() && self.expires_actively {
             self.expire_some();
+        }
+        if self.view.limit.is_set() {
+            self.tell_bytes();
+            self.make_room();
         }
         self.collects = self.keyspace.collect(crate::base::limits::COLLECT_RECORDS_PER_TURN);
         // Not before the section of the cut is over: core 0 does not expect chunks before that.

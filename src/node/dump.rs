@@ -110,6 +110,9 @@ fn restore(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), ErrorKind> {
     if let Some(seconds) = options.idle_seconds {
         cx.keyspace.set_idle_seconds(cx.db, key, seconds, now);
     }
+    if let Some(frequency) = options.freq {
+        cx.keyspace.set_frequency(cx.db, key, frequency, now);
+    }
     match ends {
         Some(ms) if !options.absttl => {
             let ms = ms.to_string();

@@ -3,6 +3,7 @@
 //! Filled by `runtime/` at the start and then once a second; `node/` only reads it, and never asks
 //! the system by itself. What the keys take is noted here by all cores, so that the peak is known.
 
+use crate::base::limits::CORES_MAX;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// See the file's header.
@@ -34,6 +35,8 @@ pub struct Host {
     pub seats: AtomicU64,
     /// Nanoseconds that the last busy turn of each core took.
     pub lags: Vec<AtomicU64>,
+    /// A bit for each core whose keys may not go or are gone; see [`Host::nothing_to_evict`].
+    pub bare: [AtomicU64; CORES_MAX / 64],
     /// What the keys take, and took at most; see [`Host::note_used`].
     pub used_bytes: AtomicU64,
     pub peak_bytes: AtomicU64,
@@ -71,6 +74,27 @@ impl Host {
         let old = self.used_bytes.fetch_add(after.wrapping_sub(before), Ordering::Relaxed);
         let used = old.wrapping_add(after).wrapping_sub(before);
         self.peak_bytes.fetch_max(used, Ordering::Relaxed);
+    }
+
+    /// A core has looked for a key that may go.
+    pub fn set_nothing_to_evict(&self, core: usize, nothing: bool) {
+        let Some(bits) = self.bare.get(core / 64) else { return };
+        let bit = 1 << (core % 64);
+        if (bits.load(Ordering::Relaxed) & bit != 0) == nothing {
+            return;
+        }
+        if nothing {
+            bits.fetch_or(bit, Ordering::Relaxed);
+        } else {
+            bits.fetch_and(!bit, Ordering::Relaxed);
+        }
+    }
+
+    /// Did none of so many cores find any key that may go?
+    #[must_use]
+    pub fn nothing_to_evict(&self, cores: usize) -> bool {
+        let bare: u32 = self.bare.iter().map(|it| it.load(Ordering::Relaxed).count_ones()).sum();
+        bare as usize >= cores
     }
 
     /// The most that the keys of all cores ever took.

@@ -118,6 +118,7 @@ impl Core {
         let mode = if hides { ExpiryMode::Hide } else { ExpiryMode::Delete };
         self.keyspace.set_expiry_mode(mode);
         view.tune(&mut self.keyspace);
+        self.effect.set_unlinks_expired(view.settings.lazyfree_lazy_expire);
         self.pauses.writes_wait = view.writes_wait;
         self.slow.configure(&view.settings);
         let same_users = Arc::ptr_eq(&self.view.users, &view.users);

@@ -50,6 +50,7 @@ pub mod observe;
 pub mod keys;
 pub mod publish;
 pub mod notices;
+pub mod memory;
 pub mod scripts;
 pub mod functions;
 pub mod dump;

@@ -351,7 +351,7 @@ impl Core {
         if self.view.is_plain() {
             return Ok(());
         }
-        self.view.gate(&spec, self.keyspace.used_bytes() * self.cores)
+        self.view.gate(&spec, self.is_out_of_memory())
     }
 
     /// Runs a queue of so many requests: as one hop, or piece by piece.

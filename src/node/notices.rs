@@ -39,7 +39,7 @@ impl Core {
         self.keyspace.reuse_notices(notices);
     }
 
-    /// Is there room on the roads to all who may hear of what this session is about to do?
+    /// Is there room on the roads to all who may hear of what a client is about to do?
     #[inline]
     pub(super) fn may_notify(&mut self, conn: Conn) -> bool {
         !self.view.notices.is_any() || self.cores == 1 || self.may_publish(conn)

@@ -333,6 +333,10 @@ impl Core {
                 ErrorKind::ReadOnly.write_to(out);
             }
             Run::Shard(run) => {
+                if self.view.limit.is_set() && row.spec.is_write() && head.origin == Origin::Client
+                {
+                    self.make_room();
+                }
                 let &RequestHead { command: number, proto, origin, .. } = head;
                 let db = usize::from(head.db);
                 self.keyspace.set_no_touch(head.no_touch);

@@ -170,7 +170,7 @@ impl Core {
         out: &mut Vec<u8>,
     ) -> Result<(), ErrorKind> {
         let caller = self.caller.take();
-        let oom = self.is_over_memory();
+        let oom = self.is_out_of_memory();
         self.may_run_script(flags, read_only, oom, call.origin)?;
         let has = |flag: Flags| flags.is_some_and(|it| it.has(flag));
         let mut running = Running {
@@ -257,11 +257,6 @@ impl Core {
             }
         }
         Ok(())
-    }
-
-    fn is_over_memory(&self) -> bool {
-        let limit = usize::try_from(self.view.settings.maxmemory).unwrap_or(usize::MAX);
-        limit > 0 && !self.view.is_replica() && self.keyspace.used_bytes() * self.cores > limit
     }
 
     /// Runs the command that the script has put down, and leaves the reply.

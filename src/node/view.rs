@@ -7,6 +7,7 @@ use crate::acl::users::Users;
 use crate::command::spec::{Flags, Spec};
 use crate::engine::keyspace::Keyspace;
 use crate::engine::notices::Wanted;
+use crate::node::memory::{Limit, counting, policy};
 use crate::node::settings::Settings;
 use crate::resp::error::ErrorKind;
 use crate::resp::request::RequestLimits;
@@ -44,6 +45,8 @@ pub struct View {
     pub writes_wait: bool,
     /// What is told of keys (`notify-keyspace-events`).
     pub notices: Wanted,
+    /// `maxmemory` and what belongs to it.
+    pub limit: Limit,
     /// Cores that have clients of MONITOR.
     pub watching: Vec<usize>,
     plain: bool,
@@ -63,6 +66,7 @@ impl View {
             streaming: false,
             writes_wait: false,
             notices: Wanted::default(),
+            limit: Limit::default(),
             watching: Vec::new(),
             plain: false,
         };
@@ -73,12 +77,13 @@ impl View {
     /// Works out anew whether any command can be refused; after every change.
     pub fn settle(&mut self) {
         self.notices = Wanted::parse(&self.settings.notify_keyspace_events);
+        self.limit = Limit::new(&self.settings, self.is_replica());
         self.plain = self.role == Role::Master
             && !self.loading
             && !self.save_failed
             && self.aof_failed.is_none()
             && !self.few_replicas
-            && self.settings.maxmemory == 0
+            && !self.limit.is_set()
             && self.watching.is_empty();
     }
 
@@ -107,15 +112,15 @@ impl View {
         !linked && !self.settings.replica_serve_stale_data
     }
 
-    /// Reasons to refuse a client's command, in Redis' order. `used_bytes` is what the keys take.
+    /// Reasons to refuse a client's command, in Redis' order. `out_of_memory`: there is no room, and none can
+    /// be made.
     ///
     /// # Errors
     /// The first reason that applies.
-    pub fn gate(&self, spec: &Spec, used_bytes: usize) -> Result<(), ErrorKind> {
+    pub fn gate(&self, spec: &Spec, out_of_memory: bool) -> Result<(), ErrorKind> {
         let flags = spec.flags;
         let writes = spec.is_write();
-        let limit = usize::try_from(self.settings.maxmemory).unwrap_or(usize::MAX);
-        if limit > 0 && flags.has(Flags::DENYOOM) && used_bytes > limit && !self.is_replica() {
+        if out_of_memory && flags.has(Flags::DENYOOM) {
             return Err(ErrorKind::Oom);
         }
         // PING, too, so that whoever watches this server sees that it is not well.
@@ -183,6 +188,8 @@ impl View {
         keyspace.set_string_bytes_max(self.string_bytes_max());
         keyspace.set_packing(self.packing());
         keyspace.set_wanted(self.notices);
+        let settings = &self.settings;
+        keyspace.set_policy(policy(settings.maxmemory_policy), counting(settings));
         keyspace.set_hll_sparse_bytes_max(bytes(self.settings.hll_sparse_max_bytes));
     }
 

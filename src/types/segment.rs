@@ -25,6 +25,10 @@
 
 use super::arena::Handle;
 use crate::base::prefetch;
+use crate::base::prng::Prng;
+pub use uses::Counting;
+
+mod uses;
 
 /// Home buckets of a segment.
 pub const BUCKETS: usize = STASH_LINE as usize;
@@ -61,6 +65,8 @@ struct Bucket {
 pub struct Segment {
     base: u32,
     cut: u32,
+    /// What the clocks are: 0, or the unit of counters (`uses.rs`).
+    unit_s: u32,
     len: u16,
     /// How many bits of the hash all entries here share.
     pub depth: u8,
@@ -165,6 +171,7 @@ impl Segment {
         Self {
             base: now_s.saturating_sub(BASE_BEFORE_SECONDS),
             cut,
+            unit_s: 0,
             len: 0,
             depth,
             homes,
@@ -251,7 +258,7 @@ impl Segment {
     pub fn insert(&mut self, hash: u64, handle: Handle, expires: bool, now_s: u32) -> Option<Spot> {
         let (home, tag) = (home_of(hash), tag_of(hash));
         let spot = self.room(home)?;
-        let stamp = self.stamp(now_s);
+        let stamp = if self.unit_s == 0 { self.stamp(now_s) } else { self.new_count(now_s) };
         let bucket = &mut self.lines[usize::from(spot.line)];
         let slot = usize::from(spot.slot);
         bucket.tags[slot] = tag;
@@ -354,6 +361,9 @@ impl Segment {
     /// Seconds since the entry was used; the header says how exact.
     #[must_use]
     pub fn idle_seconds(&self, spot: Spot, now_s: u32) -> u32 {
+        if self.unit_s != 0 {
+            return 0;
+        }
         let clock = self.access(spot) & CLOCK;
         let since_base = now_s.saturating_sub(self.base);
         if clock >= CLOCK_FINE {
@@ -406,7 +416,25 @@ impl Segment {
             .filter(|&spot| self.expires(spot))
     }
 
-    /// Lines that `spots_with_expiry` knows.
+    /// The entries of a line, or those of them that have an expiry.
+    pub fn spots_in(&self, line: usize, with_expiry: bool) -> impl Iterator<Item = Spot> + '_ {
+        self.spots_of_line(u8::try_from(line % LINES).unwrap_or(0))
+            .filter(move |&spot| !with_expiry || self.expires(spot))
+    }
+
+    /// The bits that every use of the entry may change.
+    #[must_use]
+    pub fn uses(&self, spot: Spot) -> u16 {
+        self.access(spot) & CLOCK
+    }
+
+    /// Is there an entry at the spot?
+    #[must_use]
+    pub fn is_live(&self, spot: Spot) -> bool {
+        self.lines[usize::from(spot.line)].tags[usize::from(spot.slot)] != 0
+    }
+
+    /// Lines that `spots_in` and `spots_with_expiry` know.
     pub const LINES: usize = LINES;
 
     /// The entry at a position drawn at random, if there is one.
@@ -423,6 +451,7 @@ impl Segment {
     pub fn split(&mut self, mut leaves: impl FnMut(Handle) -> bool) -> Self {
         self.depth += 1;
         let mut other = Self::new(self.depth, self.cut, self.base);
+        (other.unit_s, other.base) = (self.unit_s, self.base);
         for line in 0..LINES {
             for slot in 0..SLOTS {
                 let from = &mut self.lines[line];
@@ -576,6 +605,9 @@ impl Segment {
     /// The clock bits of an access now; moves the base when they would not do.
     #[inline(always)]
     fn stamp(&mut self, now_s: u32) -> u16 {
+        if self.unit_s != 0 {
+            self.become_clock(now_s);
+        }
         let mut since = now_s.saturating_sub(self.base);
         if since > CLOCK_FINE_SECONDS {
             let steps = (since - CLOCK_FINE_SECONDS).div_ceil(CLOCK_STEP_SECONDS);
@@ -625,6 +657,9 @@ pub struct Segments {
     live: usize,
     /// Every chunk below this index is full.
     first_free: usize,
+    /// How uses are counted; `None`: their time is kept instead.
+    counting: Option<Counting>,
+    chance: Option<Prng>,
 }
 
 /// One allocation, a little over a huge page (`base::huge`); none while nothing in it is used.
@@ -640,6 +675,9 @@ impl Chunk {
         !self.free.is_empty() || self.segments.len() < CHUNK_SEGMENTS
     }
 }
+
+/// Any: which uses raise a counter need not be secret.
+const CHANCE_SEED: u64 = 0x5eed;
 
 /// Segments of one chunk.
 const CHUNK_SEGMENTS: usize = 512;
@@ -693,6 +731,38 @@ impl Segments {
     #[inline]
     pub fn get_mut(&mut self, id: u32) -> &mut Segment {
         &mut self.chunks[id as usize / CHUNK_SEGMENTS].segments[id as usize % CHUNK_SEGMENTS]
+    }
+
+    /// From here on uses are counted like that, or their time is kept.
+    pub fn set_counting(&mut self, counting: Option<Counting>) {
+        self.counting = counting;
+    }
+
+    #[must_use]
+    pub fn counting(&self) -> Option<Counting> {
+        self.counting
+    }
+
+    /// An entry was used now.
+    #[inline]
+    pub fn touch(&mut self, id: u32, spot: Spot, now_s: u32) {
+        match self.counting {
+            None => self.get_mut(id).touch(spot, now_s),
+            Some(how) => self.count(id, spot, now_s, how),
+        }
+    }
+
+    /// Sets the counter of an entry, where uses are counted.
+    pub fn set_frequency(&mut self, id: u32, spot: Spot, now_s: u32, counter: u8) {
+        if let Some(how) = self.counting {
+            self.get_mut(id).set_frequency(spot, now_s, how, counter);
+        }
+    }
+
+    fn count(&mut self, id: u32, spot: Spot, now_s: u32, how: Counting) {
+        let prng = self.chance.get_or_insert_with(|| Prng::new(CHANCE_SEED));
+        let random = u32::try_from(prng.next_u64() >> 32).unwrap_or(0);
+        self.get_mut(id).count(spot, now_s, how, random);
     }
 
     /// Bytes of the segments in use.

@@ -239,7 +239,8 @@ impl Report<'_> {
         out.field("sync_partial_err", self.get("sync_partial_err"));
         out.field("expired_keys", self.get("expired"));
         out.field("expired_stale_perc", "0.00");
-        out.zeros(&["expired_time_cap_reached_count", "expire_cycle_cpu_milliseconds", "evicted_keys"]);
+        out.zeros(&["expired_time_cap_reached_count", "expire_cycle_cpu_milliseconds"]);
+        out.field("evicted_keys", self.get("evicted"));
         out.field("evicted_clients", self.get("evicted_clients"));
         out.zeros(&["total_eviction_exceeded_time", "current_eviction_exceeded_time"]);
         out.field("keyspace_hits", self.get("hits"));

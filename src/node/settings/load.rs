@@ -330,7 +330,7 @@ mod tests {
         check("aof-timestamp-enabled yes", Some(("aof-timestamp-enabled", false)));
         check("cluster-slave-validity-factor 7", Some(("cluster-replica-validity-factor", false)));
         check("maxmemory-policy noeviction", None);
-        check("maxmemory-policy allkeys-lru", Some(("maxmemory-policy", false)));
+        check("maxmemory-policy allkeys-lru", None);
         check("supervised systemd", None);
         check("supervised upstart", Some(("supervised", false)));
         check("loadmodule x.so a b", Some(("loadmodule", false)));

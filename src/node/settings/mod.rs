@@ -105,6 +105,14 @@ pub struct Settings {
     // Memory and disk.
     pub maxmemory: u64,
     pub maxmemory_policy: MaxmemoryPolicy,
+    pub maxmemory_samples: i64,
+    pub maxmemory_eviction_tenacity: i64,
+    pub replica_ignore_maxmemory: bool,
+    pub lfu_log_factor: i64,
+    pub lfu_decay_time: i64,
+    /// Keys go out to replicas as UNLINK, not as DEL: what makes room, and what has expired.
+    pub lazyfree_lazy_eviction: bool,
+    pub lazyfree_lazy_expire: bool,
     pub dir: Vec<u8>,
     pub dbfilename: Vec<u8>,
     pub save: Vec<SaveRule>,
