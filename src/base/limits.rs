@@ -64,6 +64,12 @@ pub const BACKLOG_SECONDS_MAX: u64 = 3_600;
 pub const REPLICA_BEHIND_BYTES: u64 = 256 * 1024 * 1024;
 pub const REPLICA_BEHIND_SLACK_BYTES: u64 = 1024 * 1024;
 
+/// Chunks of the ring that are read ahead of a cursor where they are in a file, chunks on their way to that, and
+/// how far beyond its memory the ring may be before writers wait for the file.
+pub const RING_PAGES_AHEAD: usize = 16;
+pub const SPILLS_UNDER_WAY_MAX: usize = 32;
+pub const SPILL_SLACK_BYTES: u64 = 16 * 1024 * 1024;
+
 /// Emptied chunks that the ring keeps for the next bytes, and sealed buffers that a log keeps.
 pub const RING_SPARE_CHUNKS: usize = 4;
 

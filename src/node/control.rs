@@ -21,6 +21,7 @@ use crate::node::outbox::{Action, Conn, Level, Outbox};
 use crate::node::sections::Sections;
 use crate::node::settings::{AclPubsubDefault, Settings, report};
 use crate::node::snapshots::Snapshots;
+use crate::node::spilling::Spilling;
 use crate::node::texts::{Purpose, Texts};
 use crate::node::view::{Role, View};
 use crate::replication::acks::{self, Waiters};
@@ -136,6 +137,7 @@ pub struct Control {
     pub(super) failover: Failover,
     pub(super) texts: Texts,
     pub(super) aof: Aof,
+    pub(super) spilling: Spilling,
     pub(super) view: View,
     pub(super) run_id: String,
     pub(super) started: Mono,
@@ -265,6 +267,7 @@ impl Control {
             failover: Failover::default(),
             texts: Texts::default(),
             aof: Aof::default(),
+            spilling: Spilling::default(),
             view: view.clone(),
             run_id,
             started: now.mono,
@@ -371,6 +374,7 @@ impl Control {
         self.wait(cx, acks::Input::TurnEnded);
         self.settle_held_back(cx);
         self.aof_pump(cx);
+        self.spill(cx);
         self.tell_answerable(cx);
     }
 
@@ -418,7 +422,7 @@ impl Control {
     pub(super) fn settle_held_back(&mut self, cx: &mut ControlCx<'_>) {
         let (now, end) = (cx.now().mono, self.offset());
         let replicas = self.ring.is_some() && self.master.writers_wait(now, end);
-        let waits = replicas || self.aof_is_behind();
+        let waits = replicas || self.aof_is_behind() || self.spill_is_behind();
         if waits == self.held_back.since.is_some() {
             return;
         }
@@ -426,7 +430,7 @@ impl Control {
             self.held_back.since = Some(now);
             self.held_back.times += 1;
             if self.held_back.times == 1 {
-                let who = if replicas { "A replica" } else { "The append-only file" };
+                let who = if replicas { "A replica" } else { "A file" };
                 cx.log(Level::Warning, format!("{who} is far behind: writers wait for it"));
             }
         } else if let Some(since) = self.held_back.since.take() {
@@ -485,6 +489,7 @@ impl Control {
             Arc::make_mut(&mut self.view.users).all_channels = all;
         }
         self.master.settings = master_settings(&self.view.settings);
+        self.settle_spill_budget();
         self.following.configure(&self.view.settings);
         if self.view.settings.min_replicas_to_write == 0 {
             self.view.few_replicas = false;
@@ -630,6 +635,7 @@ pub(super) fn master_settings(settings: &Settings) -> master::Settings {
         output_soft_bytes: limit.soft,
         output_soft_ms: u64::from(limit.soft_seconds) * 1_000,
         backlog_bytes: settings.repl_backlog_size,
+        spill_bytes: settings.repl_spill_size,
         writers_wait_ms: u64::from(settings.repl_writers_wait) * 1_000,
     }
 }

@@ -102,6 +102,7 @@ pub enum FileEvent {
     SaveFailed(String),
     /// A step of the append-only file was done, or not.
     Aof(crate::node::aof::Answer),
+    Spilled(crate::node::spilling::Spilled),
     /// A small file was read or replaced (`Action::Text`).
     Text(TextRead),
 }

@@ -141,6 +141,10 @@ impl Control {
             Fed::Queue { .. } | Fed::Nothing => {}
         }
         self.take_chunks(cx);
+        if self.ring.as_ref().is_some_and(|ring| ring.spilled_bytes() > 0) {
+            self.trim();
+            self.spill(cx); // The next pages, before this one is read to its end.
+        }
         if self.held_back.since.is_some() {
             self.settle_held_back(cx);
         }

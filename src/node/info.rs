@@ -227,6 +227,9 @@ impl Control {
         figures.add("sync_full", counters.sync_full);
         figures.add("sync_partial_ok", counters.sync_partial_ok);
         figures.add("sync_partial_err", counters.sync_partial_err);
+        let spilled = self.ring.as_ref().map_or(0, Ring::spilled_bytes);
+        figures.add("spilled_bytes", spilled);
+        figures.add("spilled_chunks", self.spilling.chunks);
         figures.add("syncs_paced", self.syncs_paced);
         figures.add("writers_waited", self.held_back.times);
         let since = self.held_back.since.map_or(0, |since| core.now.mono.ms_since(since));
@@ -235,7 +238,7 @@ impl Control {
             figures.add(format!("reason.{}", why(*reason)), *count);
         }
         let held = self.ring.as_ref().map(Ring::held);
-        figures.add("ring_bytes", held.map_or(0, |held| held.end - held.start));
+        figures.add("ring_bytes", held.map_or(0, |held| held.end - held.start) - spilled);
         figures.add("feed_bytes", self.feeds.iter().map(|feed| feed.queued_bytes()).sum::<usize>());
         let (taken, merged) = self.tickets(core);
         figures.add("tickets", taken);

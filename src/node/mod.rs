@@ -36,6 +36,7 @@ pub mod sections;
 pub mod snapshots;
 pub mod texts;
 pub mod aof;
+pub mod spilling;
 pub mod slow;
 pub mod slowlog;
 pub mod monitor;

@@ -8,6 +8,7 @@ use crate::base::limits::FLIGHT_HELD_BYTES_MAX;
 use crate::node::aof::AofStep;
 use crate::node::message::Message;
 use crate::node::session::Session;
+use crate::node::spilling::SpillStep;
 use bytes::Bytes;
 use std::ops::Range;
 
@@ -56,6 +57,8 @@ pub enum Action {
     },
     /// Core 0: a step of the append-only file; each is answered by `Input::File`, in order.
     Aof(AofStep),
+    /// Core 0: chunks of the ring to a file or from it; each is answered by `Input::File`.
+    Spill(SpillStep),
     /// Core 0: read a small file, or `replace` what it holds: at any moment there is the old one or
     /// the new one. Answered by `Input::File`.
     Text {

@@ -526,6 +526,7 @@ impl Control {
             FileEvent::ReadFailed(why) => self.file_unreadable(cx, &why),
             FileEvent::Text(result) => self.text_done(cx, result),
             FileEvent::Aof(answer) => self.aof_answered(cx, answer),
+            FileEvent::Spilled(done) => self.spilled(cx, done),
         }
     }
 }

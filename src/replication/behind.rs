@@ -10,7 +10,7 @@
 //! Redis drops it in both cases. A replica that was dropped while it was merely slow asks for a full
 //! sync, which makes it slower, so it is dropped again, for ever: that is why writers wait.
 //!
-//! The limits are `client-output-buffer-limit replica`; the soft one counts only for who takes nothing.
+//! The limits are `client-output-buffer-limit replica`, each with what may lie in a file besides; the soft one counts only for who takes nothing.
 
 use crate::base::limits::{REPLICA_BEHIND_BYTES, REPLICA_BEHIND_SLACK_BYTES};
 use crate::base::time::Mono;
@@ -48,6 +48,7 @@ pub fn judge(
     } else {
         REPLICA_BEHIND_BYTES
     };
+    let hard = hard.saturating_add(settings.spill_bytes);
     let slack = if waiting { REPLICA_BEHIND_SLACK_BYTES.min(hard / 8) } else { 0 };
     if behind > hard - slack && !stuck {
         return Verdict::Wait;
@@ -56,6 +57,7 @@ pub fn judge(
         return Verdict::Drop(CloseReason::OutputHardLimit);
     }
     let soft = settings.output_soft_bytes.max(settings.backlog_bytes);
+    let soft = soft.saturating_add(settings.spill_bytes);
     if settings.output_soft_bytes == 0 || behind <= soft {
         replica.over_soft_since = None;
         return Verdict::Fine;

@@ -48,6 +48,8 @@ pub struct Settings {
     pub output_soft_ms: u64,
     /// `repl-backlog-size`: a limit below it would drop whom PSYNC has just let continue.
     pub backlog_bytes: u64,
+    /// Bytes of the ring that a file may have besides.
+    pub spill_bytes: u64,
     /// `repl-writers-wait`: how long writers wait for a replica that takes nothing.
     pub writers_wait_ms: u64,
 }
@@ -63,6 +65,7 @@ impl Default for Settings {
             output_soft_bytes: 64 << 20,
             output_soft_ms: 60_000,
             backlog_bytes: 1 << 20,
+            spill_bytes: 0,
             writers_wait_ms: 5_000,
         }
     }
@@ -136,6 +139,8 @@ pub enum Input<'a> {
     },
     /// The ring has grown.
     Appended,
+    /// The ring lost some of its oldest bytes: who needs them cannot go on.
+    BytesLost,
     /// The history is another one: who reads it cannot go on.
     HistoryChanged,
     /// At least once a second.
@@ -183,6 +188,7 @@ pub enum CloseReason {
     /// It wanted the RDB only, and has it.
     RdbOnlyDone,
     HistoryChanged,
+    BytesLost,
     TooManyReplicas,
 }
 
@@ -269,6 +275,13 @@ impl Master {
             Input::Sent { to, bytes } => self.sent(now, stream, to, bytes, out),
             Input::Closed { from } => self.replicas.retain(|it| it.link != from),
             Input::Appended => self.replicas.iter_mut().for_each(|it| pump(it, stream, out)),
+            Input::BytesLost => {
+                let start = stream.held.as_ref().map_or(u64::MAX, |held| held.start);
+                let behind = |it: &&mut Attached| it.cursor().is_some_and(|at| at < start);
+                for replica in self.replicas.iter_mut().filter(behind) {
+                    close(replica, CloseReason::BytesLost, out);
+                }
+            }
             Input::HistoryChanged => {
                 if let Snapshot::Running { open, .. } = &mut self.snapshot {
                     *open = false; // Its cut is an offset of the history before.

@@ -27,6 +27,7 @@ use crate::runtime::clock::Clock;
 use crate::runtime::disk::Disk;
 use crate::runtime::mesh::{Mesh, Parcel};
 use crate::runtime::slices::Slices;
+use crate::runtime::spill::Spill;
 use crate::runtime::texts::Texts;
 use crate::runtime::{links, logs, notify, serve};
 use crate::uring::driver::{Buffer, Driver, Event, Segment, Sizes, Socket, Wait};
@@ -57,6 +58,7 @@ pub struct Entrance {
     pub signals: OwnedFd,
     pub disk: Disk,
     pub append: Append,
+    pub spill: Spill,
 }
 
 const SIGNALS: u32 = 0;
@@ -78,6 +80,7 @@ struct Loop {
     driver: Driver,
     disk: Option<Disk>,
     append: Option<Append>,
+    spill: Option<Spill>,
     settings: Arc<Settings>,
     signals: Option<OwnedFd>,
     exit: Arc<AtomicU8>,
@@ -135,6 +138,7 @@ async fn run(seat: Seat) -> std::io::Result<()> {
         driver,
         disk: None,
         append: None,
+        spill: None,
         settings,
         signals: None,
         exit,
@@ -157,10 +161,12 @@ async fn run(seat: Seat) -> std::io::Result<()> {
     while !looping.mesh.is_complete() {
         std::thread::sleep(Duration::from_micros(200)); // Nothing else runs here yet.
     }
-    if let Some(Entrance { listeners, signals, disk, append }) = entrance {
+    if let Some(Entrance { listeners, signals, disk, append, spill }) = entrance {
         looping.driver.watch(disk.bell(), FILES);
         looping.driver.watch(append.bell(), FILES);
+        looping.driver.watch(spill.bell(), FILES);
         (looping.disk, looping.append) = (Some(disk), Some(append));
+        looping.spill = Some(spill);
         looping.driver.watch(signals.as_raw_fd(), SIGNALS);
         looping.signals = Some(signals);
         for listener in listeners {
@@ -311,6 +317,7 @@ impl Loop {
                 Event::Readable { .. } => {
                     self.disk.iter().for_each(Disk::silence);
                     self.append.iter().for_each(Append::silence);
+                    self.spill.iter().for_each(Spill::silence);
                 }
                 Event::Bell => {}
             }
@@ -387,6 +394,9 @@ impl Loop {
         }
         while let Some(event) = self.disk.as_ref().and_then(Disk::take_event) {
             pending.push(Pending::Input(Input::File(event)));
+        }
+        while let Some(done) = self.spill.as_ref().and_then(Spill::take_done) {
+            pending.push(Pending::Input(Input::File(FileEvent::Spilled(done))));
         }
         while let Some(answer) = self.append.as_ref().and_then(Append::take_answer) {
             pending.push(Pending::Input(Input::File(FileEvent::Aof(answer))));
@@ -483,6 +493,10 @@ impl Loop {
                 Action::Save(step) => self.disk.iter().for_each(|it| it.save(step.clone())),
                 Action::LoadFile { path } => {
                     self.disk.iter().for_each(|it| it.read(path.as_deref()));
+                }
+                Action::Spill(step) => {
+                    let dir = serve::path(&self.settings.dir);
+                    self.spill.iter().for_each(|it| it.step(step.clone(), dir));
                 }
                 Action::Aof(step) => self.append.iter().for_each(|it| it.step(step.clone())),
                 Action::Text { path, replace } => self.texts.start(path, replace),

@@ -6,6 +6,7 @@ pub mod logs;
 pub mod notify;
 pub mod mesh;
 pub mod append;
+pub mod spill;
 pub mod disk;
 pub mod links;
 pub mod slices;

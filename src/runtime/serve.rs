@@ -21,6 +21,7 @@ use crate::runtime::clock::{self, Clock};
 use crate::runtime::disk::Disk;
 use crate::runtime::looping::{self, Entrance, Seat};
 use crate::runtime::mesh::mesh;
+use crate::runtime::spill::Spill;
 use crate::runtime::{host, logs, notify, sentinel_start, slices, texts};
 use crate::uring::{fit, sys};
 use glommio::{ExecutorJoinHandle, LocalExecutorBuilder, Placement, PoolPlacement};
@@ -100,7 +101,8 @@ fn start(
         .map_err(|error| refuse(UNFIT_HOST, "cannot start the thread for files", &error))?;
     let append =
         Append::start().map_err(|error| refuse(1, "the thread of the append-only file", &error))?;
-    let entrance = Entrance { listeners, signals, disk, append };
+    let spill = Spill::start().map_err(|error| refuse(1, "the thread of the backlog", &error))?;
+    let entrance = Entrance { listeners, signals, disk, append, spill };
     let view = View::new(Arc::new(settings.clone()), users);
     let seats = seats(view, table, cpus, entrance, host, room, &exit);
     let mut threads = Vec::new();

@@ -235,6 +235,7 @@ impl World {
                 Action::Dial { host: name, port } => self.dial(host, named(&name), name, port),
                 Action::Save(step) => self.file_work(host, Step::Save(step)),
                 Action::LoadFile { .. } => self.file_work(host, Step::Read),
+                Action::Spill(_) => self.fail(format!("h{host} has no file to spill to")),
                 Action::Aof(_) => self.fail(format!("h{host} has no append-only file")),
                 Action::Ready => {
                     self.hosts[host].ready = true;

@@ -123,6 +123,7 @@ impl Host {
         settings.repl_ping_replica_period = 1;
         settings.save = Vec::new();
         settings.repl_backlog_size = 128 * 1024;
+        settings.repl_spill_size = 0;
         settings.replicaof = master.map(|it| Master { host: name(it), port: 7_000 });
         let users = Arc::new(Users::new(families::table().catalog(), false));
         let view = View::new(Arc::new(settings), users);

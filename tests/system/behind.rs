@@ -35,7 +35,7 @@ fn a_slow_replica_is_waited_for_and_not_synced_again_and_again() {
             .arg("repl-backlog-size", &["1mb"])
             .arg("client-output-buffer-limit", &["replica", "4mb", "2mb", "1"]);
         if !kind.is_stock() {
-            plan = plan.arg("repl-backlog-seconds", &["0"]);
+            plan = plan.arg("repl-backlog-seconds", &["0"]).arg("repl-spill-size", &["0"]);
         }
         let master = plan.start();
         let mut client = master.client();
@@ -71,6 +71,7 @@ fn writers_do_not_wait_for_a_replica_that_stands_still() {
     let master = Plan::new(Kind::Ours(2))
         .arg("repl-backlog-size", &["1mb"])
         .arg("repl-backlog-seconds", &["0"])
+        .arg("repl-spill-size", &["0"])
         .arg("repl-writers-wait", &["1"])
         .arg("client-output-buffer-limit", &["replica", "4mb", "2mb", "1"])
         .start();
@@ -88,6 +89,50 @@ fn writers_do_not_wait_for_a_replica_that_stands_still() {
     STILL.store(false, Ordering::Relaxed);
     let mut client = master.client();
     assert!(set_ok(&mut client, 1));
+}
+
+/// What the memory shall not hold lies in a file until the replica has it, and nobody waits.
+#[test]
+fn what_a_slow_replica_needs_is_spilled() {
+    let master = Plan::new(Kind::Ours(2))
+        .arg("enable-debug-command", &["yes"])
+        .arg("repl-backlog-seconds", &["0"])
+        .arg("repl-backlog-max", &["2mb"])
+        .arg("repl-spill-size", &["1gb"])
+        .arg("client-output-buffer-limit", &["replica", "4mb", "2mb", "1"])
+        .start();
+    let mut client = master.client();
+    (0..1_000).for_each(|n| set(&mut client, n));
+    static SLOW: AtomicBool = AtomicBool::new(true);
+    let link = Proxy::tampering(&master.address(), |_, bytes| {
+        if SLOW.load(Ordering::Relaxed) {
+            thread::sleep(Duration::from_nanos(bytes.len() as u64 * 60));
+        }
+    });
+    let replica = Plan::new(Kind::Redis).arg("enable-debug-command", &["yes"]);
+    let replica = replica_of(replica, "127.0.0.1", link.port);
+    wait_for_link(&replica);
+    load(&master);
+    let number = |client: &mut Client, name: &str| -> u64 {
+        let text = client.text(&["INFO", "ringfold"]);
+        let field = text.lines().find_map(|it| it.strip_prefix(name)?.strip_prefix(':'));
+        field.unwrap().trim().parse().unwrap()
+    };
+    let spilled = number(&mut client, "repl_spilled_bytes");
+    assert!(spilled > 8 << 20, "{spilled} bytes");
+    SLOW.store(false, Ordering::Relaxed);
+    wait_until_equal(&master, &replica);
+    wait_until("the file is empty", || {
+        set(&mut client, 0);
+        number(&mut client, "repl_spilled_bytes") == 0
+    });
+    assert_eq!(count(&master, "sync_full"), 1);
+    assert!(
+        std::fs::read_dir(&master.folder.0)
+            .unwrap()
+            .flatten()
+            .all(|it| { !it.file_name().to_string_lossy().contains("spill") })
+    );
 }
 
 fn set(client: &mut Client, n: usize) {

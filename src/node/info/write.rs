@@ -323,6 +323,8 @@ impl Report<'_> {
         out.field("tickets", self.get("tickets"));
         out.field("tickets_merged", self.get("tickets_merged"));
         out.field("sync_full_paced", self.get("syncs_paced"));
+        out.field("repl_spilled_bytes", self.get("spilled_bytes"));
+        out.field("repl_spilled_chunks", self.get("spilled_chunks"));
         out.field("repl_writers_waited", self.get("writers_waited"));
         out.field("repl_writers_waited_ms", self.get("writers_waited_ms"));
         for (reason, count) in self.figures.sums_of("reason.") {
@@ -464,7 +466,7 @@ mod tests {
             text(&figures, &sections).replace("\r\n", "|"),
             "# Keyspace|db2:keys=1,expires=0,avg_ttl=0|db10:keys=3,expires=2,avg_ttl=1500||\
              # Errorstats|errorstat_ERR:count=7|errorstat_WRONGTYPE:count=2||\
-             # Ringfold|core0:keys=1|core1:|tickets:0|tickets_merged:0|sync_full_paced:0|repl_writers_waited:0|repl_writers_waited_ms:0|sync_full_reason_no_data:4||\
+             # Ringfold|core0:keys=1|core1:|tickets:0|tickets_merged:0|sync_full_paced:0|repl_spilled_bytes:0|repl_spilled_chunks:0|repl_writers_waited:0|repl_writers_waited_ms:0|sync_full_reason_no_data:4||\
              # Commandstats|cmdstat_config|get:calls=2,usec=6,usec_per_call=3.25,rejected_calls=0,failed_calls=0|"
         );
         assert_eq!(

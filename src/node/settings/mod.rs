@@ -90,6 +90,8 @@ pub struct Settings {
     /// Besides its bytes the backlog keeps what was written in so many seconds, up to a maximum.
     pub repl_backlog_seconds: u32,
     pub repl_backlog_max: u64,
+    /// Bytes of it that may lie in a file besides, while a replica is far behind.
+    pub repl_spill_size: u64,
     /// Seconds that writers wait for a replica past its limit that takes nothing.
     pub repl_writers_wait: u32,
     pub repl_backlog_ttl: i64,

@@ -156,6 +156,7 @@ pub const ROWS: &[Row] = &{ use Change::*; use Effect::{Only, Works}; [
     row("auto-aof-rewrite-min-size", "", memory(0), "67108864", Runtime, Works, field!(auto_aof_rewrite_min_size)),
     row("repl-backlog-seconds", "", int(0, 3600), "60", Runtime, Works, field!(repl_backlog_seconds)),
     row("repl-backlog-max", "", memory(0), "268435456", Runtime, Works, field!(repl_backlog_max)),
+    row("repl-spill-size", "", memory(0), "1073741824", Runtime, Works, field!(repl_spill_size)),
     row("repl-writers-wait", "", INT, "5", Runtime, Works, field!(repl_writers_wait)),
     row("replicas-follow-empty-master", "", Bool, "no", Runtime, Works, field!(replicas_follow_empty_master)),
     row("cores", "", Cores, "all", AtStart, Works, field!(cores)),
@@ -405,6 +406,7 @@ mod tests {
             [
                 "repl-backlog-seconds",
                 "repl-backlog-max",
+                "repl-spill-size",
                 "repl-writers-wait",
                 "replicas-follow-empty-master",
                 "cores",
