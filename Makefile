@@ -4,6 +4,7 @@
 #   ORACLE=n      commands per random run against a real server (default 100,000)
 #   BARS="1 2 8"  the bars of the comparison (default: all that `make compare` can measure)
 #   ROUNDS=n      interleaved rounds of the comparison (default 5)
+#   CLIENTS=n     clients of the proof (default: what this host bears, up to a million)
 #   FUZZ_SECS=n   seconds per fuzz target
 
 SHELL := /bin/bash
@@ -12,11 +13,12 @@ FUZZ_SECS ?= 60
 SOAK_ROUNDS ?= 20
 BARS ?= all
 ROUNDS ?= 5
+CLIENTS ?= auto
 
 export RINGFOLD_ORACLE_COMMANDS ?= $(ORACLE)
 export RINGFOLD_SEED ?= $(SEED)
 
-.PHONY: build run test bench compare fuzz soak tools peers
+.PHONY: build run test bench compare million fuzz soak tools peers
 
 build: ## the server and the load generator, as released
 	cargo build --release --workspace
@@ -36,6 +38,10 @@ compare: peers ## side by side with other servers; writes benches/results/
 	cargo build --release -p loadgen
 	ulimit -n "$$(ulimit -Hn)"; cargo bench --bench compare -- --bars "$(BARS)" --rounds $(ROUNDS)
 
+million: ## very many clients held and served, at most 15 minutes; writes benches/results/
+	cargo build --release --workspace
+	ulimit -n "$$(ulimit -Hn)"; cargo bench --bench million -- --clients $(CLIENTS)
+
 fuzz: ## every fuzz target for FUZZ_SECS (cargo-fuzz's flags are unstable: RUSTC_BOOTSTRAP allows them)
 	@command -v cargo-fuzz >/dev/null || cargo install --locked cargo-fuzz
 	set -e; for target in $$(cargo fuzz list --fuzz-dir tests/fuzz); do \
@@ -47,6 +53,7 @@ soak: peers ## the random and the fault tests again and again, each time with an
 	for round in $$(seq $(SOAK_ROUNDS)); do \
 	  RINGFOLD_SEED=$$RANDOM$$RANDOM RINGFOLD_ORACLE_COMMANDS=1000000 cargo test --test oracle || exit 1; \
 	  cargo test --test system || exit 1; \
+	  RINGFOLD_MANY=100000 cargo test --test million || exit 1; \
 	  SIM_FIRST=$$RANDOM$$RANDOM SIM_SEEDS=500 cargo test --test sim many_seeds || exit 1; \
 	done
 

@@ -133,6 +133,20 @@ const _: () = assert!(ACCEPTS_PER_TURN_MIN > 0 && ACCEPTS_PER_TURN_MIN < ACCEPTS
 /// Sessions that a core looks at in one turn, of the round in which it looks at all of them.
 pub const SWEPT_ROWS_PER_TURN: usize = 4_096;
 
+/// With more clients than this, CLIENT LIST is written as it is sent: lines of one length, in pages.
+pub const LIST_AT_ONCE_MAX: usize = 10_000;
+pub const LIST_LINE_BYTES: usize = 384;
+pub const LIST_PAGE_BYTES: usize = 16 * 1024;
+
+/// Output that waits for the reader of such a list; beyond it no page is added.
+pub const LIST_BACKLOG_BYTES_MAX: usize = 64 * 1024;
+
+/// Such lists that clients of one core read at the same time.
+pub const LISTS_MAX: usize = 4;
+
+const _: () =
+    assert!(LIST_LINE_BYTES < LIST_PAGE_BYTES && LIST_PAGE_BYTES <= LIST_BACKLOG_BYTES_MAX);
+
 /// Memory that one executor registers, with room to spare (it refuses to start with less).
 pub const EXECUTOR_MEMLOCK_BYTES: u64 = 512 * 1024;
 

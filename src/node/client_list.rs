@@ -12,7 +12,7 @@ use crate::command::args::Args;
 use crate::node::core::Core;
 use crate::node::cx::PartHead;
 use crate::node::outbox::Conn;
-use crate::node::session::{Class, Ends, Kind, NO_COMMAND, Session};
+use crate::node::session::{Class, Ends, Kind, NO_COMMAND, Rare, Session};
 use crate::resp::error::ErrorKind;
 use crate::resp::reply::{Proto, Reply};
 use core::net::SocketAddr;
@@ -106,8 +106,16 @@ fn id_of(line: &[u8]) -> u64 {
 impl Core {
     /// Appends the line of a client.
     pub(super) fn describe(&self, conn: Conn, session: &Session, out: &mut Vec<u8>) {
+        self.describe_with(conn, session, session.rare.as_deref(), out);
+    }
+
+    /// As `describe`, without what a client may call itself.
+    pub(super) fn describe_briefly(&self, conn: Conn, session: &Session, out: &mut Vec<u8>) {
+        self.describe_with(conn, session, None, out);
+    }
+
+    fn describe_with(&self, conn: Conn, session: &Session, rare: Option<&Rare>, out: &mut Vec<u8>) {
         let now = self.stats.seconds;
-        let rare = session.rare.as_deref();
         let (addr, laddr) = self.addresses(session);
         let counts = self.pubsub.counts(conn);
         let queued = session.flight.as_ref().map_or(0, |flight| flight.queued_bytes());
@@ -119,7 +127,7 @@ impl Core {
             NO_COMMAND => "NULL",
             number => self.shared.table.row(number).full_name.as_str(),
         };
-        let text = |of: fn(&super::session::Rare) -> &Vec<u8>| {
+        let text = |of: fn(&Rare) -> &Vec<u8>| {
             rare.map_or_else(String::new, |it| String::from_utf8_lossy(of(it)).into_owned())
         };
         let line = format!(

@@ -90,6 +90,11 @@ fn list(cx: &mut NodeCx<'_>, args: Args<'_>) -> Result<(), ErrorKind> {
     let options = args.skip(2);
     let ids = match Shown::parse(options)? {
         Shown::Ids(ids) => ids,
+        Shown::All if cx.core.lists_in_pages(cx.conn) => {
+            cx.core.begin_list(cx.conn, cx.out)?;
+            cx.answer_later();
+            return Ok(());
+        }
         Shown::All | Shown::Kind(_) => Vec::new(),
     };
     cx.ask_all("client-list", options, Summary::Clients { ids });

@@ -175,6 +175,7 @@ pub struct Core {
     pub(super) serial: u32,
     pub(super) began: u32,
     pub(super) sweep: crate::node::sweep::Sweep,
+    pub(super) lists: crate::node::listing::Lists,
     pub(super) scratch: Vec<u8>,
     /// What a session that goes on had kept, while it runs.
     pub(super) resumed: Bytes,
@@ -251,6 +252,7 @@ impl Core {
             serial: 1, // Sessions begin with 0: staged in no window of this turn.
             began: 1,
             sweep: crate::node::sweep::Sweep::default(),
+            lists: crate::node::listing::Lists::default(),
             scratch: Vec::new(),
             resumed: Bytes::new(),
             collects: false,
@@ -322,6 +324,7 @@ impl Core {
             || self.roads.has_landing()
             || self.collects
             || self.sweep.has_work()
+            || self.lists.has_work()
     }
 
     /// Milliseconds until the core wants a turn even if nothing happens.
@@ -409,6 +412,7 @@ impl Core {
         self.close_killed(out);
         self.send_notes(out);
         self.send_frames(out);
+        self.go_on_with_lists(out);
         self.move_sessions(out);
         self.with_control(out, |control, cx| control.end_of_turn(cx));
     }

@@ -120,6 +120,11 @@ impl NodeCx<'_> {
         }
     }
 
+    /// The reply comes by a slot of the flight that is open already.
+    pub fn answer_later(&mut self) {
+        self.later = true;
+    }
+
     /// Asks core 0 for something about the whole node; it answers in its own time, and until then
     /// nothing else of this connection runs.
     pub fn ask(&mut self, ask: Ask) {

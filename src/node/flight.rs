@@ -211,6 +211,24 @@ impl Flight {
         }
     }
 
+    /// The first bytes of slot `number`'s reply: more of it is to come, and the last by `answer`. `false`
+    /// where something before it is not answered.
+    pub fn answer_in_part(&mut self, number: u32, part: &[u8]) -> bool {
+        let Some(Slot::Waiting { muted }) = self.slots.front() else { return false };
+        if number != self.base {
+            return false;
+        }
+        if !muted {
+            let start = self.bytes.len();
+            self.bytes.extend_from_slice(part);
+            self.queued += part.len();
+            // In front of the slot, which keeps its number.
+            self.slots.push_front(Slot::Ready { start, end: self.bytes.len() });
+            self.base = self.base.wrapping_sub(1);
+        }
+        true
+    }
+
     /// Moves the replies whose turn has come to `out`.
     pub fn emit(&mut self, out: &mut Vec<u8>) {
         let ahead = std::mem::take(&mut self.ahead);
@@ -394,6 +412,23 @@ mod tests {
             assert_eq!(flight.queued_bytes(), 0);
             assert!(flight.bytes.capacity() <= 2 * SPARE_BYTES_MAX);
         }
+    }
+
+    #[test]
+    fn a_long_reply_comes_in_parts_when_it_is_its_turn() {
+        let mut flight = Flight::new(0);
+        let first = flight.depart(Some(1), false, false);
+        let long = flight.depart(None, true, false);
+        flight.set_barrier();
+        assert!(!flight.answer_in_part(long, b"x"));
+        flight.answer(first, b"a");
+        assert_eq!(emitted(&mut flight), "a");
+        assert!(flight.answer_in_part(long, b"b"));
+        assert_eq!(emitted(&mut flight), "b");
+        assert!(flight.answer_in_part(long, b"c"));
+        flight.answer(long, b"d");
+        assert_eq!(emitted(&mut flight), "cd");
+        assert!(flight.is_over());
     }
 
     #[test]

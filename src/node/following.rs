@@ -350,6 +350,7 @@ impl Control {
                 // Counted as Redis does, and because every session that ends is counted off.
                 cx.core.shared.clients.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
                 cx.core.sessions.open(conn, session);
+                cx.core.joins_lists(conn);
                 self.following.link = Some(conn);
                 self.following.bytes.clear();
                 self.following.paused = false;

@@ -42,6 +42,7 @@ impl Core {
             rare.backlog_bytes = 0; // It was let go with all its output sent.
         }
         self.sessions.open(conn, session);
+        self.joins_lists(conn);
         self.runnable.push(conn);
         self.run_runnable(out);
     }
@@ -60,6 +61,7 @@ impl Core {
             } else {
                 self.forget_listener(conn);
                 self.forget_watcher(conn);
+                self.leaves_lists(conn);
                 let Some(session) = self.sessions.close(conn) else { continue };
                 out.actions.push(Action::Move { conn, core: 0, session: Box::new(session) });
             }
@@ -82,6 +84,7 @@ impl Core {
         self.forget_blocked(conn);
         self.forget_listener(conn);
         self.forget_watcher(conn);
+        self.leaves_lists(conn);
         let Some(session) = self.sessions.close(conn) else { return };
         self.shared.clients.fetch_sub(1, Ordering::Relaxed);
         if let Some(multi) = session.rare.as_ref().and_then(|rare| rare.multi.as_ref()) {

@@ -80,6 +80,7 @@ impl Core {
             Message::Ask { from, ask } => self.with_control(out, |it, cx| it.asked(cx, from, *ask)),
             Message::View(view) => self.see(*view),
             Message::Lines(lines) => self.show_lines(&lines, out),
+            Message::List(note) => self.told_of_list(from, note.0, note.1, out),
             Message::Unwatched => self.with_control(out, |it, cx| it.watch(cx, from, false)),
             Message::Slow { conn, generation, entry } => {
                 self.slow_elsewhere(conn, generation, *entry);

@@ -78,6 +78,8 @@ pub enum Message {
     View(Box<View>),
     /// What clients of the sender asked for, for the receiver's clients of MONITOR.
     Lines(Bytes),
+    /// About the CLIENT LIST that a client reads page by page.
+    List(Box<(Return, crate::node::listing::ListNote)>),
     /// No client of the sender watches any more.
     Unwatched,
     /// A request of a client of the core that gets this was slow on the one that sends it.

@@ -58,6 +58,7 @@ pub mod dump;
 pub mod connection;
 pub mod clients;
 pub mod client_list;
+pub mod listing;
 pub mod client_kill;
 pub mod replicate;
 pub mod server;

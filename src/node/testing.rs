@@ -201,6 +201,45 @@ impl Node {
         self.settle();
     }
 
+    /// As `disconnect`, while others are at work.
+    pub fn hang_up(&mut self, client: Client) {
+        let peer = &self.clients[client.0];
+        let (core, conn) = (peer.core, peer.conn);
+        self.inboxes[core].push_back(Event::Other(Some(Input::Ended { conn })));
+    }
+
+    /// As `connect_on`, while others are at work.
+    pub fn connect_soon(&mut self, core: usize) -> Client {
+        let client = Client(self.clients.len());
+        let conn = self.new_conn(core, client);
+        self.clients.push(Peer { core, conn, received: Vec::new(), closed: false });
+        let ends = Ends::Local;
+        self.inboxes[core].push_back(Event::Other(Some(Input::Opened { conn, ends })));
+        client
+    }
+
+    /// The client takes nothing: so many bytes wait for it.
+    pub fn stop_reading(&mut self, client: Client, bytes: usize) {
+        let peer = &self.clients[client.0];
+        let (core, conn) = (peer.core, peer.conn);
+        self.inboxes[core].push_back(Event::Other(Some(Input::Backlog { conn, bytes })));
+    }
+
+    /// It has taken all.
+    pub fn read_on(&mut self, client: Client) {
+        let peer = &self.clients[client.0];
+        let (core, conn) = (peer.core, peer.conn);
+        self.inboxes[core].push_back(Event::Other(Some(Input::Drained { conn })));
+        self.settle();
+    }
+
+    /// Some turns of all cores, whether they are due or not.
+    pub fn turns(&mut self, count: usize) {
+        for _ in 0..count {
+            (0..self.cores.len()).for_each(|core| self.turn(core));
+        }
+    }
+
     /// Asks core 0 for something in the client's name, as a command of it would.
     pub fn ask(&mut self, client: Client, ask: Ask) {
         let (core, conn) = (self.clients[client.0].core, self.clients[client.0].conn);

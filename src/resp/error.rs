@@ -75,6 +75,7 @@ error_kinds! {
         NoSuchKey => "ERR no such key",
         SameObject => "ERR source and destination objects are the same",
         InvalidCursor => "ERR invalid cursor",
+        TooManyLists => "ERR too many lists of very many clients are being read",
 
         // Strings and bits
         Overflow => "ERR increment or decrement would overflow",
