@@ -27,7 +27,7 @@ holds so many clients (auto: what the doctor forecasts, up to 1,000,000), serves
 
 /// The most that `auto` asks for, and what it leaves of the forecast.
 const AUTO_MAX: u64 = 1_000_000;
-const FORECAST_USED: f64 = 0.95;
+const FORECAST_USED_PERCENT: u64 = 95;
 /// The many send so often together, at most.
 const COLD_PER_SECOND: u64 = 4_000;
 
@@ -98,8 +98,8 @@ fn forecast(server: &Path) -> Result<u64, String> {
     let asked = asked.output().map_err(|why| why.to_string())?;
     let told: serde_json::Value =
         serde_json::from_slice(&asked.stdout).map_err(|why| format!("the doctor: {why}"))?;
-    let most = told.pointer("/forecast/at_most/clients").and_then(serde_json::Value::as_f64);
-    let most = most.map_or(AUTO_MAX, |it| (it * FORECAST_USED) as u64);
+    let most = told.pointer("/forecast/at_most/clients").and_then(serde_json::Value::as_u64);
+    let most = most.map_or(AUTO_MAX, |it| it / 100 * FORECAST_USED_PERCENT);
     println!("the doctor forecasts room for {most} clients and what else there is");
     Ok(most.clamp(1, AUTO_MAX))
 }

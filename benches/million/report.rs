@@ -46,7 +46,6 @@ fn ratio(found: &Found, figure: fn(&Hot) -> f64) -> Option<f64> {
 
 /// What was found, and what it should be.
 #[rustfmt::skip] // One row, one figure.
-#[expect(clippy::too_many_lines, reason = "a table")]
 fn figures(plan: &Plan, found: &Found) -> Vec<(&'static str, String, String)> {
     let user = found.server_bytes + found.loadgen_bytes;
     let each = |bytes: u64| bytes as f64 / found.held.max(1) as f64;
