@@ -85,7 +85,7 @@ struct Part {
 }
 
 impl Part {
-    fn awaits(&self, row: usize) -> bool {
+    fn covers(&self, row: usize) -> bool {
         (self.next..self.end).contains(&row)
     }
 }
@@ -242,7 +242,7 @@ impl Core {
         }
         let row = conn.0 as usize;
         let mut parts = std::mem::take(&mut self.lists.parts);
-        for part in parts.iter_mut().filter(|part| part.awaits(row)) {
+        for part in parts.iter_mut().filter(|part| part.covers(row)) {
             if part.strangers.remove(&row) {
                 continue;
             }
@@ -258,7 +258,7 @@ impl Core {
     /// A session came to this core that is older than its being here.
     pub(super) fn joins_lists(&mut self, conn: Conn) {
         let row = conn.0 as usize;
-        for part in self.lists.parts.iter_mut().filter(|part| part.awaits(row)) {
+        for part in self.lists.parts.iter_mut().filter(|part| part.covers(row)) {
             part.strangers.insert(row);
         }
     }
