@@ -10,7 +10,7 @@ use ringfold::command::keys::legacy_range;
 use ringfold::command::node_rows;
 use ringfold::command::spec::{Begin, Command, Find, Spec};
 use ringfold::engine::{
-    bits, generic, geo, hashes, hyperloglog, lists, sets, sorted_sets, streams, strings,
+    bits, generic, geo, hashes, hyperloglog, lists, sets, sort, sorted_sets, streams, strings,
 };
 use ringfold::node::dump;
 use std::collections::BTreeMap;
@@ -45,6 +45,7 @@ fn every_row_says_what_redis_says() {
         bits::COMMANDS,
         hyperloglog::COMMANDS,
         generic::COMMANDS,
+        sort::COMMANDS,
         dump::COMMANDS,
     ];
     for row in shard.into_iter().flatten() {
@@ -99,8 +100,10 @@ fn add(rows: &mut BTreeMap<String, String>, container: Option<&Spec>, spec: &Spe
         let begin = match keys.begin {
             Begin::Index(at) => format!("index={at}"),
             Begin::Keyword { keyword, from } => format!("keyword={keyword},{from}"),
+            Begin::Unknown(_) => "unknown".into(),
         };
         let find = match keys.find {
+            _ if matches!(keys.begin, Begin::Unknown(_)) => "unknown".into(),
             Find::Range { last, step, limit } => format!("range={last},{step},{limit}"),
             Find::Counted { count, first, step } => format!("keynum={count},{first},{step}"),
         };
@@ -139,6 +142,9 @@ fn add_argument(it: &Argument, depth: usize, text: &mut String) {
     }
     if it.multiple {
         words.push_str(" multiple");
+    }
+    if it.multiple_token {
+        words.push_str(" multiple_token");
     }
     writeln!(text, "{}{words}", "  ".repeat(depth)).unwrap();
     it.inner.iter().for_each(|inner| add_argument(inner, depth + 1, text));

@@ -15,6 +15,8 @@ pub struct Argument {
     pub deprecated_since: Option<&'static str>,
     pub optional: bool,
     pub multiple: bool,
+    /// Its token, too, stands before each.
+    pub multiple_token: bool,
     pub inner: &'static [Self],
 }
 
@@ -70,6 +72,7 @@ impl Argument {
             deprecated_since: None,
             optional: false,
             multiple: false,
+            multiple_token: false,
             inner: &[],
         }
     }
@@ -132,6 +135,20 @@ impl Argument {
     #[must_use]
     pub const fn optional(mut self) -> Self {
         self.optional = true;
+        self
+    }
+
+    /// As many times as one likes, with its token each time.
+    #[must_use]
+    pub const fn multiple_token(mut self) -> Self {
+        (self.multiple, self.multiple_token) = (true, true);
+        self
+    }
+
+    /// The key spec that finds what it names.
+    #[must_use]
+    pub const fn key_spec(mut self, spec: u8) -> Self {
+        self.key_spec = Some(spec);
         self
     }
 

@@ -295,8 +295,12 @@ fn write_key_spec(keys: &KeySpec, reply: &mut Reply<'_>) {
             reply.bulk(b"startfrom");
             reply.int(i64::from(from));
         }
+        Begin::Unknown(_) => write_search("unknown", &[], reply),
     }
     reply.bulk(b"find_keys");
+    if matches!(keys.begin, Begin::Unknown(_)) {
+        return write_search("unknown", &[], reply);
+    }
     match keys.find {
         Find::Range { last, step, limit } => {
             let [last, step, limit] = [i64::from(last), i64::from(step), i64::from(limit)];
@@ -379,7 +383,11 @@ fn write_docs(found: Found<'_>, reply: &mut Reply<'_>) {
 fn write_arguments(arguments: &[Argument], reply: &mut Reply<'_>) {
     reply.array(arguments.len());
     for it in arguments {
-        let flags = [("optional", it.optional), ("multiple", it.multiple)];
+        let flags = [
+            ("optional", it.optional),
+            ("multiple", it.multiple),
+            ("multiple_token", it.multiple_token),
+        ];
         let flags = flags.iter().filter(|it| it.1).map(|it| it.0);
         let texts =
             [("token", it.token), ("since", it.since), ("deprecated_since", it.deprecated_since)];

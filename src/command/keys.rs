@@ -9,7 +9,7 @@
 use crate::base::crc::crc16;
 use crate::base::limits::SLOTS;
 use crate::command::args::Args;
-use crate::command::spec::{Begin, Find, KeyFlags, KeySpec, Spec};
+use crate::command::spec::{Begin, Find, KeyFlags, KeySpec, Spec, Unknown};
 
 /// A key of a request: word number `at`, and what the command does with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -168,7 +168,26 @@ fn begin(begin: Begin, args: Args<'_>) -> Option<usize> {
             };
             found.map(|at| at + 1)
         }
+        Begin::Unknown(Unknown::Followed) => None,
+        Begin::Unknown(Unknown::SortStore) => sort_store(args),
     }
+}
+
+/// The word behind the last STORE of a SORT that is no argument of another option.
+fn sort_store(args: Args<'_>) -> Option<usize> {
+    let (mut at, mut found) = (2, None);
+    while at + 1 < args.len() {
+        at += match () {
+            () if args.is(at, "LIMIT") => 3,
+            () if args.is(at, "BY") || args.is(at, "GET") => 2,
+            () if args.is(at, "STORE") => {
+                found = Some(at + 1);
+                2
+            }
+            () => 1,
+        };
+    }
+    found
 }
 
 /// A count of keys; one of more digits than any request has words is no number.

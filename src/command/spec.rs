@@ -204,6 +204,12 @@ impl Spec {
         self.is_write() || (self.flags.has(Flags::MAY_REPLICATE) && !self.keys.is_empty())
     }
 
+    /// May it look at keys that it does not name?
+    #[must_use]
+    pub fn follows_keys(&self) -> bool {
+        self.keys.iter().any(|keys| keys.begin == Begin::Unknown(Unknown::Followed))
+    }
+
     /// May this command change keys?
     #[must_use]
     pub const fn is_write(&self) -> bool {
@@ -464,6 +470,17 @@ pub enum Begin {
     Index(u16),
     /// After the word `keyword`, looked for from word `from`; negative counts from the end, backwards.
     Keyword { keyword: &'static str, from: i16 },
+    /// No rule of this kind says it.
+    Unknown(Unknown),
+}
+
+/// Keys that only who knows the command finds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unknown {
+    /// They are not in the request: they follow from what its keys hold.
+    Followed,
+    /// Where SORT keeps its result.
+    SortStore,
 }
 
 /// How the keys go on from there.
@@ -487,6 +504,12 @@ impl KeySpec {
     #[must_use]
     pub const fn keyword(keyword: &'static str, from: i16, flags: KeyFlags) -> Self {
         Self { begin: Begin::Keyword { keyword, from }, ..Self::at(0, flags) }
+    }
+
+    /// Keys that no rule finds.
+    #[must_use]
+    pub const fn unknown(which: Unknown, flags: KeyFlags) -> Self {
+        Self { begin: Begin::Unknown(which), ..Self::at(0, flags) }
     }
 
     /// All words from there to `last`, every `step`.

@@ -68,7 +68,7 @@ pub const COMMANDS: &[Command<ShardFn>] = &[
         .about(Group::Bitmap, "6.0.0", "O(1)", "Reads integers of any width within a string")
         .takes(&[
             KEY,
-            Argument::block("encoding_offset", &[ENCODING, OFFSET]).token("GET").optional().multiple(),
+            Argument::block("encoding_offset", &[ENCODING, OFFSET]).token("GET").optional().multiple_token(),
         ]), bitfield::bitfield_ro),
     Command::new(Spec::new("BITOP", AtLeast(4), GROWS, &[KeySpec::at(2, OW), KeySpec::at(3, RO).to(-1, 1)])
         .about(Group::Bitmap, "2.6.0", "O(N)", "Combines strings bit by bit into another")

@@ -152,6 +152,14 @@ impl Keyspace {
         Some(Carried { value, encoding, expiry: view.expiry })
     }
 
+    /// As `read_out`, expired or not.
+    #[must_use]
+    pub fn copy_out(&self, db: usize, key: Key<'_>) -> Option<Carried> {
+        let view = self.view(self.find(db, key)?);
+        let (value, encoding) = (view.value.to_value(), view.value.encoding());
+        Some(Carried { value, encoding, expiry: view.expiry })
+    }
+
     /// Puts what another shard held under a key, whatever was there.
     pub fn put_in(
         &mut self,

@@ -24,6 +24,7 @@ use bytes::Bytes;
 
 use super::evict::{Evictor, Policy, Rank};
 use super::notices::{Class, Notices};
+use super::reach::{Reach, Share};
 use super::walk::{Graveyard, WalkState};
 use super::watch::Watch;
 use crate::base::limits::{BULK_BYTES_MAX, HLL_SPARSE_BYTES_MAX, STRING_BYTES_MAX};
@@ -86,6 +87,8 @@ pub struct Keyspace {
     pub(super) emptied: bool,
     pub(super) evictor: Evictor,
     expired: Expired,
+    /// Keys that are looked at without being named.
+    pub reach: Reach,
 }
 
 pub(super) struct Database {
@@ -127,6 +130,32 @@ impl Keyspace {
             emptied: false,
             evictor: Evictor::default(),
             expired: Expired::default(),
+            reach: Reach::default(),
+        }
+    }
+
+    /// An empty one in which keys have the same hashes and values the same forms, and whose only keys are
+    /// those put there.
+    #[must_use]
+    pub fn to_rehearse(&self) -> Self {
+        Self {
+            store: Store::new(self.hasher()),
+            databases: std::iter::repeat_with(|| None).take(self.databases.len()).collect(),
+            mode: self.mode,
+            no_touch: true,
+            string_bytes_max: self.string_bytes_max,
+            hll_sparse_bytes_max: self.hll_sparse_bytes_max,
+            stats: Stats::default(),
+            walk: WalkState::default(),
+            graveyard: Graveyard::default(),
+            packing: self.packing,
+            scratch: Vec::new(),
+            watch: Watch::default(),
+            notices: Notices::default(),
+            emptied: false,
+            evictor: Evictor::default(),
+            expired: Expired::default(),
+            reach: Reach::new(Share::None),
         }
     }
 

@@ -19,6 +19,7 @@ use crate::types::list::{End, Fill};
 use crate::types::object::Body;
 use crate::types::packed::{Item, Needle};
 use crate::types::record::Kind;
+use crate::types::store::ValueRef;
 use form::Form;
 use std::ops::ControlFlow;
 
@@ -642,6 +643,23 @@ fn push_event(end: End) -> &'static str {
 
 fn pop_event(end: End) -> &'static str {
     if end == End::Left { "lpop" } else { "rpop" }
+}
+
+/// Every element of a value that is a list.
+pub(super) fn each(value: ValueRef<'_>, each: &mut dyn FnMut(&[u8])) {
+    if Form::of(value).len() > 0 {
+        Form::of(value).visit(0, false, |item| {
+            each(&item.text());
+            ControlFlow::Continue(())
+        });
+    }
+}
+
+/// A list of these elements.
+pub(super) fn body_of(cx: &Cx<'_>, texts: &[&[u8]]) -> Body {
+    let mut body = form::short();
+    form::push(&mut body, End::Right, texts.iter().copied(), fill(cx));
+    body
 }
 
 fn fill(cx: &Cx<'_>) -> Fill {

@@ -26,5 +26,7 @@ pub mod bits;
 pub mod bitfield;
 pub mod hyperloglog;
 pub mod generic;
+pub mod reach;
+pub mod sort;
 #[cfg(test)]
 pub mod transcript;

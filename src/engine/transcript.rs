@@ -14,7 +14,7 @@ use crate::engine::effect::{Effect, Part};
 use crate::engine::keyspace::{ExpiryMode, Keyspace};
 use crate::engine::shard::{Cx, ShardFn, execute};
 use crate::engine::{
-    bits, generic, geo, hashes, hyperloglog, lists, sets, sorted_sets, streams, strings,
+    bits, generic, geo, hashes, hyperloglog, lists, sets, sort, sorted_sets, streams, strings,
 };
 use crate::resp::error::ErrorKind;
 use crate::resp::reply::{Proto, Reply};
@@ -127,6 +127,7 @@ fn find(
         bits::COMMANDS,
         hyperloglog::COMMANDS,
         generic::COMMANDS,
+        sort::COMMANDS,
         more,
     ];
     let mut rows = families.into_iter().flatten();
@@ -171,6 +172,16 @@ pub fn check_with(more: &'static [Command<ShardFn>], transcript: &str) {
     assert!(differences.is_empty(), "\n{}\n", differences.join("\n"));
 }
 
+/// The requests of a transcript in which no time passes, and how their replies are spelled.
+pub fn requests(transcript: &str) -> impl Iterator<Item = (Vec<Vec<u8>>, &str)> {
+    let lines = transcript.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
+    lines.map(|line| {
+        let mut parts = line.split(" => ");
+        let request = parts.next().unwrap();
+        (words(request, START_MS), parts.next().unwrap().trim_end_matches(" =>"))
+    })
+}
+
 /// The words of a request, with `@1000` and `@10s` as times after `now_ms`.
 fn words(request: &str, now_ms: u64) -> Vec<Vec<u8>> {
     let (mut words, mut quoted) = (vec![Vec::new()], false);
@@ -206,6 +217,11 @@ fn unescaped(word: &[u8]) -> Vec<u8> {
     bytes
 }
 
+/// A reply as transcripts spell it.
+pub fn spelled(reply: &[u8]) -> String {
+    escaped(reply).replace("\\x0d\\x0a", "|")
+}
+
 /// The other way round, for every byte that is not to be seen.
 fn escaped(bytes: &[u8]) -> String {
     let shown = |&byte: &u8| match byte {
@@ -234,7 +250,7 @@ fn relative(word: &[u8], now_ms: u64, whole_seconds: bool) -> String {
 }
 
 fn relative_reply(words: &[&[u8]], reply: &[u8], now_ms: u64) -> String {
-    let text = escaped(reply).replace("\\x0d\\x0a", "|");
+    let text = spelled(reply);
     let number = text.trim_matches([':', '|']).parse::<u64>();
     let id = text.strip_suffix('|').and_then(|it| it.split_once('|')).map(|it| it.1);
     if let Some(seq) = id.and_then(|id| id.strip_prefix(&format!("{now_ms}-"))) {

@@ -22,6 +22,7 @@ use crate::node::message::{self, Origin, RequestHead};
 use crate::node::outbox::{Action, Level, Outbox};
 use crate::node::owner::Plain;
 use crate::node::publish;
+use crate::node::rehearsal;
 use crate::node::table::Run;
 use crate::node::transactions::{Asker, Form, NOBODY, Wanted, Wants, Work};
 use crate::replication::replica::Input;
@@ -87,7 +88,7 @@ impl Control {
         let following = &self.following;
         !following.in_section
             && !following.blocked
-            && following.under_way < APPLY_UNDER_WAY_MAX
+            && following.under_way < if following.alone { 1 } else { APPLY_UNDER_WAY_MAX }
             && self.sections.is_idle()
     }
 
@@ -181,6 +182,11 @@ impl Control {
             self.refuse_unit(cx, &format!("{name}, which is no write"));
             return true;
         }
+        let alone = cx.core.cores > 1 && rehearsal::follows_keys(row.spec, args);
+        if alone && self.following.under_way > 0 {
+            return false;
+        }
+        self.following.alone = alone;
         self.snapshots.note_changes(1);
         let call = Call { number, run, db, proto: Proto::Resp2, origin: Origin::Master };
         match cx.core.only_owner(row, args) {
@@ -268,7 +274,12 @@ impl Control {
         }
         let wanted = wants.into_keys();
         let one = wanted.first().map_or(0, |it| it.core);
-        if wanted.iter().any(|it| it.core != one) {
+        let alone = cx.core.cores > 1 && cx.core.frames_follow_keys(&frames);
+        if alone && self.following.under_way > 0 {
+            return Some(0);
+        }
+        self.following.alone = alone;
+        if alone || wanted.iter().any(|it| it.core != one) {
             self.begin_transaction(cx, frames, wanted);
         } else if one == 0 {
             let exec = table.part("exec");

@@ -20,6 +20,7 @@ use crate::base::time::{Mono, Now};
 use crate::engine::effect::Effect;
 use crate::engine::expire::ExpireCycle;
 use crate::engine::keyspace::Keyspace;
+use crate::engine::reach::{Reach, Share};
 use crate::node::control::Control;
 use crate::node::host::Host;
 use crate::node::message::{Message, Wire};
@@ -212,6 +213,9 @@ impl Core {
         let slow = Slow::new(shared.table, &view.settings);
         let intend = shared.table.part("intend");
         let mut keyspace = Keyspace::new(databases, hash_seed);
+        if cores > 1 {
+            keyspace.reach = Reach::new(Share::Core { id, cores });
+        }
         view.tune(&mut keyspace);
         let mut effect = Effect::default();
         effect.set_unlinks_expired(view.settings.lazyfree_lazy_expire);

@@ -3,7 +3,7 @@
 use crate::command::spec::Command;
 use crate::engine::shard::ShardFn;
 use crate::engine::{
-    bits, generic, geo, hashes, hyperloglog, lists, sets, sorted_sets, streams, strings,
+    bits, generic, geo, hashes, hyperloglog, lists, sets, sort, sorted_sets, streams, strings,
 };
 use crate::node::cx::NodeFn;
 use crate::node::part::PARTS;
@@ -27,6 +27,7 @@ const SHARD: &[&[Command<ShardFn>]] = &[
     bits::COMMANDS,
     hyperloglog::COMMANDS,
     generic::COMMANDS,
+    sort::COMMANDS,
     dump::COMMANDS,
 ];
 

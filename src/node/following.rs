@@ -58,6 +58,8 @@ pub struct Following {
     pub(super) blocked: bool,
     /// A section runs for a unit.
     pub(super) in_section: bool,
+    /// What is under way may yet ask for any key: nothing else is applied meanwhile.
+    pub(super) alone: bool,
     /// Units are being applied: not again within that.
     pub(super) pumping: bool,
     /// A snapshot is to be cut between two units.
@@ -119,6 +121,7 @@ impl Following {
             transactions: 0,
             blocked: false,
             in_section: false,
+            alone: false,
             pumping: false,
             cut_wanted: false,
             applied: 0,

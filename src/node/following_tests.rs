@@ -73,6 +73,23 @@ fn a_transaction_that_must_wait_in_its_middle_is_applied_once() {
     });
 }
 
+/// A stock master sends a SORT as it came: what comes behind it must not change what it follows.
+#[test]
+fn a_sort_of_the_master_sees_nothing_of_what_comes_behind_it() {
+    on_replicas(&empty_rdb("0"), |node, master, client| {
+        let mut bytes = stream(&["RPUSH l 1 2 3", "MSET w_1 3 w_2 2 w_3 1 g_1 a g_2 b g_3 c"]);
+        for _ in 0..20 {
+            bytes.extend(stream(&["SORT l BY w_* GET g_* STORE d", "SET w_1 0", "SET g_2 x"]));
+            bytes.extend(stream(&["MULTI", "SORT l BY w_* GET g_* STORE e", "SELECT 0", "EXEC"]));
+            bytes.extend(stream(&["SET w_1 3", "SET g_2 b", "INCR rounds"]));
+        }
+        node.send(master, &bytes);
+        let said = node.send(client, b"GET rounds\r\nLRANGE d 0 -1\r\nLRANGE e 0 -1\r\n");
+        let said = String::from_utf8(said).unwrap().replace("\r\n", " ");
+        assert_eq!(said, "$2 20 *3 $1 c $1 b $1 a *3 $1 a $1 c $1 x ");
+    });
+}
+
 /// The stream goes on in the database in which the snapshot's master was.
 #[test]
 fn the_database_of_the_stream_comes_with_the_snapshot() {

@@ -22,6 +22,7 @@ pub mod lifecycle;
 pub mod route;
 pub mod owner;
 pub mod transactions;
+pub mod rehearsal;
 pub mod waiting;
 pub mod blocked;
 pub mod multi;
@@ -79,6 +80,8 @@ pub mod testing;
 mod following_tests;
 #[cfg(test)]
 mod scripts_tests;
+#[cfg(test)]
+mod sort_tests;
 
 /// The version of Redis whose behaviour this server has, as it tells clients that ask.
 pub const REDIS_VERSION: &str = "7.2.4";

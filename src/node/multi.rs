@@ -488,6 +488,9 @@ impl Core {
         if core == self.id || wanted.iter().any(|it| it.core != core) {
             return None;
         }
+        if self.frames_follow_keys(frames) {
+            return None;
+        }
         let (mut rest, mut words) = (frames, Vec::new());
         while let Some(head) = message::pop_request(&mut rest, &mut words) {
             // A script's commands run by its user's rights, which are known here.

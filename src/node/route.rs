@@ -23,6 +23,7 @@ use crate::node::core::Core;
 use crate::node::flight::Flight;
 use crate::node::message::{self, Message, Origin, RequestHead, Return, Wire};
 use crate::node::outbox::{Action, Conn, Outbox, Segment};
+use crate::node::rehearsal;
 use crate::node::session::{Kind, Stall, Waiting};
 use crate::node::table::{Row, Run};
 use crate::resp::error::ErrorKind;
@@ -251,6 +252,9 @@ impl Core {
     pub(super) fn only_owner(&self, row: &Row, args: Args<'_>) -> Option<usize> {
         if self.cores == 1 {
             return Some(0);
+        }
+        if rehearsal::follows_keys(row.spec, args) {
+            return None; // Nobody knows all its keys yet.
         }
         let mut owner = None;
         for key in keys::keys_found(row.spec, args) {

@@ -246,10 +246,15 @@ impl Core {
         let Some(session) = self.sessions.get(conn) else { return };
         let generation = session.generation;
         let asker = Asker::Client { conn, generation, slot: None };
-        let work = Work { asker, frames, form, writes, waits: false, wanted };
+        let mut work = Work { asker, frames, form, writes, waits: false, wanted };
         if self.has_all(&work) {
-            return self.run_at_once(conn, &work, out);
+            let lacking = self.rehearse(&work, &[]);
+            if lacking.is_empty() {
+                return self.run_at_once(conn, &work, out);
+            }
+            work = self.with_keys(work, lacking);
         }
+        let Some(session) = self.sessions.get(conn) else { return };
         let muted = session.is_muted();
         // What blocks its connection, as an EXEC does, lets nothing else begin.
         let exclusive = writes || form != Form::Single;
@@ -414,6 +419,16 @@ impl Core {
         if work.waits && !self.still_waits(work.asker) {
             return self.let_go(number, &work, Vec::new(), None); // Nothing is taken for who is gone.
         }
+        let lacking = if unchanged { self.rehearse(&work, &values) } else { Vec::new() };
+        if !lacking.is_empty() {
+            self.let_go(number, &work, Vec::new(), None);
+            let number = self.next_attempt(number, work.asker);
+            let work = self.with_keys(work, lacking);
+            if self.frozen.is_frozen() {
+                return self.tx.parked.push((number, work));
+            }
+            return self.ask_owners(number, work);
+        }
         self.unpin_own(number);
         let mut reply = Vec::new();
         let Some(changed) = self.run_work(&work, &values, unchanged, &mut reply, out) else {
@@ -573,9 +588,11 @@ impl Core {
             return Some(Vec::new());
         }
         let versions = self.invite(work, values)?;
+        self.lend_reach(work);
         self.begin_unit();
         let waits = self.run_frames(work, reply, out);
         self.end_unit();
+        self.keyspace.reach.lend(std::iter::empty());
         if work.waits && waits {
             self.settle_waiter(work);
             self.effect.wait(); // For `ran_for_waiter`.
@@ -760,6 +777,11 @@ impl Wants {
                 self.places.entry((it.db, it.hash)).or_insert(at);
             }
         }
+    }
+
+    /// Those keys, each of which is named once.
+    pub fn of(keys: Vec<Wanted>) -> Self {
+        Self { keys, places: HashMap::default() }
     }
 
     pub fn into_keys(self) -> Vec<Wanted> {

@@ -8,6 +8,23 @@ pub const PAYLOADS: &str = include_str!("../../golden/payloads-7.0.15.txt");
 
 #[rustfmt::skip] // One row, one line: a table should look like one.
 pub const COMMANDS: &[Row] = &[
+    (5,  Exact, "RPUSH|LPUSH TLKEY NUMBER+"),
+    (8,  Exact, "SET WEIGHT NUMBER|SCOREOF"),
+    (4,  Exact, "HSET HWEIGHT f NUMBER g LELEM"),
+    (1,  Exact, "DEL WEIGHT|HWEIGHT"),
+    (1,  Exact, "RPUSH WEIGHT x"),
+    (5,  Exact, "SORT|SORT_RO TLKEY ?LIMIT_PLACE_PLACE ?DESC|ASC ?ALPHA"),
+    (5,  Exact, "SORT|SORT_RO TLKEY BY BYWHAT ?LIMIT_PLACE_PLACE ?DESC ?GET_GETWHAT ?GET_GETWHAT"),
+    (2,  Exact, "SORT TLKEY BY BYWHAT ?DESC ALPHA ?GET_GETWHAT"),
+    (3,  Exact, "SORT TLKEY ?GET_GETWHAT ?GET_# ?BY_nosort ?LIMIT_PLACE_PLACE"),
+    (2,  Exact, "SORT TLKEY ?BY_BYWHAT ?GET_GETWHAT ?LIMIT_PLACE_PLACE STORE TLKEY"),
+    (2,  Exact, "SORT ZKEY ?BY_BYWHAT|BY_nosort|ALPHA ?GET_GETWHAT ?LIMIT_PLACE_PLACE ?DESC ?STORE_TLKEY"),
+    (2,  Exact, "SORT SKEY ALPHA ?GET_GETWHAT ?LIMIT_PLACE_PLACE ?DESC ?STORE_TLKEY"),
+    (2,  Exact, "SORT SKEY ?BY_BYWHAT ?LIMIT_PLACE_PLACE ?STORE_TLKEY"),
+    (1,  Unordered, "SORT SKEY BY nosort"),
+    (1,  Exact, "SORT TLKEY FOO|LIMIT|BY|GET|STORE|LIMIT_1|LIMIT_x_1 ?ALPHA"),
+    (1,  Exact, "SORT_RO TLKEY STORE TLKEY"),
+    (1,  Exact, "COMMAND GETKEYS SORT TLKEY ?BY_BYWHAT ?STORE_TLKEY ?LIMIT_0_1"),
     (9,  Exact, "RESTORE PKEY 0 PAYLOAD ?REPLACE"),
     (4,  Exact, "RESTORE PKEY TTLMS PAYLOAD REPLACE ?IDLETIME_1000|IDLETIME_7000|IDLETIME_-1|IDLETIME_x"),
     (2,  Exact, "RESTORE PKEY ATMS PAYLOAD REPLACE ABSTTL ?FREQ_5|FREQ_256|FREQ_x|IDLETIME_3"),
@@ -40,6 +57,13 @@ pub fn token(token: &str, below: &mut dyn FnMut(usize) -> usize) -> Option<Vec<u
         "PKEY" if below(3) == 0 => format!("{{t}}p{}", below(3)).into(),
         "PKEY" => format!("p{}", below(5)).into(),
         "PAYLOAD" => payload(below),
+        "NUMBER" => below(16).to_string().into(),
+        "SCOREOF" if below(8) == 0 => b"no number".to_vec(),
+        "SCOREOF" => format!("{}.5", below(50)).into(),
+        "WEIGHT" => format!("w_{}", below(16)).into(),
+        "HWEIGHT" => format!("h_{}", below(16)).into(),
+        "BYWHAT" => pick(below, &["w_*", "w_*", "h_*->f", "none_*", "w_*->f", "h_*", "*"]),
+        "GETWHAT" => pick(below, &["#", "w_*", "h_*->g", "h_*->f", "h_*->", "nothing", "*", "k*"]),
         "DAMAGED" => {
             let mut payload = payload(below);
             match below(3) {
@@ -54,6 +78,10 @@ pub fn token(token: &str, below: &mut dyn FnMut(usize) -> usize) -> Option<Vec<u
         }
         _ => return None,
     })
+}
+
+fn pick(below: &mut dyn FnMut(usize) -> usize, words: &[&str]) -> Vec<u8> {
+    words[below(words.len())].into()
 }
 
 fn payload(below: &mut dyn FnMut(usize) -> usize) -> Vec<u8> {
