@@ -10,6 +10,7 @@ pub mod engine;
 pub mod snapshot;
 pub mod replication;
 pub mod sentinel;
+pub mod cluster;
 pub mod node;
 pub mod doctor;
 pub mod runtime;

@@ -328,3 +328,23 @@ const _: () = {
     assert!(SENTINEL_NAME_BYTES_MAX < SENTINEL_HELLO_BYTES_MAX);
     assert!(SENTINEL_SCRIPTS_RUNNING_MAX < SENTINEL_SCRIPTS_MAX);
 };
+
+/// Bytes of one packet on the cluster bus, and of one from somebody whom we do not know: gossip about 10,000
+/// nodes at once. Only what has arrived is ever allocated for.
+pub const CLUSTER_PACKET_BYTES_MAX: usize = BULK_BYTES_MAX + CLUSTER_STRANGER_BYTES_MAX;
+pub const CLUSTER_STRANGER_BYTES_MAX: usize = 1024 * 1024 + 16 * 1024;
+
+/// Bytes of a hostname or a name for people that a node announces (Redis: `NET_HOST_STR_LEN`).
+pub const CLUSTER_NAME_BYTES_MAX: usize = 255;
+
+const _: () = assert!(CLUSTER_STRANGER_BYTES_MAX < CLUSTER_PACKET_BYTES_MAX);
+
+/// Nodes that one node knows, and connections of nodes that nobody knows yet.
+pub const CLUSTER_NODES_MAX: usize = 10_000;
+pub const CLUSTER_STRANGERS_MAX: usize = 256;
+
+/// How far ahead of the known epoch somebody may say the epoch is: more is no accident.
+pub const CLUSTER_EPOCH_JUMP_MAX: u64 = 1 << 32;
+
+/// Bytes for other nodes that wait until a claim of ours is on disk.
+pub const CLUSTER_HELD_BYTES_MAX: usize = 64 * 1024 * 1024;
