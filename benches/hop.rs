@@ -46,6 +46,7 @@ impl Pair {
             stopwatch: || 0,
             slow_ids: Arc::default(),
             host: Arc::default(),
+            slots: Arc::default(),
         };
         let now = Now { mono: Mono(0), wall: Wall(1_700_000_000_000_000) };
         let core = |id| Core::new(id, CORES, view.clone(), shared.clone(), 1, now);
@@ -57,7 +58,7 @@ impl Pair {
         };
         let Self { cores, outs, .. } = &mut pair;
         cores[0].begin(now, &mut outs[0]);
-        let loads = |action| matches!(action, Action::LoadFile);
+        let loads = |action| matches!(action, Action::LoadFile { .. });
         assert!(outs[0].actions.drain(..).any(loads));
         pair.turn(0, &mut vec![Input::File(FileEvent::Absent)]);
         pair.turn(0, &mut vec![Input::Opened { conn: CLIENT, ends: Ends::Local }]);

@@ -189,7 +189,7 @@ impl Cluster {
             ip: self.settings.announce_ip,
             flags: me.flags.and(Flags::EXTENSIONS),
             is_ok: self.is_ok,
-            paused: me.is_master() && self.manual.until.is_some(),
+            paused: me.is_master() && self.manual.until.is_some() && self.facts.paused,
             force_ack: false,
             extended: false,
         }

@@ -132,6 +132,8 @@ pub struct Facts {
     pub offset: u64,
     /// How long we have heard nothing of our master, by replication.
     pub data_age: Ms,
+    /// Writers wait, and `offset` has all that was ever written.
+    pub paused: bool,
 }
 
 /// What waits until the file of its number is on disk.
@@ -330,6 +332,32 @@ impl Cluster {
         let result = run(self);
         self.finish(out);
         result
+    }
+
+    /// What the mind cannot know of itself.
+    pub fn inform(&mut self, now: Now, facts: Facts, out: &mut Vec<Output>) {
+        self.see(now);
+        let stands_still = facts.paused && !self.facts.paused;
+        self.facts = facts;
+        if let Some(replica) = self.manual.replica.filter(|_| stands_still) {
+            self.ping(replica); // It waits for nothing else.
+        }
+        if self.manual.until.is_some() {
+            self.step_failover();
+        }
+        self.finish(out);
+    }
+
+    /// The number of the last change, until it is on disk.
+    #[must_use]
+    pub fn unsaved(&self) -> Option<u64> {
+        (self.saving.saved < self.saving.wanted).then_some(self.saving.wanted)
+    }
+
+    /// Up to which change everything is on disk.
+    #[must_use]
+    pub fn saved_through(&self) -> u64 {
+        self.saving.saved
     }
 
     pub(super) fn see(&mut self, now: Now) {

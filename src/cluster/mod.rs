@@ -18,5 +18,6 @@ pub mod health;
 pub mod failover;
 pub mod admin;
 pub mod show;
+pub mod commands;
 #[cfg(test)]
 mod sim;

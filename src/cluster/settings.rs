@@ -1,6 +1,7 @@
 //! What a node is told, once or while it runs: Redis' `cluster-*` settings and what it listens on.
 
 use super::node::Ms;
+use super::show::Endpoint;
 use core::net::IpAddr;
 
 /// See the file's header.
@@ -24,6 +25,8 @@ pub struct Settings {
     /// How often a master pings its replicas by replication.
     pub replication_ping_period: Ms,
     pub require_full_coverage: bool,
+    /// By what name clients are sent to nodes.
+    pub endpoint: Endpoint,
 }
 
 impl Default for Settings {
@@ -42,6 +45,7 @@ impl Default for Settings {
             replica_validity_factor: 10,
             replication_ping_period: 10_000,
             require_full_coverage: true,
+            endpoint: Endpoint::Ip,
         }
     }
 }

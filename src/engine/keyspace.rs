@@ -20,6 +20,7 @@
 //! Not here: lookups (`lookup.rs`), collections (`collections.rs`), SCAN and its kin (`scan.rs`), the snapshot (`walk.rs`), active
 //! expiry (`expire.rs`), what a command means.
 
+use super::slot_counts::SlotCounter;
 use bytes::Bytes;
 
 use super::evict::{Evictor, Policy, Rank};
@@ -89,6 +90,8 @@ pub struct Keyspace {
     expired: Expired,
     /// Keys that are looked at without being named.
     pub reach: Reach,
+    /// Keys of each slot in database 0, where a cluster wants to know.
+    slots: Option<SlotCounter>,
 }
 
 pub(super) struct Database {
@@ -131,6 +134,7 @@ impl Keyspace {
             evictor: Evictor::default(),
             expired: Expired::default(),
             reach: Reach::default(),
+            slots: None,
         }
     }
 
@@ -156,6 +160,7 @@ impl Keyspace {
             evictor: Evictor::default(),
             expired: Expired::default(),
             reach: Reach::new(Share::None),
+            slots: None,
         }
     }
 
@@ -383,10 +388,18 @@ impl Keyspace {
         Ok(true)
     }
 
+    /// Counts keys by slot from here on; there are none yet.
+    pub fn count_slots(&mut self, counter: SlotCounter) {
+        self.slots = Some(counter);
+    }
+
     /// Empties a database; its memory is freed by `collect`, a slice at a time.
     pub fn flush(&mut self, db: usize) {
         self.signal_all(&[db]);
         self.evictor.forget();
+        if let (0, Some(slots)) = (db, &self.slots) {
+            slots.clear();
+        }
         if let Some(database) = self.databases[db].take() {
             self.bury(*database);
         }
@@ -447,6 +460,9 @@ impl Keyspace {
     /// Takes an entry out; its record is freed, or the snapshot's.
     pub(super) fn drop_place(&mut self, db: usize, place: Place) {
         self.signal_place(db, place);
+        if let (0, Some(slots)) = (db, &self.slots) {
+            slots.remove(self.store.key(self.store.segments.get(place.segment).handle(place.spot)));
+        }
         let handed_over = self.hand_over(db, place);
         let store = &mut self.store;
         let Some(database) = &mut self.databases[db] else { return };
@@ -585,8 +601,10 @@ impl Keyspace {
         let Self { store, databases, .. } = self;
         let Some(database) = &mut databases[db] else { return Err(Full) };
         let added = database.table.insert(store, key.hash, record, expires, seconds(now));
-        if added.is_err() {
-            store.free(record);
+        match (&added, &self.slots) {
+            (Err(_), _) => store.free(record),
+            (Ok(_), Some(slots)) if db == 0 => slots.add(key.bytes),
+            (Ok(_), _) => {}
         }
         added?;
         self.notify(db, Class::New, "new", key.bytes);

@@ -1,4 +1,5 @@
 //! One shard: what commands do to its keys.
+pub mod slot_counts;
 pub mod keyspace;
 pub mod lookup;
 pub mod collections;

@@ -23,6 +23,13 @@ impl Keyspace {
         self.databases.len()
     }
 
+    /// Is a key there that has not expired?
+    #[must_use]
+    pub fn is_there(&self, db: usize, name: &[u8], now: Wall) -> bool {
+        let place = self.find(db, self.key(name));
+        place.is_some_and(|it| self.shows(self.store.segments.get(it.segment).handle(it.spot), now))
+    }
+
     /// Keys of a database, with those that expired and were not met since.
     #[must_use]
     pub fn len(&self, db: usize) -> usize {

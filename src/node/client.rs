@@ -493,6 +493,9 @@ impl Core {
             self.may_run_request(session, number, args)?;
         }
         if !self.view.is_plain() {
+            if self.view.cluster.is_some() {
+                self.redirect(session, row.spec, args)?;
+            }
             self.view.gate(row.spec, self.is_out_of_memory())?;
         }
         if listens && !is_for_subscribers(row.spec.name) {
@@ -545,6 +548,9 @@ impl Core {
             ReplyMode::Skip => ReplyMode::On,
             mode => mode,
         };
+        if session.asking && !self.shared.table.is(session.last_command, "ASKING") {
+            session.asking = false;
+        }
         let known = session.authenticated;
         let much = if known { TURN_REPLY_BYTES } else { UNAUTHENTICATED_OUTPUT_BYTES_MAX };
         if out.written_to(conn) > much {

@@ -52,6 +52,9 @@ fn select(cx: &mut NodeCx<'_>, args: Args<'_>) -> Result<(), ErrorKind> {
     if !(low..=high).contains(&index) {
         return Err(ErrorKind::NotBetween { low, high });
     }
+    if cx.core.view.settings.cluster_enabled && index != 0 {
+        return Err(ErrorKind::ClusterSelect);
+    }
     let databases = cx.core.keyspace.databases();
     let db = u16::try_from(index).map_err(|_| ErrorKind::DbOutOfRange)?;
     if usize::from(db) >= databases {
@@ -81,6 +84,8 @@ fn reset(cx: &mut NodeCx<'_>, _: Args<'_>) -> Result<(), ErrorKind> {
     session.proto = Proto::Resp2;
     session.reply_mode = ReplyMode::On;
     session.no_touch = false;
+    session.asking = false;
+    session.reads_replica = false;
     if let Some(rare) = &mut session.rare {
         rare.name.clear();
     }
@@ -147,6 +152,7 @@ fn hello(cx: &mut NodeCx<'_>, args: Args<'_>) -> Result<(), ErrorKind> {
 fn greet(cx: &mut NodeCx<'_>) {
     let id = i64::try_from(cx.session().id).unwrap_or(i64::MAX);
     let role: &[u8] = if cx.core.view.is_replica() { b"replica" } else { b"master" };
+    let cluster = cx.core.view.settings.cluster_enabled;
     let reply = &mut cx.reply;
     let proto = if reply.proto == Proto::Resp3 { 3 } else { 2 };
     reply.map(7);
@@ -159,7 +165,7 @@ fn greet(cx: &mut NodeCx<'_>) {
     reply.bulk(b"id");
     reply.int(id);
     reply.bulk(b"mode");
-    reply.bulk(b"standalone");
+    reply.bulk(if cluster { b"cluster" } else { b"standalone" });
     reply.bulk(b"role");
     reply.bulk(role);
     reply.bulk(b"modules");

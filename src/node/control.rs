@@ -12,6 +12,7 @@ use crate::base::prng::Prng;
 use crate::base::time::{Mono, Now};
 use crate::node::access::Change;
 use crate::node::aof::Aof;
+use crate::node::cluster::{self, Membership, ToBus};
 use crate::node::config;
 use crate::node::core::{Core, FileEvent};
 use crate::node::feed::Feed;
@@ -69,6 +70,8 @@ pub enum Ask {
     /// A small file is to be read or replaced.
     Text(Purpose),
     ReplicaOf(Option<(Vec<u8>, u16)>),
+    /// `CLUSTER`
+    Cluster(crate::cluster::commands::Request),
     /// `FAILOVER`; `None`: ABORT.
     Failover(Option<crate::replication::failover::Wish>),
     /// `CONFIG SET`: names and values; `local`: the client sits on this host.
@@ -114,6 +117,8 @@ pub enum Op {
     Stream {
         on: bool,
     },
+    /// Nothing: all cores were seen to stand still, and what they wrote is in the stream.
+    Still,
     /// Become a replica or a master: what happens to the history is done at this instant.
     Role,
 }
@@ -138,6 +143,7 @@ pub struct Control {
     pub(super) texts: Texts,
     pub(super) aof: Aof,
     pub(super) spilling: Spilling,
+    pub(super) membership: Membership,
     pub(super) view: View,
     pub(super) run_id: String,
     pub(super) started: Mono,
@@ -268,6 +274,7 @@ impl Control {
             texts: Texts::default(),
             aof: Aof::default(),
             spilling: Spilling::default(),
+            membership: Membership::default(),
             view: view.clone(),
             run_id,
             started: now.mono,
@@ -359,6 +366,7 @@ impl Control {
         self.recent.note(cx.now().mono, self.offset(), seconds);
         self.tell_replicas(cx, master::Input::Tick);
         self.follow_tick(cx);
+        self.membership_tick(cx);
         self.step_failover(cx);
         self.wait(cx, acks::Input::Tick);
         self.check_good_replicas(cx);
@@ -395,6 +403,7 @@ impl Control {
             Ask::Users(change) => self.section(cx, Op::Users(change), Some(from)),
             Ask::Text(purpose) => self.text_asked(cx, from, purpose),
             Ask::ReplicaOf(master) => self.replica_of(cx, from, master),
+            Ask::Cluster(request) => self.ask_bus(cx, from, request),
             Ask::Failover(wish) => self.failover(cx, from, wish),
             Ask::Configure { words, local } => self.configure(cx, from, &words, local),
             Ask::Pause(pause) => {
@@ -491,6 +500,10 @@ impl Control {
         self.master.settings = master_settings(&self.view.settings);
         self.settle_spill_budget();
         self.following.configure(&self.view.settings);
+        if self.view.settings.cluster_enabled {
+            let settings = Box::new(cluster::bus_settings(&self.view.settings));
+            cx.out.actions.push(Action::Bus(ToBus::Configure(settings)));
+        }
         if self.view.settings.min_replicas_to_write == 0 {
             self.view.few_replicas = false;
         }

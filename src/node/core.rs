@@ -21,6 +21,7 @@ use crate::engine::effect::Effect;
 use crate::engine::expire::ExpireCycle;
 use crate::engine::keyspace::Keyspace;
 use crate::engine::reach::{Reach, Share};
+use crate::engine::slot_counts::{SlotCounter, SlotCounts};
 use crate::node::control::Control;
 use crate::node::host::Host;
 use crate::node::message::{Message, Wire};
@@ -86,6 +87,8 @@ pub enum Input<'a> {
     },
     /// Core 0: what became of reading or writing the RDB file.
     File(FileEvent),
+    /// Core 0: the mind of a cluster's node said something.
+    Bus(crate::node::cluster::FromBus),
     /// Core 0: a signal asks for an orderly end.
     Terminate,
 }
@@ -125,6 +128,8 @@ pub struct Shared {
     pub stopwatch: fn() -> u64,
     /// The number of the next slow request.
     pub slow_ids: Arc<AtomicU64>,
+    /// How many keys each slot has, in a cluster.
+    pub slots: Arc<SlotCounts>,
     pub host: Arc<Host>,
 }
 
@@ -177,6 +182,8 @@ pub struct Core {
     pub(super) began: u32,
     pub(super) sweep: crate::node::sweep::Sweep,
     pub(super) lists: crate::node::listing::Lists,
+    /// Where the search for keys of a slot goes on.
+    pub(super) slot_search: (u16, u64),
     pub(super) scratch: Vec<u8>,
     /// What a session that goes on had kept, while it runs.
     pub(super) resumed: Bytes,
@@ -203,20 +210,11 @@ impl Core {
     #[must_use]
     pub fn new(id: usize, cores: usize, view: View, shared: Shared, seed: u64, now: Now) -> Self {
         let mut prng = Prng::new(seed ^ (id as u64) << 32);
-        let hash_seed = {
-            let mut same = Prng::new(seed);
-            [same.next_u64(), same.next_u64(), same.next_u64(), same.next_u64()]
-        };
-        let databases = view.settings.databases as usize;
+        let keyspace = Self::shard(id, cores, &view, &shared, seed);
         let control = (id == 0).then(|| Box::new(Control::new(cores, &view, &mut prng, now)));
         let commands = shared.table.len();
         let slow = Slow::new(shared.table, &view.settings);
         let intend = shared.table.part("intend");
-        let mut keyspace = Keyspace::new(databases, hash_seed);
-        if cores > 1 {
-            keyspace.reach = Reach::new(Share::Core { id, cores });
-        }
-        view.tune(&mut keyspace);
         let mut effect = Effect::default();
         effect.set_unlinks_expired(view.settings.lazyfree_lazy_expire);
         Self {
@@ -257,6 +255,7 @@ impl Core {
             began: 1,
             sweep: crate::node::sweep::Sweep::default(),
             lists: crate::node::listing::Lists::default(),
+            slot_search: (0, 0),
             scratch: Vec::new(),
             resumed: Bytes::new(),
             collects: false,
@@ -268,6 +267,24 @@ impl Core {
             next_tick: now,
             control,
         }
+    }
+
+    /// The empty shard of core `id`; keys have the same hashes on all cores.
+    fn shard(id: usize, cores: usize, view: &View, shared: &Shared, seed: u64) -> Keyspace {
+        let hash_seed = {
+            let mut same = Prng::new(seed);
+            [same.next_u64(), same.next_u64(), same.next_u64(), same.next_u64()]
+        };
+        let mut keyspace = Keyspace::new(view.settings.databases as usize, hash_seed);
+        if cores > 1 {
+            keyspace.reach = Reach::new(Share::Core { id, cores });
+        }
+        view.tune(&mut keyspace);
+        if view.settings.cluster_enabled {
+            let own = Self::own_slots(id, cores);
+            keyspace.count_slots(SlotCounter::new(Arc::clone(&shared.slots), own));
+        }
+        keyspace
     }
 
     /// One turn: everything that happened since the last one.
@@ -367,6 +384,7 @@ impl Core {
             Input::Message { from, message } => self.message(from, message, out),
             Input::Dialled { result } => self.with_control(out, |it, cx| it.dialled(cx, result)),
             Input::File(event) => self.with_control(out, |it, cx| it.file(cx, event)),
+            Input::Bus(said) => self.with_control(out, |it, cx| it.heard_of_bus(cx, said)),
             Input::Terminate => self.with_control(out, |it, cx| it.terminate(cx)),
         }
     }

@@ -150,6 +150,7 @@ impl NodeCx<'_> {
             proto: session.proto,
             origin: Origin::Client,
             no_touch: session.no_touch,
+            asking: session.asking,
             hash: 0,
             wire: 0,
         }

@@ -16,6 +16,9 @@ use crate::resp::error::ErrorKind;
 
 /// `FAILOVER [TO host port [FORCE]] [ABORT] [TIMEOUT milliseconds]`
 pub(super) fn failover(cx: &mut NodeCx<'_>, args: Args<'_>) -> Result<(), ErrorKind> {
+    if cx.core.view.settings.cluster_enabled {
+        return Err(ErrorKind::ClusterFailover);
+    }
     let wish = parse(args)?;
     cx.ask(Ask::Failover(wish));
     Ok(())
@@ -127,7 +130,7 @@ impl Control {
     /// Writes wait while the node is about to end or hands its role over, or for a slow replica.
     pub(super) fn settle_writes_wait(&mut self, cx: &mut ControlCx<'_>) {
         let behind = self.held_back.since.is_some() && !self.view.is_replica();
-        let wait = behind || self.exiting.is_some() || self.failover.is_on();
+        let wait = behind || self.exiting.is_some() || self.failover.is_on() || self.hands_over();
         if wait != self.view.writes_wait {
             self.view.writes_wait = wait;
             self.show(cx);

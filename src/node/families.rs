@@ -10,8 +10,8 @@ use crate::node::part::PARTS;
 use crate::node::scripts::{self, ScriptFn};
 use crate::node::table::Table;
 use crate::node::{
-    access, clients, connection, debug, dump, functions, info, keys, monitor, multi, publish,
-    replicate, server, slowlog,
+    access, clients, cluster, connection, debug, dump, functions, info, keys, monitor, multi,
+    publish, replicate, server, slowlog,
 };
 use std::sync::LazyLock;
 
@@ -44,6 +44,7 @@ const NODE: &[&[Command<NodeFn>]] = &[
     multi::COMMANDS,
     keys::COMMANDS,
     replicate::COMMANDS,
+    cluster::COMMANDS,
     server::COMMANDS,
     debug::COMMANDS,
     info::COMMANDS,

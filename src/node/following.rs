@@ -272,7 +272,10 @@ impl Control {
         self.following.master.clone_from(&master);
         // What CONFIG GET and REWRITE tell is whom it follows now.
         let named = master.clone().map(|(host, port)| NamedMaster { host, port });
-        Arc::make_mut(&mut self.view.settings).replicaof = named;
+        // In a cluster the node's file says it, and no setting does.
+        if !self.view.settings.cluster_enabled {
+            Arc::make_mut(&mut self.view.settings).replicaof = named;
+        }
         match master {
             None => {
                 self.view.role = Role::Master;
@@ -308,6 +311,7 @@ impl Control {
             }
         }
         self.wait(cx, crate::replication::acks::Input::Demoted);
+        self.take_coming_map();
         self.show(cx);
         match why {
             Why::Wanted(Some(from)) => cx.answer_ok(from),

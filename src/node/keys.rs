@@ -65,6 +65,9 @@ fn flush(cx: &mut NodeCx<'_>, args: Args<'_>, db: Option<usize>) -> Result<(), E
 }
 
 fn swap(cx: &mut NodeCx<'_>, args: Args<'_>) -> Result<(), ErrorKind> {
+    if cx.core.view.settings.cluster_enabled {
+        return Err(ErrorKind::ClusterSwapdb);
+    }
     let (a, b) = whole::swapped(args, cx.core.keyspace.databases())?;
     let words = args.iter().map(<[u8]>::to_vec).collect();
     let in_db = cx.db();

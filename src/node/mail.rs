@@ -10,7 +10,7 @@ use crate::node::core::Core;
 use crate::node::flight::Flight;
 use crate::node::functions::Change;
 use crate::node::message::{Loaded, Message, Origin, Return};
-use crate::node::outbox::{Conn, Outbox};
+use crate::node::outbox::{Action, Conn, Outbox};
 use crate::node::pauses::Scope;
 use crate::node::section::Step;
 use crate::node::view::View;
@@ -91,6 +91,8 @@ impl Core {
             }
             Message::ChunkTaken => self.walker.taken(),
             Message::AbandonWalk => self.abandon_walk(),
+            Message::DropSlots(slots) => self.drop_slots(&slots),
+            Message::Bus(said) => out.actions.push(Action::Bus(*said)),
             Message::Changes(changes) => {
                 self.with_control(out, |it, _| it.snapshots.note_changes(changes));
             }

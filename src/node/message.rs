@@ -102,6 +102,10 @@ pub enum Message {
     ChunkTaken,
     /// From core 0: stop the walk.
     AbandonWalk,
+    /// From core 0: the keys of these slots go, for the slots are other nodes'.
+    DropSlots(Box<crate::cluster::slots::Slots>),
+    /// To core 0: for the mind of a cluster's node.
+    Bus(Box<crate::node::cluster::ToBus>),
 }
 
 /// A key with a collection, as it stood in an RDB.
@@ -145,6 +149,8 @@ pub struct RequestHead {
     pub origin: Origin,
     /// `CLIENT NO-TOUCH`: reads leave the access clocks of keys alone.
     pub no_touch: bool,
+    /// `ASKING`: a slot on its way here may be used.
+    pub asking: bool,
     /// The hash of its first key, so that the other core can prefetch at once.
     pub hash: u64,
     /// The socket of its client, lent for the reply; 0: none is.
@@ -154,7 +160,7 @@ pub struct RequestHead {
 /// A socket as another core may use it; what it means is the outside's business. 0 is none.
 pub type Wire = u32;
 
-const REQUEST_HEAD_BYTES: usize = 4 + 4 * 4 + 2 + 2 + 1 + 1 + 1 + 8 + 4 + 4;
+const REQUEST_HEAD_BYTES: usize = 4 + 4 * 4 + 2 + 2 + 1 + 1 + 1 + 1 + 8 + 4 + 4;
 const REPLY_HEAD_BYTES: usize = 4 * 6;
 
 /// Appends a request to a buffer of frames.
@@ -173,6 +179,7 @@ pub fn push_request<'a>(
     out.push(u8::from(head.proto == Proto::Resp3));
     out.push(u8::from(head.origin == Origin::Master));
     out.push(u8::from(head.no_touch));
+    out.push(u8::from(head.asking));
     out.extend_from_slice(&head.hash.to_le_bytes());
     out.extend_from_slice(&head.wire.to_le_bytes());
     out.extend_from_slice(&length(words.len()));
@@ -199,7 +206,7 @@ pub fn pop_request<'a>(frames: &mut &'a [u8], words: &mut Vec<&'a [u8]>) -> Opti
     *frames = rest;
     let short = |at: usize| u16::from_le_bytes([frame[at], frame[at + 1]]);
     let mut hash = [0; 8];
-    hash.copy_from_slice(&frame[27..35]);
+    hash.copy_from_slice(&frame[28..36]);
     let head = RequestHead {
         conn: Conn(number(frame, 4)),
         generation: number(frame, 8),
@@ -210,10 +217,11 @@ pub fn pop_request<'a>(frames: &mut &'a [u8], words: &mut Vec<&'a [u8]>) -> Opti
         proto: if frame[24] == 1 { Proto::Resp3 } else { Proto::Resp2 },
         origin: if frame[25] == 1 { Origin::Master } else { Origin::Client },
         no_touch: frame[26] == 1,
+        asking: frame[27] == 1,
         hash: u64::from_le_bytes(hash),
-        wire: number(frame, 35),
+        wire: number(frame, 36),
     };
-    let count = number(frame, 39) as usize;
+    let count = number(frame, 40) as usize;
     let mut at = REQUEST_HEAD_BYTES + 4 * count;
     for index in 0..count {
         let len = number(frame, REQUEST_HEAD_BYTES + 4 * index) as usize;
@@ -333,6 +341,7 @@ mod tests {
             proto: Proto::Resp3,
             origin: Origin::Master,
             no_touch: true,
+            asking: slot % 2 == 0,
             hash: u64::MAX - 1,
             wire: 77,
         };

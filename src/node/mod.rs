@@ -62,6 +62,8 @@ pub mod client_list;
 pub mod listing;
 pub mod client_kill;
 pub mod replicate;
+pub mod cluster;
+pub mod redirect;
 pub mod server;
 pub mod debug;
 pub mod figures;

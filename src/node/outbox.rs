@@ -68,6 +68,8 @@ pub enum Action {
     /// A setting changed that the outside applies (log level, keepalive, ...): all settings are in
     /// the core.
     SettingsChanged,
+    /// Core 0: for the mind of a cluster's node.
+    Bus(crate::node::cluster::ToBus),
     /// Core 0: the data set is loaded, the server is ready for its clients.
     Ready,
     /// End the process.

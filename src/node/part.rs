@@ -61,6 +61,7 @@ pub const PARTS: &[(&str, &Spec, PartFn)] = &[
     ("acl-log-reset", PART, super::access::log_reset_part),
     ("info", PART, super::info::part),
     ("role",        PART, super::replicate::role_part),
+    ("slot-keys",   PART, super::cluster::slot_keys_part),
     ("script-learn", PART, super::scripts::learn_part),
     ("script-load",  PART, super::scripts::load_part),
     ("script-flush", PART, super::scripts::flush_part),

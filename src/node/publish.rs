@@ -210,7 +210,10 @@ fn spublish(cx: &mut NodeCx<'_>, args: Args<'_>) -> Result<(), ErrorKind> {
 fn spread(cx: &mut NodeCx<'_>, topic: Topic, args: Args<'_>) {
     let db = cx.db();
     // What a transaction publishes is in the stream already, as a part of it.
-    if !cx.core.view.is_replica() && !cx.core.tx.publishing {
+    if cx.core.view.cluster.is_some() {
+        // All nodes hear it by the bus, replicas as well.
+        cx.core.publish_on_bus(topic == Topic::Shard, args, cx.out);
+    } else if !cx.core.view.is_replica() && !cx.core.tx.publishing {
         cx.core.log.append_request(db, args.words());
     }
     let others = cx.core.other_listeners();
@@ -286,6 +289,7 @@ impl Core {
                 proto: Proto::Resp2,
                 origin: Origin::Client,
                 no_touch: false,
+                asking: false,
                 hash: 0,
                 wire: 0,
             };

@@ -34,6 +34,9 @@ pub const COMMANDS: &[Command<NodeFn>] = &[
 
 /// `REPLICAOF host port` or `REPLICAOF NO ONE`.
 fn replica_of(cx: &mut NodeCx<'_>, args: Args<'_>) -> Result<(), ErrorKind> {
+    if cx.core.view.settings.cluster_enabled {
+        return Err(ErrorKind::ClusterReplicaof);
+    }
     let master = parse_master(args, cx.session().kind)?;
     cx.ask(Ask::ReplicaOf(master));
     Ok(())

@@ -242,6 +242,7 @@ impl Core {
             proto: session.proto,
             origin: Origin::Client,
             no_touch: session.no_touch,
+            asking: session.asking,
             hash,
             wire,
         };
@@ -337,6 +338,13 @@ impl Core {
                 ErrorKind::ReadOnly.write_to(out);
             }
             Run::Shard(run) => {
+                if head.origin == Origin::Client
+                    && self.view.cluster.is_some()
+                    && let Err(error) = self.redirect_here(row.spec, args, head.asking)
+                {
+                    self.stats.failed(&error);
+                    return error.write_to(out);
+                }
                 if self.view.limit.is_set() && row.spec.is_write() && head.origin == Origin::Client
                 {
                     self.make_room();

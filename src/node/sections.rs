@@ -136,6 +136,10 @@ impl Control {
                 Step::Functions(change)
             }
             Op::Stream { on } => Step::Stream { on: *on },
+            Op::Still => {
+                self.stood_still(cx);
+                return self.end_section(cx);
+            }
             Op::Cut => Step::Cut { stream: self.cut_streams() },
             Op::Users(change) => {
                 let change = change.clone();
@@ -181,7 +185,7 @@ impl Control {
             Op::Cut => self.cut_done(cx),
             Op::Stream { on } => self.stream_switched(cx, on),
             Op::Role => self.role_changed(cx),
-            Op::Users(_) => {}
+            Op::Users(_) | Op::Still => {}
         }
         self.end_section(cx);
     }
@@ -339,6 +343,6 @@ impl Core {
 fn writes(op: &Op) -> bool {
     match op {
         Op::Flush { .. } | Op::Swap { .. } | Op::Functions { .. } => true,
-        Op::Cut | Op::Stream { .. } | Op::Role | Op::Users(_) => false,
+        Op::Cut | Op::Stream { .. } | Op::Role | Op::Users(_) | Op::Still => false,
     }
 }

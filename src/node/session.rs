@@ -145,6 +145,10 @@ pub struct Session {
     pub open: bool,
     pub no_evict: bool,
     pub no_touch: bool,
+    /// ASKING: its next command may work on a slot that is on its way here.
+    pub asking: bool,
+    /// READONLY: it reads from a replica.
+    pub reads_replica: bool,
     /// It listens to channels (`pubsub.rs` knows which).
     pub subscribed: bool,
     /// Nothing more is received until less of its input waits.

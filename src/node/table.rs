@@ -109,6 +109,12 @@ impl Table {
         self.rows.is_empty()
     }
 
+    /// Is this the number of the command with that name?
+    #[must_use]
+    pub fn is(&self, number: u16, name: &str) -> bool {
+        self.rows.get(usize::from(number)).is_some_and(|row| row.spec.name == name)
+    }
+
     #[inline]
     #[must_use]
     pub fn row(&self, number: u16) -> &Row {

@@ -99,6 +99,7 @@ impl Node {
             table,
             stopwatch,
             slow_ids: Arc::default(),
+            slots: Arc::default(),
             host: Arc::default(),
         };
         let now = Now { mono: Mono(0), wall: Wall(1_700_000_000_000_000) };

@@ -825,6 +825,7 @@ pub(super) const NOBODY: RequestHead = RequestHead {
     proto: Proto::Resp2,
     origin: Origin::Client,
     no_touch: false,
+    asking: false,
     hash: 0,
     wire: 0,
 };

@@ -4,6 +4,7 @@
 //! with everything else that core 0 sends, so that a core is never ahead of itself.
 
 use crate::acl::users::Users;
+use crate::cluster::show::Map;
 use crate::command::spec::{Flags, Spec};
 use crate::engine::keyspace::Keyspace;
 use crate::engine::notices::Wanted;
@@ -47,6 +48,8 @@ pub struct View {
     pub notices: Wanted,
     /// `maxmemory` and what belongs to it.
     pub limit: Limit,
+    /// Where clients of a cluster are to go; `None`: this is no node of one.
+    pub cluster: Option<Arc<Map>>,
     /// Cores that have clients of MONITOR.
     pub watching: Vec<usize>,
     plain: bool,
@@ -55,6 +58,8 @@ pub struct View {
 impl View {
     #[must_use]
     pub fn new(settings: Arc<Settings>, users: Arc<Users>) -> Self {
+        // Until the mind has said anything, nobody serves any slot.
+        let settings_cluster = settings.cluster_enabled.then(Arc::default);
         let mut view = Self {
             settings,
             users,
@@ -67,6 +72,7 @@ impl View {
             writes_wait: false,
             notices: Wanted::default(),
             limit: Limit::default(),
+            cluster: settings_cluster,
             watching: Vec::new(),
             plain: false,
         };
@@ -84,6 +90,7 @@ impl View {
             && self.aof_failed.is_none()
             && !self.few_replicas
             && !self.limit.is_set()
+            && self.cluster.is_none()
             && self.watching.is_empty();
     }
 

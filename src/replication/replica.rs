@@ -176,6 +176,8 @@ pub struct Status {
     pub up: bool,
     /// -1 while the link is down.
     pub last_io_s: i64,
+    /// Milliseconds without a word of the master, or without a link.
+    pub silent_ms: u64,
     /// -1 if it was never up.
     pub down_since_s: i64,
     pub sync: Option<Progress>,
@@ -311,6 +313,10 @@ impl Replica {
             state,
             up,
             last_io_s: if up { signed(heard_s) } else { -1 },
+            silent_ms: match (up, self.down_since) {
+                (false, Some(at)) => now.ms_since(at),
+                _ => now.ms_since(self.heard),
+            },
             down_since_s: self.down_since.map_or(-1, |at| signed(now.ms_since(at) / 1_000)),
             sync: syncing.then_some(Progress { total, read, last_io_s: heard_s }),
             read: self.read,

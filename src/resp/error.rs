@@ -260,6 +260,7 @@ error_kinds! {
         DebugReload => "ERR DEBUG RELOAD only supports the MERGE, NOFLUSH and NOSAVE options.",
         DebugReloadPlain => "ERR DEBUG RELOAD takes no options on this server",
         SlowlogCount => "ERR count should be greater than or equal to -1",
+        ClusterNotSaved => "ERR error saving the cluster node config: it is not on disk",
         ClusterForgetSelf => "ERR I tried hard but I can't forget myself...",
         ClusterForgetMaster => "ERR Can't forget my master!",
         ClusterReplicateSelf => "ERR Can't replicate myself",

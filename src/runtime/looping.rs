@@ -16,6 +16,7 @@
 
 use crate::base::time::Now;
 use crate::node::admission::Admission;
+use crate::node::cluster::ToBus;
 use crate::node::core::{Core, FileEvent, Input};
 use crate::node::host::{Host, Sockets};
 use crate::node::message::{self, Message};
@@ -23,6 +24,7 @@ use crate::node::outbox::{Action, Conn, Level, Outbox};
 use crate::node::session::{Ends, Session};
 use crate::node::settings::{Settings, Supervised};
 use crate::runtime::append::Append;
+use crate::runtime::bus::Bus;
 use crate::runtime::clock::Clock;
 use crate::runtime::disk::Disk;
 use crate::runtime::mesh::{Mesh, Parcel};
@@ -59,10 +61,13 @@ pub struct Entrance {
     pub disk: Disk,
     pub append: Append,
     pub spill: Spill,
+    /// The mind of a cluster's node, where this is one.
+    pub bus: Option<Bus>,
 }
 
 const SIGNALS: u32 = 0;
 const FILES: u32 = 1;
+const BUS: u32 = 2;
 const ACCEPT_AGAIN_MS: u64 = 100;
 
 /// The longest sleep while somebody waits to be accepted and all descriptors are taken.
@@ -81,6 +86,7 @@ struct Loop {
     disk: Option<Disk>,
     append: Option<Append>,
     spill: Option<Spill>,
+    bus: Option<Bus>,
     settings: Arc<Settings>,
     signals: Option<OwnedFd>,
     exit: Arc<AtomicU8>,
@@ -139,6 +145,7 @@ async fn run(seat: Seat) -> std::io::Result<()> {
         disk: None,
         append: None,
         spill: None,
+        bus: None,
         settings,
         signals: None,
         exit,
@@ -161,7 +168,11 @@ async fn run(seat: Seat) -> std::io::Result<()> {
     while !looping.mesh.is_complete() {
         std::thread::sleep(Duration::from_micros(200)); // Nothing else runs here yet.
     }
-    if let Some(Entrance { listeners, signals, disk, append, spill }) = entrance {
+    if let Some(Entrance { listeners, signals, disk, append, spill, bus }) = entrance {
+        if let Some(bus) = &bus {
+            looping.driver.watch(bus.bell(), BUS);
+        }
+        looping.bus = bus;
         looping.driver.watch(disk.bell(), FILES);
         looping.driver.watch(append.bell(), FILES);
         looping.driver.watch(spill.bell(), FILES);
@@ -314,6 +325,7 @@ impl Loop {
                         pending.push(Pending::Input(Input::Terminate));
                     }
                 }
+                Event::Readable { tag } if tag == BUS => self.bus.iter().for_each(Bus::silence),
                 Event::Readable { .. } => {
                     self.disk.iter().for_each(Disk::silence);
                     self.append.iter().for_each(Append::silence);
@@ -391,6 +403,9 @@ impl Loop {
                 Parcel::Client(fd) => self.adopt(fd, None, pending),
                 Parcel::Session(fd, session) => self.adopt(fd, Some(session), pending),
             }
+        }
+        while let Some(said) = self.bus.as_ref().and_then(Bus::take) {
+            pending.push(Pending::Input(Input::Bus(said)));
         }
         while let Some(event) = self.disk.as_ref().and_then(Disk::take_event) {
             pending.push(Pending::Input(Input::File(event)));
@@ -507,6 +522,11 @@ impl Loop {
                     }
                 }
                 Action::Ready => self.ready(),
+                Action::Bus(order) => {
+                    if let Some(bus) = &self.bus {
+                        bus.tell(order);
+                    }
+                }
                 Action::Exit { code } => self.ended = Some(code),
                 Action::Log { level, text } => logs::write(level, &text),
                 Action::Sleep { micros } => std::thread::sleep(Duration::from_micros(micros)),
@@ -566,6 +586,7 @@ impl Loop {
         if !self.ready {
             self.ready = true;
             logs::write(Level::Notice, "Ready to accept connections");
+            self.bus.iter().for_each(|it| it.tell(ToBus::Begin));
             if matches!(self.settings.supervised, Supervised::Systemd | Supervised::Auto) {
                 notify::ready();
             }

@@ -15,5 +15,6 @@ pub mod looping;
 pub mod serve;
 pub mod keep;
 pub mod sentinel;
+pub mod bus;
 pub mod sentinel_start;
 pub mod cli;

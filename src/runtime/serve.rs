@@ -8,6 +8,7 @@ use crate::acl::users::Users;
 use crate::base::huge::give_back_what_is_large;
 use crate::base::limits::CORES_MAX;
 use crate::base::settings::value::Cores;
+use crate::engine::slot_counts::SlotCounts;
 use crate::node::admission::{Room, descriptors_wanted};
 use crate::node::core::{Core, Shared};
 use crate::node::families;
@@ -22,7 +23,7 @@ use crate::runtime::disk::Disk;
 use crate::runtime::looping::{self, Entrance, Seat};
 use crate::runtime::mesh::mesh;
 use crate::runtime::spill::Spill;
-use crate::runtime::{host, logs, notify, sentinel_start, slices, texts};
+use crate::runtime::{bus, host, logs, notify, sentinel_start, slices, texts};
 use crate::uring::{fit, sys};
 use glommio::{ExecutorJoinHandle, LocalExecutorBuilder, Placement, PoolPlacement};
 use std::ffi::OsStr;
@@ -102,9 +103,14 @@ fn start(
     let append =
         Append::start().map_err(|error| refuse(1, "the thread of the append-only file", &error))?;
     let spill = Spill::start().map_err(|error| refuse(1, "the thread of the backlog", &error))?;
-    let entrance = Entrance { listeners, signals, disk, append, spill };
+    let slots = Arc::<SlotCounts>::default();
+    let bus = match settings.cluster_enabled {
+        true => Some(bus::start(&settings, Arc::clone(&slots))?),
+        false => None,
+    };
+    let entrance = Entrance { listeners, signals, disk, append, spill, bus };
     let view = View::new(Arc::new(settings.clone()), users);
-    let seats = seats(view, table, cpus, entrance, host, room, &exit);
+    let seats = seats(view, (table, slots), cpus, entrance, host, room, &exit);
     let mut threads = Vec::new();
     for seat in seats {
         let builder = LocalExecutorBuilder::new(Placement::Fixed(seat.cpu))
@@ -166,7 +172,7 @@ fn access(settings: &Settings) -> Result<(&'static Table, Arc<Users>), Refusal> 
 /// What each core's thread is given.
 fn seats(
     view: View,
-    table: &'static Table,
+    (table, slots): (&'static Table, Arc<SlotCounts>),
     cpus: Vec<usize>,
     entrance: Entrance,
     host: Arc<Host>,
@@ -183,6 +189,7 @@ fn seats(
         table,
         stopwatch: clock::stopwatch,
         slow_ids: Arc::default(),
+        slots,
         host: Arc::clone(&host),
     };
     let share = usize::try_from(room.seats / cores as u64).unwrap_or(usize::MAX);

@@ -214,6 +214,7 @@ impl World {
                     self.hosts[host].seats[core].out.actions.push(close);
                 }
                 Action::Gather(_) => {} // The network here has no packets.
+                Action::Bus(_) => {} // These are no nodes of a cluster: `src/cluster/sim.rs` has those.
                 Action::Pause(conn) => self.set_paused(host, core, conn, true),
                 Action::Resume(conn) => self.set_paused(host, core, conn, false),
                 Action::Move { conn, core: to, mut session } => {

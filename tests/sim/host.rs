@@ -136,6 +136,7 @@ impl Host {
             table: families::table(),
             stopwatch: || 0,
             slow_ids: Arc::default(),
+            slots: Arc::default(),
             host: Arc::default(),
         };
         let now = self.now(at);

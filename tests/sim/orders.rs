@@ -120,6 +120,7 @@ impl Orders {
             table: families::table(),
             stopwatch: || 0,
             slow_ids: Arc::default(),
+            slots: Arc::default(),
             host: Arc::default(),
         };
         let now = Now { mono: Mono(0), wall: Wall(EPOCH_US) };

@@ -75,6 +75,13 @@ enum Event {
     Start(HostId),
     Flow,
     Fault,
+    /// A slot was given to its new owner, in this life of it: the old one is told when that is on its disk.
+    Give {
+        slot: u16,
+        from: HostId,
+        to: HostId,
+        life: u32,
+    },
 }
 
 pub(super) struct World {
@@ -245,6 +252,7 @@ impl World {
             Event::Deliver(line, end) => self.deliver(line, end),
             Event::Written(host, life) => self.written(host, life),
             Event::Start(host) => self.start(host),
+            Event::Give { slot, from, to, life } => self.give(slot, from, to, life),
             Event::Flow => {
                 self.flow();
                 self.at(50, Event::Flow);
@@ -342,7 +350,8 @@ impl World {
 
     fn facts(&self, host: HostId) -> Facts {
         let it = &self.hosts[host];
-        Facts { offset: it.offset, data_age: (self.now - it.heard) as i64 }
+        let paused = it.paused_until > self.now;
+        Facts { offset: it.offset, data_age: (self.now - it.heard) as i64, paused }
     }
 
     fn perform(&mut self, host: HostId, out: Vec<Output>) {
@@ -543,7 +552,7 @@ impl World {
         let count = self.hosts.len() as u64;
         let one = self.prng.below(count) as usize;
         match self.prng.below(8) {
-            0 | 1 if self.faults.crashes => self.crash(one),
+            0 | 1 | 7 if self.faults.crashes => self.crash(one),
             2 if self.faults.double_crashes => {
                 let masters: Vec<HostId> = (0..self.hosts.len())
                     .filter(|it| {
@@ -611,11 +620,23 @@ impl World {
             let epoch = self.hosts[to].machine.as_ref().map_or(0, mine);
             self.check.free.insert(epoch);
             self.command(to, |it| it.set_slot(slot, SetSlot::Node(new.as_bytes()), 0));
-            self.command(from, |it| it.set_slot(slot, SetSlot::Node(new.as_bytes()), 0));
+            let life = self.hosts[to].life;
             self.tell(format!("slot {slot} moves from {from} to {to}"));
+            self.at(20, Event::Give { slot, from, to, life });
         } else {
             self.command(to, |it| it.set_slot(slot, SetSlot::Stable, 0));
         }
+    }
+
+    fn give(&mut self, slot: u16, from: HostId, to: HostId, life: u32) {
+        if !self.lives(to, life) {
+            return;
+        }
+        if self.hosts[to].machine.as_ref().is_some_and(|it| it.unsaved().is_some()) {
+            return self.at(20, Event::Give { slot, from, to, life });
+        }
+        let new = self.hosts[to].id;
+        self.command(from, |it| it.set_slot(slot, SetSlot::Node(new.as_bytes()), 0));
     }
 
     fn owner_in(&self, host: HostId, slot: u16) -> Option<HostId> {

@@ -49,7 +49,7 @@ impl Report<'_> {
                 Section::Latencystats => out.title("Latencystats"),
                 Section::Cluster => {
                     out.title("Cluster");
-                    out.field("cluster_enabled", 0);
+                    out.field("cluster_enabled", u8::from(self.settings.cluster_enabled));
                 }
                 Section::Keyspace => self.keyspace(&mut out),
                 Section::Ringfold => self.ringfold(&mut out),
@@ -78,7 +78,8 @@ impl Report<'_> {
         out.field("redis_git_sha1", "00000000");
         out.field("redis_git_dirty", 0);
         out.field("redis_build_id", 0);
-        out.field("redis_mode", "standalone");
+        let mode = if settings.cluster_enabled { "cluster" } else { "standalone" };
+        out.field("redis_mode", mode);
         out.field("os", &host.os);
         out.field("arch_bits", usize::BITS);
         out.field("monotonic_clock", "POSIX clock_gettime");

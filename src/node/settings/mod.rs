@@ -104,6 +104,26 @@ pub struct Settings {
     pub min_replicas_to_write: u32,
     pub min_replicas_max_lag: u32,
 
+    // Cluster.
+    pub cluster_enabled: bool,
+    pub cluster_config_file: Vec<u8>,
+    pub cluster_node_timeout: i64,
+    /// 0: 10,000 above `port`.
+    pub cluster_port: u16,
+    pub cluster_announce_ip: Vec<u8>,
+    pub cluster_announce_port: u16,
+    pub cluster_announce_bus_port: u16,
+    pub cluster_announce_hostname: Vec<u8>,
+    pub cluster_announce_human_nodename: Vec<u8>,
+    pub cluster_migration_barrier: i64,
+    pub cluster_allow_replica_migration: bool,
+    pub cluster_replica_no_failover: bool,
+    pub cluster_replica_validity_factor: i64,
+    pub cluster_require_full_coverage: bool,
+    pub cluster_allow_reads_when_down: bool,
+    pub cluster_allow_pubsubshard_when_down: bool,
+    pub cluster_preferred_endpoint_type: EndpointType,
+
     // Memory and disk.
     pub maxmemory: u64,
     pub maxmemory_policy: MaxmemoryPolicy,
@@ -181,6 +201,10 @@ choices! {
 choices! {
     /// When what was appended is synced.
     AppendFsync { Everysec = "everysec", Always = "always", No = "no" }
+}
+choices! {
+    /// By what name clients are sent to the nodes of a cluster.
+    EndpointType { Ip = "ip", Hostname = "hostname", Unknown = "unknown-endpoint" }
 }
 choices! {
     /// Which keys make room at `maxmemory`.

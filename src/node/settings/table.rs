@@ -10,7 +10,9 @@
 use super::field::{Held, Home, Home::Kept, field};
 use super::kind::{Kind, Kind::*, Value};
 use super::reason::Reason;
-use super::{AclPubsubDefault, AppendFsync, LogLevel, MaxmemoryPolicy, Protected, Supervised};
+use super::{
+    AclPubsubDefault, AppendFsync, EndpointType, LogLevel, MaxmemoryPolicy, Protected, Supervised,
+};
 
 /// One setting.
 #[derive(Debug)]
@@ -68,7 +70,6 @@ impl Row {
 }
 
 const NO_AOF: &str = "a base is always an RDB file, written and synced on threads of its own";
-const NO_CLUSTER: &str = "there is no cluster mode yet";
 const NO_DEFRAG: &str = "memory is not moved to join free space";
 const NO_EVICTION: &str = "no key is ever evicted: writes are refused at maxmemory";
 const NO_FILES_IN_SYNC: &str = "replicas are always fed without a file between";
@@ -81,6 +82,7 @@ const FOR_TESTS: &str = "it is for Redis' own tests";
 const NOT_THIS_PROCESS: &str = "it tunes something that this process does not have or do";
 const NOT_YET: &str = "it is not implemented yet";
 const OWN_ACCEPTS: &str = "new connections have a budget per turn of a core's loop";
+const OWN_BUS_LIMIT: &str = "what waits for a node of the cluster has a bound of its own";
 const OWN_ENCODINGS: &str = "collections choose their own form in memory";
 const USE_CORES: &str = "threads are one per core: see the setting cores";
 
@@ -184,24 +186,24 @@ pub const ROWS: &[Row] = &{ use Change::*; use Effect::{Only, Works}; [
     row("bgsave_cpulist", "", TEXT, "", AtStart, Effect::None(USE_CORES), Kept),
     row("bind-source-addr", "", TEXT, "", Runtime, Effect::None(NOT_YET), Kept),
     row("bio_cpulist", "", TEXT, "", AtStart, Effect::None(USE_CORES), Kept),
-    row("cluster-allow-pubsubshard-when-down", "", Bool, "yes", Runtime, Effect::None(NO_CLUSTER), Kept),
-    row("cluster-allow-reads-when-down", "", Bool, "no", Runtime, Effect::None(NO_CLUSTER), Kept),
-    row("cluster-allow-replica-migration", "", Bool, "yes", Runtime, Effect::None(NO_CLUSTER), Kept),
-    row("cluster-announce-bus-port", "", PORT, "0", Runtime, Effect::None(NO_CLUSTER), Kept),
-    row("cluster-announce-hostname", "", Text(host_name), "", Runtime, Effect::None(NO_CLUSTER), Kept),
-    row("cluster-announce-ip", "", TEXT, "", Runtime, Effect::None(NO_CLUSTER), Kept),
-    row("cluster-announce-port", "", PORT, "0", Runtime, Effect::None(NO_CLUSTER), Kept),
-    row("cluster-announce-tls-port", "", PORT, "0", Runtime, Effect::None(NO_CLUSTER), Kept),
-    row("cluster-config-file", "", TEXT, "nodes.conf", AtStart, Effect::None(NO_CLUSTER), Kept),
-    row("cluster-enabled", "", Bool, "no", AtStart, Effect::None(NO_CLUSTER), Kept),
-    row("cluster-link-sendbuf-limit", "", MEMORY, "0", Runtime, Effect::None(NO_CLUSTER), Kept),
-    row("cluster-migration-barrier", "", INT, "1", Runtime, Effect::None(NO_CLUSTER), Kept),
-    row("cluster-node-timeout", "", LONG, "15000", Runtime, Effect::None(NO_CLUSTER), Kept),
-    row("cluster-port", "", PORT, "0", AtStart, Effect::None(NO_CLUSTER), Kept),
-    row("cluster-preferred-endpoint-type", "", Choice(&["ip", "hostname", "unknown-endpoint"]), "ip", Runtime, Effect::None(NO_CLUSTER), Kept),
-    row("cluster-replica-no-failover", "cluster-slave-no-failover", Bool, "no", Runtime, Effect::None(NO_CLUSTER), Kept),
-    row("cluster-replica-validity-factor", "cluster-slave-validity-factor", INT, "10", Runtime, Effect::None(NO_CLUSTER), Kept),
-    row("cluster-require-full-coverage", "", Bool, "yes", Runtime, Effect::None(NO_CLUSTER), Kept),
+    row("cluster-allow-pubsubshard-when-down", "", Bool, "yes", Runtime, Works, field!(cluster_allow_pubsubshard_when_down)),
+    row("cluster-allow-reads-when-down", "", Bool, "no", Runtime, Works, field!(cluster_allow_reads_when_down)),
+    row("cluster-allow-replica-migration", "", Bool, "yes", Runtime, Works, field!(cluster_allow_replica_migration)),
+    row("cluster-announce-bus-port", "", PORT, "0", Runtime, Works, field!(cluster_announce_bus_port)),
+    row("cluster-announce-hostname", "", Text(host_name), "", Runtime, Works, field!(cluster_announce_hostname)),
+    row("cluster-announce-ip", "", TEXT, "", Runtime, Works, field!(cluster_announce_ip)),
+    row("cluster-announce-port", "", PORT, "0", Runtime, Works, field!(cluster_announce_port)),
+    row("cluster-announce-tls-port", "", PORT, "0", Runtime, Effect::None(NO_TLS), Kept),
+    row("cluster-config-file", "", TEXT, "nodes.conf", AtStart, Works, field!(cluster_config_file)),
+    row("cluster-enabled", "", Bool, "no", AtStart, Works, field!(cluster_enabled)),
+    row("cluster-link-sendbuf-limit", "", MEMORY, "0", Runtime, Effect::None(OWN_BUS_LIMIT), Kept),
+    row("cluster-migration-barrier", "", INT, "1", Runtime, Works, field!(cluster_migration_barrier)),
+    row("cluster-node-timeout", "", LONG, "15000", Runtime, Works, field!(cluster_node_timeout)),
+    row("cluster-port", "", PORT, "0", AtStart, Works, field!(cluster_port)),
+    row("cluster-preferred-endpoint-type", "", Choice(EndpointType::NAMES), "ip", Runtime, Works, field!(cluster_preferred_endpoint_type)),
+    row("cluster-replica-no-failover", "cluster-slave-no-failover", Bool, "no", Runtime, Works, field!(cluster_replica_no_failover)),
+    row("cluster-replica-validity-factor", "cluster-slave-validity-factor", INT, "10", Runtime, Works, field!(cluster_replica_validity_factor)),
+    row("cluster-require-full-coverage", "", Bool, "yes", Runtime, Works, field!(cluster_require_full_coverage)),
     row("crash-log-enabled", "", Bool, "yes", Runtime, Effect::None(NOT_THIS_PROCESS), Kept),
     row("crash-memcheck-enabled", "", Bool, "yes", Runtime, Effect::None(NOT_THIS_PROCESS), Kept),
     row("disable-thp", "", Bool, "yes", AtStart, Effect::None(NOT_THIS_PROCESS), Kept),
@@ -279,7 +281,7 @@ pub const ROWS: &[Row] = &{ use Change::*; use Effect::{Only, Works}; [
     row("zset-max-listpack-value", "zset-max-ziplist-value", memory(0), "64", Runtime, Works, field!(zset_max_listpack_value)),
 
     // Since Redis 7.2.
-    row("cluster-announce-human-nodename", "", TEXT, "", Runtime, Effect::None(NO_CLUSTER), Kept),
+    row("cluster-announce-human-nodename", "", TEXT, "", Runtime, Works, field!(cluster_announce_human_nodename)),
     row("locale-collate", "", TEXT, "", Runtime, Effect::None(NOT_YET), Kept),
     row("max-new-connections-per-cycle", "", int(1, 1_000), "10", Runtime, Effect::None(OWN_ACCEPTS), Kept),
     row("max-new-tls-connections-per-cycle", "", int(1, 1_000), "1", Runtime, Effect::None(NO_TLS), Kept),
