@@ -224,6 +224,8 @@ pub struct Cluster {
     pub(super) manual: Manual,
     pub(super) in_minority_at: Option<Ms>,
     pub(super) begun_at: Ms,
+    /// When the facts were last told, where anybody tells them.
+    informed_at: Option<Ms>,
     pub(super) saving: Saving,
     pub(super) prng: Prng,
     pub(super) next_link: u32,
@@ -270,6 +272,7 @@ impl Cluster {
             manual: Manual::default(),
             in_minority_at: None,
             begun_at: ms(now),
+            informed_at: None,
             saving: Saving::default(),
             prng,
             next_link: 0,
@@ -291,6 +294,7 @@ impl Cluster {
     pub fn begin(&mut self, now: Now, out: &mut Vec<Output>) {
         self.see(now);
         self.begun_at = self.now;
+        self.informed_at = self.informed_at.map(|_| self.now);
         self.apply_settings();
         self.touch();
         self.finish(out);
@@ -339,6 +343,8 @@ impl Cluster {
         self.see(now);
         let stands_still = facts.paused && !self.facts.paused;
         self.facts = facts;
+        self.informed_at = Some(self.now);
+        self.speak_again();
         if let Some(replica) = self.manual.replica.filter(|_| stands_still) {
             self.ping(replica); // It waits for nothing else.
         }
@@ -431,9 +437,22 @@ impl Cluster {
         }
     }
 
-    /// Is every claim of ours on disk?
+    /// Is every claim of ours on disk, and does whoever serves the keys still move? One that has stood still for
+    /// as long as a time-out is as good as dead, and is to be taken for that.
     pub(super) fn may_speak(&self) -> bool {
-        self.saving.claim <= self.saving.saved
+        let stuck = self.informed_at.is_some_and(|at| self.now - at > self.settings.node_timeout);
+        self.saving.claim <= self.saving.saved && !stuck
+    }
+
+    /// What could not be said for a while, if it can now.
+    fn speak_again(&mut self) {
+        if self.may_speak() {
+            self.held_bytes = 0;
+            for (link, bytes) in std::mem::take(&mut self.held) {
+                self.out.push(Output::Send { link, bytes });
+            }
+            self.pay_pongs();
+        }
     }
 
     pub(super) fn log(&mut self, level: Level, text: String) {
@@ -448,7 +467,6 @@ impl Cluster {
             self.saving.failed_at = Some(self.now);
             return;
         }
-        let silent = !self.may_speak();
         self.saving.saved = self.saving.saved.max(number);
         self.saving.failed_at = None;
         let (due, later) =
@@ -458,13 +476,7 @@ impl Cluster {
         for (_, what) in due {
             self.act(what);
         }
-        if silent && self.may_speak() {
-            self.held_bytes = 0;
-            for (link, bytes) in std::mem::take(&mut self.held) {
-                self.out.push(Output::Send { link, bytes });
-            }
-            self.pay_pongs();
-        }
+        self.speak_again();
     }
 
     fn act(&mut self, what: Deferred) {

@@ -25,6 +25,8 @@ pub struct Settings {
     /// How often a master pings its replicas by replication.
     pub replication_ping_period: Ms,
     pub require_full_coverage: bool,
+    /// Only this host may reach the bus, as clients may with protected mode and no password.
+    pub is_protected: bool,
     /// By what name clients are sent to nodes.
     pub endpoint: Endpoint,
 }
@@ -45,6 +47,7 @@ impl Default for Settings {
             replica_validity_factor: 10,
             replication_ping_period: 10_000,
             require_full_coverage: true,
+            is_protected: false,
             endpoint: Endpoint::Ip,
         }
     }

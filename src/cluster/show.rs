@@ -52,6 +52,12 @@ impl Map {
         self.owners.get(usize::from(slot)).copied().unwrap_or(NOBODY)
     }
 
+    /// Is any slot on its way?
+    #[must_use]
+    pub fn moves(&self) -> bool {
+        !self.migrating.is_empty() || !self.importing.is_empty()
+    }
+
     /// Where a slot of ours is on its way to.
     #[must_use]
     pub fn migrating(&self, slot: u16) -> Option<u16> {

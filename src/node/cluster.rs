@@ -309,8 +309,18 @@ pub fn bus_settings(settings: &Settings) -> BusSettings {
         replica_validity_factor: settings.cluster_replica_validity_factor,
         replication_ping_period: i64::from(settings.repl_ping_replica_period) * 1_000,
         require_full_coverage: settings.cluster_require_full_coverage,
+        is_protected: is_protected(settings),
         endpoint: endpoint(settings),
     }
+}
+
+/// As clients are kept out who come from elsewhere, where nobody needs a password.
+fn is_protected(settings: &Settings) -> bool {
+    let named = settings.users.iter().any(|words| words.first().is_some_and(|it| it == b"default"));
+    settings.protected_mode
+        && settings.requirepass.0.is_empty()
+        && settings.aclfile.is_empty()
+        && !named
 }
 
 /// Where other nodes reach us.

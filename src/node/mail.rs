@@ -125,7 +125,14 @@ impl Core {
         self.pauses.writes_wait = view.writes_wait;
         self.slow.configure(&view.settings);
         let same_users = Arc::ptr_eq(&self.view.users, &view.users);
+        let moved = match (&self.view.cluster, &view.cluster) {
+            (Some(old), Some(new)) => !Arc::ptr_eq(old, new),
+            _ => false,
+        };
         *self.view = view;
+        if moved {
+            self.send_waiters_on();
+        }
         if !same_users {
             self.review_sessions();
         }

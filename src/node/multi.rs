@@ -224,6 +224,12 @@ fn exec(cx: &mut NodeCx<'_>, _: Args<'_>) -> Result<(), ErrorKind> {
         cx.core.unwatch_all(conn);
         return Err(ErrorKind::ExecAbort);
     }
+    if cx.core.view.cluster.is_some()
+        && let Err(error) = cx.core.redirect_queue(conn, &frames)
+    {
+        cx.core.unwatch_all(conn);
+        return Err(error);
+    }
     if let Err(error) = cx.core.may_run(flags) {
         cx.core.unwatch_all(conn);
         return Err(ErrorKind::exec_abort(&error));

@@ -10,6 +10,8 @@ use crate::command::args::Args;
 use crate::command::keys;
 use crate::command::spec::{Flags, Spec};
 use crate::node::core::Core;
+use crate::node::message;
+use crate::node::outbox::Conn;
 use crate::node::session::Session;
 use crate::resp::error::ErrorKind;
 
@@ -35,7 +37,8 @@ impl Core {
         if !map.is_ok {
             self.serves_when_down(spec, sharded)?;
         }
-        let on_its_way = map.migrating(slot).is_some() || map.is_importing(slot) && asking;
+        let on_its_way =
+            map.moves() && (map.migrating(slot).is_some() || map.is_importing(slot) && asking);
         if on_its_way && !sharded {
             if self.owner_of_slot(slot) == self.id {
                 self.redirect_by_keys(map, slot, spec, args, asking)?;
@@ -75,10 +78,64 @@ impl Core {
         args: Args<'_>,
         asking: bool,
     ) -> Result<(), ErrorKind> {
-        let Some(map) = self.view.cluster.as_deref() else { return Ok(()) };
+        let Some(map) = self.view.cluster.as_deref().filter(|it| it.moves()) else {
+            return Ok(());
+        };
         let Some(slot) = only_slot(spec, args)? else { return Ok(()) };
         let asking = asking || spec.flags.has(Flags::ASKING);
         self.redirect_by_keys(map, slot, spec, args, asking)
+    }
+
+    /// May the requests run that a session has queued? They have one slot together.
+    ///
+    /// # Errors
+    /// As [`Core::redirect`].
+    pub(super) fn redirect_queue(&self, conn: Conn, mut frames: &[u8]) -> Result<(), ErrorKind> {
+        let Some(session) = self.sessions.get(conn) else { return Ok(()) };
+        let (mut words, mut only) = (Vec::new(), None);
+        loop {
+            words.clear();
+            let Some(head) = message::pop_request(&mut frames, &mut words) else { return Ok(()) };
+            let (spec, args) = (self.shared.table.row(head.command).spec, Args::new(&words));
+            if let Some(slot) = only_slot(spec, args)?
+                && *only.get_or_insert(slot) != slot
+            {
+                return Err(ErrorKind::ClusterCrossSlot);
+            }
+            self.redirect(session, spec, args)?;
+        }
+    }
+
+    /// A script's command works on keys that are here?
+    ///
+    /// # Errors
+    /// It does not; what Redis says of it.
+    pub(super) fn script_is_at_home(&self, spec: &Spec, args: Args<'_>) -> Result<(), ErrorKind> {
+        let Some(map) = self.view.cluster.as_deref() else { return Ok(()) };
+        let Ok(slot) = only_slot(spec, args) else { return Err(ErrorKind::ScriptCrossSlot) };
+        let Some(slot) = slot else { return Ok(()) };
+        let owner = map.owner(slot);
+        let here = owner == map.myself || map.master == Some(owner) || map.is_importing(slot);
+        match () {
+            () if owner == NOBODY => Err(ErrorKind::ScriptSlotUnserved),
+            () if !here => Err(ErrorKind::ScriptNotLocal),
+            () => Ok(()),
+        }
+    }
+
+    /// Other slots are ours than before: who waits for a key of one that is not is sent on.
+    pub(super) fn send_waiters_on(&mut self) {
+        self.refuse_waiters(|this, number, args| {
+            let map = this.view.cluster.as_deref()?;
+            let slot = only_slot(this.shared.table.row(number).spec, args).ok()??;
+            let owner = map.owner(slot);
+            match () {
+                () if !map.is_ok => Some(ErrorKind::ClusterDown),
+                () if owner == map.myself || map.is_importing(slot) => None,
+                () if owner == NOBODY => Some(ErrorKind::ClusterSlotUnserved),
+                () => Some(ErrorKind::ClusterMoved { to: map.place(slot, owner) }),
+            }
+        });
     }
 
     fn redirect_by_keys(

@@ -307,6 +307,9 @@ impl Core {
         }
         self.may_call(running, row.spec)?;
         self.has_rights(running, number, args)?;
+        if running.origin == Origin::Client && self.view.cluster.is_some() {
+            self.script_is_at_home(row.spec, args)?;
+        }
         running.wrote |= row.spec.is_write();
         match row.run {
             Run::Shard(Exec::Keys(run)) => {

@@ -334,6 +334,27 @@ impl Core {
         }
     }
 
+    /// Requests that may not wait here any more are answered with what `why` says.
+    pub(super) fn refuse_waiters(
+        &mut self,
+        why: impl Fn(&Self, u16, Args<'_>) -> Option<ErrorKind>,
+    ) {
+        let mut refused = Vec::new();
+        for (id, waiter) in &self.waiting.waiters {
+            let Some(request) = &waiter.request else { continue };
+            let words: Vec<&[u8]> = request.words.iter().map(AsRef::as_ref).collect();
+            if let Some(error) = why(self, request.head.command, Args::new(&words)) {
+                refused.push((*id, error));
+            }
+        }
+        refused.sort_unstable_by_key(|(id, _)| *id);
+        for (id, error) in refused {
+            let mut reply = Vec::new();
+            error.write_to(&mut reply);
+            self.end_wait_here(id, &reply);
+        }
+    }
+
     /// The client's waiting ends, with this reply if it waits still.
     pub(super) fn end_wait_here(&mut self, id: Id, reply: &[u8]) {
         let request = self.waiting.waiters.get_mut(&id).and_then(|it| it.request.take());

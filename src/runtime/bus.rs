@@ -93,6 +93,8 @@ struct Host {
     cluster: Cluster,
     slots: Arc<SlotCounts>,
     begun: bool,
+    /// It was logged that somebody from elsewhere was not let in.
+    told_off: bool,
     sockets: BTreeMap<LinkId, Socket>,
     links: BTreeMap<Socket, LinkId>,
     next_in: u32,
@@ -152,6 +154,7 @@ pub(super) fn start(settings: &Settings, slots: Arc<SlotCounts>) -> Result<Bus, 
             cluster,
             slots,
             begun: false,
+            told_off: false,
             sockets: BTreeMap::new(),
             links: BTreeMap::new(),
             next_in: 0,
@@ -336,6 +339,16 @@ impl Host {
         let ip = |it: Option<SocketAddr>| it.map(|it| it.ip().to_canonical());
         let peer = ip(sys::peer_address(fd.as_raw_fd()));
         let local = ip(sys::local_address(fd.as_raw_fd()));
+        let stranger = peer.is_none_or(|it| !it.is_loopback());
+        if self.cluster.settings.is_protected && stranger {
+            if !std::mem::replace(&mut self.told_off, true) {
+                tracing::warn!(
+                    "A node from another host is not let in: with protected-mode and without a \
+                     password only this host may reach the cluster bus"
+                );
+            }
+            return;
+        }
         let number = self.next_in;
         self.next_in = self.next_in.wrapping_add(1);
         let socket = self.driver.adopt(fd);

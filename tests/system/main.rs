@@ -9,6 +9,7 @@
 mod access;
 mod append;
 mod behind;
+mod cluster;
 mod crowd;
 mod failover;
 mod faults;

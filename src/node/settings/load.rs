@@ -328,7 +328,7 @@ mod tests {
         check("port 1", None);
         check("aof-timestamp-enabled no", Some(("aof-timestamp-enabled", true)));
         check("aof-timestamp-enabled yes", Some(("aof-timestamp-enabled", false)));
-        check("cluster-slave-validity-factor 7", Some(("cluster-replica-validity-factor", false)));
+        check("slave-lazy-flush yes", Some(("replica-lazy-flush", false)));
         check("maxmemory-policy noeviction", None);
         check("maxmemory-policy allkeys-lru", None);
         check("supervised systemd", None);
