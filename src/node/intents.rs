@@ -163,14 +163,18 @@ impl<P: Copy + PartialEq> Intents<P> {
         self.keys.get(&at).is_some_and(|queue| queue.held.iter().any(|it| conflict(it.1, mode)))
     }
 
-    /// A key that nobody has is granted before all who wait for it.
+    /// A key that nobody has is granted before all who wait for it. Where one of those is older it lets go
+    /// again if it cannot go on by itself: that one may have what it will ask for next.
     pub fn seize(&mut self, number: Number, at: At) {
         let queue = self.keys.entry(at).or_default();
         assert!(queue.held.is_empty(), "what is seized is nobody's");
+        let mut waiting = queue.waiting.iter();
+        let yields = waiting.any(|it| matches!(it.0, Waiter::Transaction(other) if other < number));
         queue.held.push((number, Mode::Exclusive));
         // It keeps those from waiting in vain who are older.
         let keys = vec![(at, Mode::Exclusive)];
-        let asked = Asked { keys, granted: true, waits_for: 0, told_to_yield: false };
+        let asked = Asked { keys, granted: true, waits_for: 0, told_to_yield: yields };
+        self.yields.extend(yields.then_some(number));
         let before = self.asked.insert(number, asked);
         assert!(before.is_none(), "transaction {number} asked twice");
         self.granted += 1;
@@ -308,6 +312,24 @@ mod tests {
 
     fn all(intents: &mut Intents<char>) -> Vec<Next<char>> {
         std::iter::from_fn(|| intents.advance()).collect()
+    }
+
+    #[test]
+    fn who_seizes_a_key_that_an_older_one_waits_for_yields() {
+        let mut intents: Intents<char> = Intents::default();
+        intents.ask(2, keys(&[(1, Exclusive)]));
+        assert_eq!(all(&mut intents), [Next::Grant(2)]);
+        intents.ask(3, keys(&[(1, Exclusive), (2, Exclusive)]));
+        intents.seize(9, 2);
+        assert_eq!(all(&mut intents), [Next::Yield(9)]);
+        intents.release(9);
+        intents.release(2);
+        assert_eq!(all(&mut intents), [Next::Grant(3)]);
+        intents.seize(4, 5);
+        assert_eq!(all(&mut intents), []);
+        intents.ask(8, keys(&[(6, Exclusive)]));
+        intents.seize(7, 7);
+        assert_eq!(all(&mut intents), [Next::Grant(8)]);
     }
 
     #[test]

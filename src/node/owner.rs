@@ -200,7 +200,15 @@ impl Core {
                 }
                 Next::Grant(number) => self.grant(number, out),
                 Next::Yield(number) => match self.tx.asked.get(&number).map(|it| it.from) {
-                    Some(core) if core == self.id => self.yield_to_older(number),
+                    Some(core) if core == self.id => {
+                        // What it was offered comes first, as it does where that is a message.
+                        let offers = &mut self.blocked.offers;
+                        if let Some(at) = offers.iter().position(|it| it.0 == number) {
+                            let (number, offer) = offers.remove(at);
+                            self.offered(core, number, offer, out);
+                        }
+                        self.yield_to_older(number);
+                    }
                     Some(core) => self.tx.notes[core].push(Note::Yield { number }),
                     None => {}
                 },
