@@ -18,7 +18,7 @@ CLIENTS ?= auto
 export RINGFOLD_ORACLE_COMMANDS ?= $(ORACLE)
 export RINGFOLD_SEED ?= $(SEED)
 
-.PHONY: build run test bench compare million fuzz soak tools peers
+.PHONY: build run test bench compare million fuzz soak tools peers clients
 
 build: ## the server and the load generator, as released
 	cargo build --release --workspace
@@ -26,7 +26,7 @@ build: ## the server and the load generator, as released
 run: ## a server on the default port
 	cargo run --release
 
-test: tools peers ## formatting, lints, every test
+test: tools peers clients ## formatting, lints, every test
 	cargo fmt --all -- --check
 	cargo clippy --workspace --all-targets -- -D warnings
 	cargo test --workspace --no-fail-fast
@@ -49,7 +49,7 @@ fuzz: ## every fuzz target for FUZZ_SECS (cargo-fuzz's flags are unstable: RUSTC
 	    -max_total_time=$(FUZZ_SECS) -timeout=1 -rss_limit_mb=1024; \
 	done
 
-soak: peers ## the random and the fault tests again and again, each time with another seed
+soak: peers clients ## the random and the fault tests again and again, each time with another seed
 	for round in $$(seq $(SOAK_ROUNDS)); do \
 	  RINGFOLD_SEED=$$RANDOM$$RANDOM RINGFOLD_ORACLE_COMMANDS=1000000 cargo test --test oracle || exit 1; \
 	  cargo test --test system || exit 1; \
@@ -81,3 +81,13 @@ peers:
 	  [ -z "$$made" ] || $(SUDO) rm -f /usr/sbin/policy-rc.d; \
 	  exit $$status; \
 	fi
+
+# Libraries of other languages, of fixed versions, below target/ and nowhere else.
+clients:
+	@for tool in python3 npm; do command -v $$tool >/dev/null || { \
+	  echo "$$tool is missing: it installs the client libraries of the tests (Debian: python3-venv, npm)"; exit 1; }; done
+	@[ -x target/clients/python/bin/python ] || python3 -m venv target/clients/python
+	@target/clients/python/bin/python -c 'import redis' 2>/dev/null || \
+	  target/clients/python/bin/pip install --quiet --disable-pip-version-check redis==5.2.1
+	@[ -e target/clients/node/node_modules/ioredis ] && [ -e target/clients/node/node_modules/redis ] || \
+	  npm install --silent --no-fund --no-audit --prefix target/clients/node ioredis@5.4.2 redis@4.7.0

@@ -40,8 +40,14 @@ pub fn keys_found<'a>(spec: &'a Spec, args: Args<'a>) -> impl Iterator<Item = Ke
     spec.keys.iter().flat_map(move |keys| {
         let flags = keys.flags_of.map_or(keys.flags, |of| of(args));
         let span = span(keys, args).ok().flatten();
-        span.into_iter().flat_map(Span::positions).map(move |at| KeyRef { at, flags })
+        let all = span.into_iter().flat_map(Span::positions).map(move |at| KeyRef { at, flags });
+        all.filter(move |it| !is_behind_keys(spec, args, it.at))
     })
+}
+
+/// MIGRATE may name its keys behind KEYS: then the empty word in their place is none.
+fn is_behind_keys(spec: &Spec, args: Args<'_>, at: usize) -> bool {
+    at == 3 && args.get(at).is_some_and(<[u8]>::is_empty) && spec.name == "MIGRATE"
 }
 
 /// The first key of a request, which is all that a command of one core needs.

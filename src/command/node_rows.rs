@@ -52,6 +52,7 @@ const SCRIPTS: Flags = Flags::NOSCRIPT
     .and(Flags::MOVABLEKEYS);
 const SCRIPT_KEYS: KeySpec =
     KeySpec::at(2, KeyFlags::RW.and(KeyFlags::ACCESS).and(KeyFlags::UPDATE)).counted(0, 1, 1);
+const MOVES: KeyFlags = KeyFlags::RW.and(KeyFlags::ACCESS).and(KeyFlags::DELETE);
 const SCRIPT_KEYS_RO: KeySpec = KeySpec::at(2, KeyFlags::RO.and(KeyFlags::ACCESS)).counted(0, 1, 1);
 const NUMKEYS: Argument = Argument::integer("numkeys");
 const SCRIPT_KEY: Argument = Argument::key("key", 0).optional().multiple();
@@ -460,6 +461,28 @@ rows! {
     LOLWUT = Spec::new("LOLWUT", AtLeast(1), READ_FAST, &[])
         .about(Group::Server, "5.0.0", "", "Draws a picture, and tells the version")
         .takes(&[Argument::integer("version").token("VERSION").optional()]);
+    MIGRATE = Spec::new("MIGRATE", AtLeast(6), WRITE.and(Flags::MOVABLEKEYS), &[
+        KeySpec::at(3, MOVES),
+        KeySpec::keyword("KEYS", -2, MOVES.and(KeyFlags::INCOMPLETE)).to(-1, 1),
+    ])
+        .about(Group::Generic, "2.6.0", "", "Moves keys to another server")
+        .acl(Categories::KEYSPACE.and(Categories::DANGEROUS))
+        .tips(&["nondeterministic_output"])
+        .takes(&[
+            Argument::string("host"),
+            Argument::integer("port"),
+            Argument::one_of("key_or_empty_string", &[Argument::key("key", 0), Argument::word("empty_string", "")]),
+            Argument::integer("destination-db"),
+            Argument::integer("timeout"),
+            Argument::word("copy", "COPY").since("3.0.0").optional(),
+            Argument::word("replace", "REPLACE").since("3.0.0").optional(),
+            Argument::one_of("authentication", &[
+                Argument::string("password").token("AUTH").since("4.0.7").optional(),
+                Argument::block("username_password", &[Argument::string("username"), Argument::string("password")]).token("AUTH2").since("6.0.0").optional(),
+            ]).optional(),
+            Argument::key("key", 1).token("KEYS").since("3.0.6").optional().multiple(),
+        ])
+        .hop(Hop::Exclusive);
     MONITOR = Spec::new("MONITOR", Exactly(1), OPERATOR, &[])
         .about(Group::Server, "1.0.0", "", "Shows every request to this client");
     PING = Spec::new("PING", AtLeast(1), FAST, &[])

@@ -25,6 +25,7 @@ use crate::engine::slot_counts::{SlotCounter, SlotCounts};
 use crate::node::control::Control;
 use crate::node::host::Host;
 use crate::node::message::{Message, Wire};
+use crate::node::migrate::Migrated;
 use crate::node::monitor::Monitors;
 use crate::node::outbox::{Action, Conn, Level, Outbox};
 use crate::node::pauses::Pauses;
@@ -84,6 +85,11 @@ pub enum Input<'a> {
     /// Core 0: the connect asked for by `Action::Dial` was decided.
     Dialled {
         result: Result<(Conn, Ends), String>,
+    },
+    /// What became of a migration.
+    Migrated {
+        number: u64,
+        migrated: Migrated,
     },
     /// Core 0: what became of reading or writing the RDB file.
     File(FileEvent),
@@ -383,6 +389,7 @@ impl Core {
             Input::Drained { conn } => self.drained(conn, out),
             Input::Message { from, message } => self.message(from, message, out),
             Input::Dialled { result } => self.with_control(out, |it, cx| it.dialled(cx, result)),
+            Input::Migrated { number, migrated } => self.migrated(number, &migrated, out),
             Input::File(event) => self.with_control(out, |it, cx| it.file(cx, event)),
             Input::Bus(said) => self.with_control(out, |it, cx| it.heard_of_bus(cx, said)),
             Input::Terminate => self.with_control(out, |it, cx| it.terminate(cx)),

@@ -10,8 +10,8 @@ use crate::node::part::PARTS;
 use crate::node::scripts::{self, ScriptFn};
 use crate::node::table::Table;
 use crate::node::{
-    access, clients, cluster, connection, debug, dump, functions, info, keys, monitor, multi,
-    publish, replicate, server, slowlog,
+    access, clients, cluster, connection, debug, dump, functions, info, keys, migrate, monitor,
+    multi, publish, replicate, server, slowlog,
 };
 use std::sync::LazyLock;
 
@@ -43,6 +43,7 @@ const NODE: &[&[Command<NodeFn>]] = &[
     clients::COMMANDS,
     multi::COMMANDS,
     keys::COMMANDS,
+    migrate::COMMANDS,
     replicate::COMMANDS,
     cluster::COMMANDS,
     server::COMMANDS,

@@ -56,6 +56,7 @@ pub mod memory;
 pub mod scripts;
 pub mod functions;
 pub mod dump;
+pub mod migrate;
 pub mod connection;
 pub mod clients;
 pub mod client_list;

@@ -7,6 +7,7 @@
 use crate::base::limits::FLIGHT_HELD_BYTES_MAX;
 use crate::node::aof::AofStep;
 use crate::node::message::Message;
+use crate::node::migrate::Migration;
 use crate::node::session::Session;
 use crate::node::spilling::SpillStep;
 use bytes::Bytes;
@@ -49,6 +50,8 @@ pub enum Action {
         host: String,
         port: u16,
     },
+    /// Deliver keys to another server; answered by `Input::Migrated`.
+    Migrate(Box<Migration>),
     /// Core 0: write, finish or give up the RDB file being saved.
     Save(SaveStep),
     /// Core 0: read the next piece of this file, or of the RDB file; answered by `Input::File`.

@@ -35,6 +35,7 @@ use crate::node::client::Call;
 use crate::node::core::Core;
 use crate::node::intents::{Mode, Number, OF_CLIENTS};
 use crate::node::message::{self, Origin, RequestHead};
+use crate::node::migrate::Migrating;
 use crate::node::outbox::{Conn, Outbox};
 use crate::node::owner::{Asked, Plain};
 use crate::node::publish;
@@ -77,6 +78,8 @@ pub(super) enum Form {
     Exec { replies: usize },
     /// A later part of an EXEC, or a unit of the stream.
     Part,
+    /// MIGRATE: with its keys granted another server is spoken to (`migrate.rs`).
+    Migration,
 }
 
 /// A key that a work needs.
@@ -144,6 +147,8 @@ pub(super) struct Transactions {
     pub publishing: bool,
     /// The part by which keys are asked for.
     pub intend: u16,
+    /// Migrations that are being delivered.
+    pub migrating: HashMap<Number, Migrating>,
     running: HashMap<Number, Running>,
     /// Given up for a section; asked for again after it.
     parked: Vec<(Number, Work)>,
@@ -175,6 +180,7 @@ impl Transactions {
             published: Vec::new(),
             publishing: false,
             intend,
+            migrating: HashMap::default(),
             running: HashMap::default(),
             parked: Vec::new(),
             last_of_link: 0,
@@ -183,7 +189,8 @@ impl Transactions {
 
     /// Is nothing of any transaction under way here?
     pub fn is_at_rest(&self) -> bool {
-        self.running.is_empty() && self.parked.is_empty() && self.intents.is_idle()
+        let under_way = self.running.len() + self.parked.len() + self.migrating.len();
+        under_way == 0 && self.intents.is_idle()
     }
 }
 
@@ -419,6 +426,9 @@ impl Core {
         if work.waits && !self.still_waits(work.asker) {
             return self.let_go(number, &work, Vec::new(), None); // Nothing is taken for who is gone.
         }
+        if work.form == Form::Migration {
+            return self.send_keys_away(number, work, values, out);
+        }
         let lacking = if unchanged { self.rehearse(&work, &values) } else { Vec::new() };
         if !lacking.is_empty() {
             self.let_go(number, &work, Vec::new(), None);
@@ -451,7 +461,7 @@ impl Core {
 
     /// Gives whoever asked the reply. What was published within it is published now, each answer in its
     /// place.
-    fn answer_work(&mut self, work: &Work, reply: &[u8], out: &mut Outbox) {
+    pub(super) fn answer_work(&mut self, work: &Work, reply: &[u8], out: &mut Outbox) {
         let published = std::mem::take(&mut self.tx.published);
         match work.asker {
             Asker::Link => self.transaction_applied(reply, out),
@@ -551,7 +561,7 @@ impl Core {
 
     /// Runs all requests of a work with its guests here: the replies, and what became of the guests that
     /// changed. `None`: there is no room for the guests, and nothing was done.
-    fn run_work(
+    pub(super) fn run_work(
         &mut self,
         work: &Work,
         values: &[Option<Carried>],
@@ -580,7 +590,7 @@ impl Core {
         {
             reply.clear();
             let error = match work.form {
-                Form::Single => ErrorKind::ReadOnly,
+                Form::Single | Form::Migration => ErrorKind::ReadOnly,
                 Form::Exec { .. } | Form::Part => ErrorKind::exec_abort(&ErrorKind::ReadOnly),
             };
             self.forget_exec(work.asker);
@@ -604,7 +614,7 @@ impl Core {
     fn refuse_guests(&mut self, work: &Work, reply: &mut Vec<u8>) {
         reply.clear();
         let error = match work.form {
-            Form::Single => ErrorKind::Oom,
+            Form::Single | Form::Migration => ErrorKind::Oom,
             Form::Exec { .. } | Form::Part => ErrorKind::exec_abort(&ErrorKind::Oom),
         };
         self.forget_exec(work.asker);

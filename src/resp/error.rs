@@ -99,6 +99,10 @@ error_kinds! {
         ExpireGtAndLt => "ERR GT and LT options at the same time are not compatible",
         BusyKey => "BUSYKEY Target key name already exists.",
         DumpPayload => "ERR DUMP payload version or checksum are wrong",
+        MigrateKeys => "ERR When using MIGRATE KEYS option, the key argument must be set to the empty string",
+        MigrateConnecting => "IOERR error or timeout connecting to the client",
+        MigrateWriting => "IOERR error or timeout writing to target instance",
+        MigrateReading => "IOERR error or timeout reading to target instance",
         BadDataFormat => "ERR Bad data format",
         RestoreTtl => "ERR Invalid TTL value, must be >= 0",
         RestoreFreq => "ERR Invalid FREQ value, must be >= 0 and <= 255",
@@ -373,6 +377,7 @@ error_kinds! {
         OnlySubscriberCommands { command: Text } => ["ERR Can't execute '", command, "': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context"],
         NoPermCommand { command: Text } => ["NOPERM this user has no permissions to run the '", command, "' command"],
 
+        MigrateRefused { why: Text } => ["ERR Target instance replied with error: ", why],
         // Arguments
         NotBetween { low: i64, high: i64 } => ["ERR value is out of range, value must between ", low, " and ", high],
         InvalidExpire { command: &'static str } => ["ERR invalid expire time in '", Lower(command), "' command"],

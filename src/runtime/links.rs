@@ -38,7 +38,7 @@ impl Dial {
     }
 }
 
-fn resolve(host: &str, port: u16) -> Found {
+pub(super) fn resolve(host: &str, port: u16) -> Found {
     let found = (host, port).to_socket_addrs().map_err(|error| format!("{host}: {error}"))?;
     let addresses: Vec<SocketAddr> = found.collect();
     let found = addresses.iter().find(|it| it.is_ipv4()).or(addresses.first());

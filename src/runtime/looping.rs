@@ -28,6 +28,7 @@ use crate::runtime::bus::Bus;
 use crate::runtime::clock::Clock;
 use crate::runtime::disk::Disk;
 use crate::runtime::mesh::{Mesh, Parcel};
+use crate::runtime::migrations::Migrations;
 use crate::runtime::slices::Slices;
 use crate::runtime::spill::Spill;
 use crate::runtime::texts::Texts;
@@ -105,6 +106,7 @@ struct Loop {
     stopped_listeners: Vec<u32>,
     accept_again: u64,
     dial: Option<links::Dial>,
+    migrations: Migrations,
     texts: Texts,
     /// The connect under way to the master that was last named.
     connecting: Option<Socket>,
@@ -159,6 +161,7 @@ async fn run(seat: Seat) -> std::io::Result<()> {
         stopped_listeners: Vec::new(),
         accept_again: 0,
         dial: None,
+        migrations: Migrations::default(),
         texts: Texts::default(),
         connecting: None,
         ended: None,
@@ -419,6 +422,9 @@ impl Loop {
         if let Some(result) = self.texts.take() {
             pending.push(Pending::Input(Input::File(FileEvent::Text(result))));
         }
+        while let Some((number, migrated)) = self.migrations.take(self.clock.mono().0) {
+            pending.push(Pending::Input(Input::Migrated { number, migrated }));
+        }
         if let Some(dial) = &self.dial
             && let Some(found) = dial.take()
         {
@@ -505,6 +511,7 @@ impl Loop {
                     }
                     self.dial = Some(links::Dial::start(host, port));
                 }
+                Action::Migrate(migration) => self.migrations.start(*migration),
                 Action::Save(step) => self.disk.iter().for_each(|it| it.save(step.clone())),
                 Action::LoadFile { path } => {
                     self.disk.iter().for_each(|it| it.read(path.as_deref()));
@@ -573,7 +580,7 @@ impl Loop {
         {
             return Wait::No;
         }
-        if self.texts.is_working() || self.dial.is_some() {
+        if self.texts.is_working() || self.dial.is_some() || self.migrations.is_working() {
             return Wait::AtMost(FILE_NAP);
         }
         if self.is_full {

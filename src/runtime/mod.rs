@@ -9,6 +9,7 @@ pub mod append;
 pub mod spill;
 pub mod disk;
 pub mod links;
+pub mod migrations;
 pub mod slices;
 pub mod texts;
 pub mod looping;

@@ -248,7 +248,10 @@ impl World {
                         self.trace(|| format!("h{host}.{core} says: {text}"));
                     }
                 }
-                Action::SettingsChanged | Action::Sleep { .. } | Action::Text { .. } => {}
+                Action::SettingsChanged
+                | Action::Sleep { .. }
+                | Action::Text { .. }
+                | Action::Migrate(_) => {}
             }
         }
     }
