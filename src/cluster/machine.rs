@@ -22,6 +22,7 @@ use super::node::{Key, Ms, Node, Nodes};
 use super::settings::Settings;
 use super::slots::Slots;
 use super::table::SlotTable;
+use crate::base::limits::SLOTS;
 use crate::base::prng::Prng;
 use crate::base::time::Now;
 use crate::resp::error::ErrorKind;
@@ -298,6 +299,35 @@ impl Cluster {
         self.apply_settings();
         self.touch();
         self.finish(out);
+    }
+
+    /// Before it begins: what keys the data set has. Slots with keys that are nobody's are ours; those with keys
+    /// that are another's are shown as on their way here, for somebody to look at.
+    pub fn compare_with_data(&mut self, keys: impl Fn(u16) -> u64) {
+        if self.me().is_replica() {
+            return;
+        }
+        for slot in (0..SLOTS).filter(|slot| keys(*slot) > 0) {
+            match self.table.owner(slot) {
+                Some(owner) if owner == self.me => {}
+                _ if self.table.importing.contains_key(&slot) => {}
+                None => {
+                    let text = "I have keys for unassigned slot";
+                    self.log(
+                        Level::Notice,
+                        format!("{text} {slot}. Taking responsibility for it."),
+                    );
+                    let me = self.me;
+                    self.give_slot(slot, Some(me));
+                }
+                Some(owner) => {
+                    let text =
+                        "but the slot is assigned to another node. Setting it to importing state.";
+                    self.log(Level::Notice, format!("I have keys for slot {slot}, {text}"));
+                    self.table.importing.insert(slot, owner);
+                }
+            }
+        }
     }
 
     /// Other settings.

@@ -400,7 +400,11 @@ impl Cluster {
         }
         let ours = Flags::MYSELF.and(Flags::MEET).and(Flags::MIGRATE_TO).and(Flags::PFAIL);
         let shard = NodeId::draw(&mut self.prng);
-        let mut node = Node::new(entry.id, shard, entry.flags.without(ours), self.now);
+        let mut flags = entry.flags.without(ours);
+        if flags.has(Flags::MASTER) {
+            flags.set(Flags::REPLICA, false); // Nobody is both.
+        }
+        let mut node = Node::new(entry.id, shard, flags, self.now);
         (node.ip, node.port, node.bus_port) = (entry.ip, entry.port, entry.bus_port);
         node.second_port = entry.second_port;
         self.nodes.insert(node);

@@ -16,6 +16,7 @@
 use crate::base::limits::CORES_MAX;
 use crate::command::args::Args;
 use crate::command::docs;
+use crate::command::keys;
 use crate::command::node_rows as rows;
 use crate::command::spec::Command;
 use crate::node::core::Core;
@@ -27,6 +28,7 @@ use crate::node::outbox::{Conn, Outbox};
 use crate::node::pubsub::Topic;
 use crate::resp::error::ErrorKind;
 use crate::resp::reply::{Proto, Reply};
+use bytes::Bytes;
 use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -346,6 +348,31 @@ impl Core {
         }
         heard.bytes.clear();
         self.heard = heard;
+    }
+
+    /// Slots are others' now: whoever listens to a shard's channel of one is told that he does no more, so that
+    /// he goes where it is.
+    pub(super) fn leave_shard_channels(&mut self, served: impl Fn(u16) -> bool) {
+        let gone: Vec<Bytes> = self
+            .pubsub
+            .names(Topic::Shard)
+            .filter(|name| !served(keys::slot(name)))
+            .cloned()
+            .collect();
+        for name in gone {
+            for conn in self.pubsub.listeners(Topic::Shard, &name).to_vec() {
+                if self.pubsub.unsubscribe(conn, Topic::Shard, &name) {
+                    self.shared.listeners.take(self.id, 1);
+                }
+                let counts = self.pubsub.counts(conn);
+                let Some(session) = self.sessions.get_mut(conn) else { continue };
+                session.subscribed = !counts.is_none();
+                let start = self.heard.bytes.len();
+                let mut reply = Reply { out: &mut self.heard.bytes, proto: session.proto };
+                confirm(&mut reply, b"sunsubscribe", Some(&name), counts.of(Topic::Shard));
+                self.heard.to.push((conn, start..self.heard.bytes.len()));
+            }
+        }
     }
 
     /// The client hears nothing more.

@@ -123,8 +123,13 @@ impl Core {
         }
     }
 
-    /// Other slots are ours than before: who waits for a key of one that is not is sent on.
+    /// Other slots are ours than before: who waits for a key, or listens to a channel, of one that is not is sent
+    /// on.
     pub(super) fn send_waiters_on(&mut self) {
+        if let Some(map) = self.view.cluster.clone() {
+            let ours = |owner| owner == map.myself || map.master == Some(owner);
+            self.leave_shard_channels(|slot| ours(map.owner(slot)));
+        }
         self.refuse_waiters(|this, number, args| {
             let map = this.view.cluster.as_deref()?;
             let slot = only_slot(this.shared.table.row(number).spec, args).ok()??;

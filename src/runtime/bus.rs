@@ -389,6 +389,8 @@ impl Host {
                 ToBus::Begin if self.begun => {}
                 ToBus::Begin => {
                     self.begun = true;
+                    let slots = Arc::clone(&self.slots);
+                    self.cluster.compare_with_data(|slot| slots.of(slot));
                     self.cluster.begin(now, out);
                 }
                 ToBus::Facts(facts) => self.cluster.inform(now, facts, out),

@@ -281,3 +281,46 @@ fn a_node_remembers_the_cluster() {
     assert_eq!(nodes.iter().map(id).collect::<Vec<_>>(), before);
     check(&nodes);
 }
+
+/// Keys of a file whose slots nobody serves yet are served by whoever has the file.
+#[test]
+fn a_node_with_data_takes_its_slots() {
+    let mut server = Plan::new(OURS).arg("save", &[""]).start();
+    server.client().expect(&["SET", "foo", "v"], "+OK\r\n");
+    server.client().expect(&["SAVE"], "+OK\r\n");
+    server.kill();
+    let file = server.path("dump.rdb");
+    let bus = free_port("127.0.0.1").to_string();
+    let plan = Plan::new(OURS).arg("cluster-enabled", &["yes"]).arg("cluster-port", &[&bus]);
+    let folder = file.parent().unwrap().to_str().unwrap();
+    let node = plan.arg("dir", &[folder]).arg("cluster-require-full-coverage", &["no"]).start();
+    wait_until("it serves what it has", || node.client().call(&["GET", "foo"]) == b"$1\r\nv\r\n");
+    node.client().expect(&["CLUSTER", "COUNTKEYSINSLOT", "12182"], ":1\r\n");
+    let unserved = "-CLUSTERDOWN Hash slot not served\r\n";
+    node.client().expect(&["GET", "bar"], unserved);
+}
+
+/// Who listens to a channel of a slot, or waits for a key of it, is sent on when it moves.
+#[test]
+fn a_slot_takes_its_listeners_along() {
+    let nodes = cluster(&[OURS, OURS, OURS], 0);
+    let from = (0..3).find(|it| nodes[*it].client().call(&["GET", "foo"]) == b"$-1\r\n").unwrap();
+    let to = (from + 1) % 3;
+    let (mut listener, mut waiter) = (nodes[from].client(), nodes[from].client());
+    listener.expect(&["SSUBSCRIBE", "foo"], "*3\r\n$10\r\nssubscribe\r\n$3\r\nfoo\r\n:1\r\n");
+    waiter.send(b"BLPOP foo 0\r\n").unwrap();
+    wait_until("it waits", || nodes[from].info("blocked_clients").as_deref() == Some("1"));
+    let (source, target) = (id(&nodes[from]), id(&nodes[to]));
+    let importing = ["CLUSTER", "SETSLOT", "12182", "IMPORTING", &source];
+    nodes[to].client().expect(&importing, "+OK\r\n");
+    let migrating = ["CLUSTER", "SETSLOT", "12182", "MIGRATING", &target];
+    nodes[from].client().expect(&migrating, "+OK\r\n");
+    for node in [to, from] {
+        let mut client = nodes[node].client();
+        client.expect(&["CLUSTER", "SETSLOT", "12182", "NODE", &id(&nodes[to])], "+OK\r\n");
+    }
+    let left = "*3\r\n$12\r\nsunsubscribe\r\n$3\r\nfoo\r\n:0\r\n";
+    assert_eq!(String::from_utf8_lossy(&listener.reply().unwrap()), left);
+    let moved = format!("-MOVED 12182 {}\r\n", nodes[to].address());
+    assert_eq!(String::from_utf8_lossy(&waiter.reply().unwrap()), moved);
+}
