@@ -472,9 +472,8 @@ pub(super) fn patterns_part(core: &mut Core, _: &PartHead, args: Args<'_>, reply
 
 fn write_names(core: &mut Core, topic: Topic, args: Args<'_>, reply: &mut Reply<'_>) {
     let pattern = args.name();
-    let matches =
-        |name: &&bytes::Bytes| pattern == b"*" || crate::base::glob::matches(pattern, name);
-    let names: Vec<&bytes::Bytes> = core.pubsub.names(topic).filter(matches).collect();
+    let matches = |name: &&Bytes| pattern == b"*" || crate::base::glob::matches(pattern, name);
+    let names: Vec<&Bytes> = core.pubsub.names(topic).filter(matches).collect();
     reply.array(names.len());
     names.iter().for_each(|name| reply.bulk(name));
 }
