@@ -98,7 +98,15 @@ fn forecast(server: &Path) -> Result<u64, String> {
     let asked = asked.output().map_err(|why| why.to_string())?;
     let told: serde_json::Value =
         serde_json::from_slice(&asked.stdout).map_err(|why| format!("the doctor: {why}"))?;
-    let most = told.pointer("/forecast/at_most/clients").and_then(serde_json::Value::as_u64);
+    let bounds = told.pointer("/forecast/bounds").and_then(serde_json::Value::as_array);
+    // Beyond the limit of open files sockets are parked.
+    let counts = |it: &&serde_json::Value| {
+        !it.get("what")
+            .and_then(serde_json::Value::as_str)
+            .is_some_and(|it| it.contains("open files"))
+    };
+    let clients = |it: &serde_json::Value| it.get("clients").and_then(serde_json::Value::as_u64);
+    let most = bounds.and_then(|it| it.iter().filter(counts).filter_map(clients).min());
     let most = most.map_or(AUTO_MAX, |it| it / 100 * FORECAST_USED_PERCENT);
     println!("the doctor forecasts room for {most} clients and what else there is");
     Ok(most.clamp(1, AUTO_MAX))
