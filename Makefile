@@ -84,8 +84,10 @@ peers:
 
 # Libraries of other languages, of fixed versions, below target/ and nowhere else.
 clients:
-	@for tool in python3 npm; do command -v $$tool >/dev/null || { \
-	  echo "$$tool is missing: it installs the client libraries of the tests (Debian: python3-venv, npm)"; exit 1; }; done
+	@missing=; command -v npm >/dev/null || missing="$$missing npm"; \
+	python3 -c 'import ensurepip' 2>/dev/null || missing="$$missing python3-venv"; \
+	[ -z "$$missing" ] || { $(SUDO) apt-get update && \
+	  $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends $$missing; }
 	@[ -x target/clients/python/bin/python ] || python3 -m venv target/clients/python
 	@target/clients/python/bin/python -c 'import redis' 2>/dev/null || \
 	  target/clients/python/bin/pip install --quiet --disable-pip-version-check redis==5.2.1

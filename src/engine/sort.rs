@@ -24,6 +24,7 @@ use crate::command::spec::{
 };
 use crate::engine::keyspace::Expiry;
 use crate::engine::lists;
+use crate::engine::notices::Class;
 use crate::engine::shard::{Cx, ShardFn};
 use crate::resp::error::ErrorKind;
 use crate::types::fields::Fields;
@@ -286,10 +287,13 @@ fn store(cx: &mut Cx<'_>, destination: &[u8], told: &[Option<Vec<u8>>]) -> Resul
     let texts: Vec<&[u8]> = told.iter().map(|it| it.as_deref().unwrap_or_default()).collect();
     let existed = cx.keyspace.exists(cx.db, key, cx.now);
     if texts.is_empty() {
-        cx.keyspace.remove(cx.db, key, cx.now);
+        if cx.keyspace.remove(cx.db, key, cx.now) {
+            cx.notify(Class::Generic, "del", destination);
+        }
     } else {
         let body = lists::body_of(cx, &texts);
         cx.keyspace.put_body(cx.db, key, body, Expiry::None, cx.now)?;
+        cx.notify(Class::List, "sortstore", destination);
     }
     if existed {
         cx.effect.command(cx.db, &[b"DEL", destination]);

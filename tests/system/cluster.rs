@@ -9,6 +9,9 @@ use std::process::Command;
 /// Slots of these keys: 12182, 5061, 866.
 const KEYS: [&str; 3] = ["foo", "bar", "hello"];
 
+/// A planned failover that finds no ear within five seconds is given up, and asked for again after more than that.
+const LOOKS_BEFORE_ASKING_AGAIN: usize = 300;
+
 const OURS: Kind = Kind::Ours(2);
 
 fn node(kind: Kind) -> Server {
@@ -106,8 +109,16 @@ fn planned_failovers(nodes: &[Server]) {
     let replicas: Vec<usize> = (0..nodes.len()).filter(|it| is_replica(&nodes[*it])).collect();
     for replica in replicas {
         let master = master_of(nodes, replica);
-        nodes[replica].client().expect(&["CLUSTER", "FAILOVER"], "+OK\r\n");
-        wait_until("roles change", || !is_replica(&nodes[replica]) && is_replica(&nodes[master]));
+        // One that finds no ear within five seconds is given up; it is asked for again.
+        let mut looks = 0;
+        wait_until("roles change", || {
+            let done = !is_replica(&nodes[replica]) && is_replica(&nodes[master]);
+            if !done && looks % LOOKS_BEFORE_ASKING_AGAIN == 0 {
+                nodes[replica].client().expect(&["CLUSTER", "FAILOVER"], "+OK\r\n");
+            }
+            looks += 1;
+            done
+        });
         wait_until("the old master follows", || {
             nodes[master].client().info("master_link_status").as_deref() == Some("up")
         });
