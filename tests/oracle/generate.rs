@@ -169,6 +169,8 @@ const NEVER_BENT: &[&str] = &[
     "BRPOPLPUSH",
     "BLMPOP",
     "RESTORE",
+    "SORT",
+    "SORT_RO",
     "BZPOPMIN",
     "BZPOPMAX",
     "BZMPOP",

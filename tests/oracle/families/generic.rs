@@ -1,7 +1,7 @@
 //! Commands on keys of any type, on keys of their own which hold what a real server once dumped.
 
 use super::Row;
-use crate::compare::Compare::{Encoding, Exact, Kind, Near, Unordered};
+use crate::compare::Compare::{Encoding, Exact, Kind, Near, Numbers, Unordered};
 
 /// What DUMP of a real server gave: a line each of name, encoding and bytes.
 pub const PAYLOADS: &str = include_str!("../../golden/payloads-7.0.15.txt");
@@ -13,15 +13,18 @@ pub const COMMANDS: &[Row] = &[
     (4,  Exact, "HSET HWEIGHT f NUMBER g LELEM"),
     (1,  Exact, "DEL WEIGHT|HWEIGHT"),
     (1,  Exact, "RPUSH WEIGHT x"),
-    (5,  Exact, "SORT|SORT_RO TLKEY ?LIMIT_PLACE_PLACE ?DESC|ASC ?ALPHA"),
-    (5,  Exact, "SORT|SORT_RO TLKEY BY BYWHAT ?LIMIT_PLACE_PLACE ?DESC ?GET_GETWHAT ?GET_GETWHAT"),
-    (2,  Exact, "SORT TLKEY BY BYWHAT ?DESC ALPHA ?GET_GETWHAT"),
-    (3,  Exact, "SORT TLKEY ?GET_GETWHAT ?GET_# ?BY_nosort ?LIMIT_PLACE_PLACE"),
-    (2,  Exact, "SORT TLKEY ?BY_BYWHAT ?GET_GETWHAT ?LIMIT_PLACE_PLACE STORE TLKEY"),
-    (2,  Exact, "SORT ZKEY ?BY_BYWHAT|BY_nosort|ALPHA ?GET_GETWHAT ?LIMIT_PLACE_PLACE ?DESC ?STORE_TLKEY"),
-    (2,  Exact, "SORT SKEY ALPHA ?GET_GETWHAT ?LIMIT_PLACE_PLACE ?DESC ?STORE_TLKEY"),
-    (2,  Exact, "SORT SKEY ?BY_BYWHAT ?LIMIT_PLACE_PLACE ?STORE_TLKEY"),
-    (1,  Unordered, "SORT SKEY BY nosort"),
+    // A real server may say that these are no numbers when some number has been too large before: nothing of
+    // it is kept, and nothing of it is queued.
+    (5,  Numbers, "SORT|SORT_RO TLKEY ?LIMIT_PLACE_PLACE ?DESC|ASC"),
+    (5,  Numbers, "SORT|SORT_RO TLKEY BY BYWHAT ?LIMIT_PLACE_PLACE ?DESC ?GET_GETWHAT ?GET_GETWHAT"),
+    (3,  Numbers, "SORT ZKEY|SKEY ?BY_BYWHAT ?GET_GETWHAT ?LIMIT_PLACE_PLACE ?DESC"),
+    // What is equal up to a NUL has no one order either, but where it is kept.
+    (5,  Unordered, "SORT|SORT_RO TLKEY ?DESC|ASC ALPHA ?GET_GETWHAT ?GET_#"),
+    (2,  Exact, "SORT TLKEY ALPHA ?GET_GETWHAT ?LIMIT_PLACE_PLACE STORE TLKEY"),
+    (2,  Exact, "SORT ZKEY|SKEY ALPHA ?GET_GETWHAT ?LIMIT_PLACE_PLACE ?DESC STORE TLKEY"),
+    // Weights that are equal, and sets, have no one order.
+    (2,  Kind, "SORT TLKEY BY BYWHAT ?DESC ALPHA ?GET_GETWHAT"),
+    (2,  Unordered, "SORT SKEY|TLKEY|ZKEY BY nosort"),
     (1,  Exact, "SORT TLKEY FOO|LIMIT|BY|GET|STORE|LIMIT_1|LIMIT_x_1 ?ALPHA"),
     (1,  Exact, "SORT_RO TLKEY STORE TLKEY"),
     (1,  Exact, "COMMAND GETKEYS SORT TLKEY ?BY_BYWHAT ?STORE_TLKEY ?LIMIT_0_1"),
