@@ -3,6 +3,7 @@
 use super::findings::{Finding, Level, findings};
 use super::forecast::{Demand, Forecast};
 use super::host::Host;
+use super::prove::prove;
 use super::readings::Readings;
 use super::{report, tune};
 use crate::base::settings::value::parse_memory;
@@ -41,6 +42,10 @@ pub struct Doctor {
     /// Print everything as JSON
     #[arg(long)]
     json: bool,
+    /// Open so many connections to itself, hold them for a moment, and compare with the forecast
+    #[arg(long, value_name = "N")]
+    #[arg(value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
+    prove: Option<u64>,
     /// End with 3 where there is advice
     #[arg(long)]
     strict: bool,
@@ -84,6 +89,9 @@ pub struct Answer {
 /// Looks at the host and says what it found.
 #[must_use]
 pub fn doctor(asked: &Doctor) -> Answer {
+    if let Some(clients) = asked.prove {
+        return proved(asked, clients);
+    }
     let (readings, demand, forecast, found) = look(&asked.asked);
     let code = match report::worst(&found) {
         Level::Obstacle => NOT_BORNE,
@@ -95,6 +103,20 @@ pub fn doctor(asked: &Doctor) -> Answer {
         false => report::text(&demand, &forecast, &found),
     };
     Answer { text, code }
+}
+
+/// The forecast put to the test on this very host.
+fn proved(asked: &Doctor, clients: u64) -> Answer {
+    let host = Host::at(&asked.asked.root);
+    let demand = Demand { clients, local: true, data_bytes: 0 };
+    let costs = Forecast::of(&Readings::of(&host), &demand).costs;
+    match prove(&host, clients, costs.server_kernel + costs.client_kernel) {
+        Ok(proof) => {
+            let text = if asked.json { report::proof_json(&proof) } else { report::proof(&proof) };
+            Answer { text, code: if proof.holds() { DONE } else { NOT_BORNE } }
+        }
+        Err(error) => Answer { text: format!("ringfold doctor: {error}\n"), code: FAILED },
+    }
 }
 
 /// Shows, makes or takes back the changes that the host needs.

@@ -5,7 +5,7 @@
 //! is [`Mend::Write`] is what `ringfold tune` writes, so a rule decides here and nowhere else what
 //! a host is set to; nothing is asked for that has no effect on clients.
 
-use super::forecast::{Demand, Forecast, descriptors, free_bytes};
+use super::forecast::{Demand, Forecast, descriptors, free_bytes, room};
 use super::readings::{HUGE_PAGES, Readings, sysctl_path};
 use super::report::{bytes, number};
 use crate::base::limits::{EXECUTOR_MEMLOCK_BYTES, LISTEN_QUEUE_MAX};
@@ -227,8 +227,17 @@ fn memory(readings: &Readings, demand: &Demand, forecast: &Forecast) -> Option<F
 fn open_files(readings: &Readings, demand: &Demand, _: &Forecast) -> Option<Finding> {
     let limit = readings.open_files?;
     let needed = descriptors(readings, demand.clients);
-    let level = fine_if(limit.hard >= needed, Level::Obstacle);
-    let why = "A client is an open file. The server raises the soft limit by itself.";
+    let room = room(readings, demand, limit.hard);
+    let level = match u64::from(room.clients) >= demand.clients {
+        true if room.parks && demand.clients > room.seats => Level::Advice,
+        true => Level::Fine,
+        false => Level::Obstacle,
+    };
+    let why = format!(
+        "{} sockets can have a descriptor at a time. Beyond that the idle ones are parked in tables of \
+         rings, which costs some CPU time when they speak. The server raises the soft limit by itself.",
+        number(room.seats)
+    );
     let is = format!("{}, hard {}", number(limit.soft), number(limit.hard));
     let found = finding("open files (ulimit -n)", level, is, number(needed), why);
     let how = format!(
@@ -243,7 +252,8 @@ fn files_per_process(readings: &Readings, demand: &Demand, _: &Forecast) -> Opti
     let needed = descriptors(readings, demand.clients);
     let why = "No process can be given a limit of open files above it.";
     let hard = readings.open_files.map_or(0, |it| it.hard);
-    let level = fine_if(is >= needed || hard >= needed, Level::Obstacle);
+    let enough = u64::from(room(readings, demand, hard).clients) >= demand.clients;
+    let level = fine_if(is >= needed || hard >= needed || enough, Level::Obstacle);
     let found = finding(name, level, number(is), number(needed), why);
     Some(found.set(readings, name, &[needed.next_multiple_of(1 << 16)]))
 }
@@ -573,7 +583,9 @@ mod tests {
         let room = Room { limit_bytes: 1 << 30, free_bytes: 1 << 30 };
         check("memory", Obstacle, None, &|it| it.memory = Some(room));
         check("memory", Obstacle, None, &|it| it.group_memory = Some(room));
-        check("open files (ulimit -n)", Obstacle, None, &|it| it.open_files = Some(little));
+        let few = Limit { soft: 128, hard: 128 };
+        check("open files (ulimit -n)", Advice, None, &|it| it.open_files = Some(little));
+        check("open files (ulimit -n)", Obstacle, None, &|it| it.open_files = Some(few));
         check("fs.file-max", Obstacle, Some("1048576"), &set("fs.file-max", &[900_000]));
         check("net.core.somaxconn", Advice, Some("65535"), &set("net.core.somaxconn", &[4_096]));
         check("net.ipv4.tcp_max_syn_backlog", Advice, Some("65535"), &|it| {
@@ -596,7 +608,7 @@ mod tests {
     #[test]
     fn a_limit_above_the_ceiling_needs_the_ceiling_first() {
         let mut readings = healthy();
-        readings.open_files = Some(Limit { soft: 1_024, hard: 20_000 });
+        readings.open_files = Some(Limit { soft: 128, hard: 128 });
         readings.sysctls.insert("fs.nr_open", vec![1_048_576]);
         let found = judge(&readings, 2_000_000, false);
         let subjects: Vec<&str> = found.iter().map(|it| it.subject).collect();

@@ -15,6 +15,7 @@
 
 use super::readings::Readings;
 use crate::base::limits::{DESCRIPTORS_PER_CORE, DESCRIPTORS_RESERVED};
+use crate::uring::room::Room;
 use serde::Serialize;
 
 /// What one end of a connection takes of each kernel cache, and the bytes of an object where they
@@ -121,6 +122,13 @@ pub fn descriptors(readings: &Readings, clients: u64) -> u64 {
     clients.saturating_add(reserved(readings))
 }
 
+/// What the server makes of a limit of open files: beyond it sockets are parked.
+#[must_use]
+pub fn room(readings: &Readings, demand: &Demand, limit: u64) -> Room {
+    let cores = readings.cpus.map_or(1, |it| usize::try_from(it).unwrap_or(1)).max(1);
+    Room::of(limit, u32::try_from(demand.clients).unwrap_or(u32::MAX), cores)
+}
+
 fn reserved(readings: &Readings) -> u64 {
     DESCRIPTORS_RESERVED + DESCRIPTORS_PER_CORE * u64::from(readings.cpus.unwrap_or(1))
 }
@@ -158,7 +166,7 @@ fn bounds(readings: &Readings, demand: &Demand, costs: Costs) -> Vec<Bound> {
         bounds.push(Bound { what: "memory", clients: left / each });
     }
     if let Some(limit) = readings.open_files.filter(|it| it.hard != u64::MAX) {
-        let clients = limit.hard.saturating_sub(reserved(readings));
+        let clients = room(readings, demand, limit.hard).clients.into();
         bounds.push(Bound { what: "open files (ulimit -Hn)", clients });
     }
     let ends = if demand.local { 2 } else { 1 };
@@ -207,7 +215,10 @@ mod tests {
             assert_eq!(forecast.bounds[0], Bound { what, clients });
             assert_eq!(forecast.at_most.unwrap().clients, clients);
         };
-        check(&host(), demand(1), "open files (ulimit -Hn)", 19_920);
+        check(&host(), demand(1), "fs.file-max", 1_999_000);
+        let few = Limit { soft: 64, hard: 100 };
+        let little = Readings { open_files: Some(few), ..host() };
+        check(&little, demand(1), "open files (ulimit -Hn)", 1_000);
         let unlimited = Limit { soft: 1, hard: u64::MAX };
         let mut free = Readings { open_files: Some(unlimited), ..host() };
         check(&free, demand(1), "fs.file-max", 1_999_000);

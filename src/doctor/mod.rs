@@ -14,6 +14,7 @@ pub mod host;
 pub mod readings;
 pub mod forecast;
 pub mod findings;
+pub mod prove;
 pub mod report;
 pub mod tune;
 pub mod command;

@@ -2,6 +2,7 @@
 
 use super::findings::{Finding, Level, Mend};
 use super::forecast::{Demand, Forecast};
+use super::prove::Proof;
 use super::readings::Readings;
 use serde::Serialize;
 use std::fmt::Write;
@@ -70,6 +71,37 @@ pub fn text(demand: &Demand, forecast: &Forecast, findings: &[Finding]) -> Strin
     text += &prediction(forecast);
     text += &verdict(demand, findings);
     text
+}
+
+/// What came of `--prove`.
+#[must_use]
+pub fn proof(proof: &Proof) -> String {
+    let each = |all: u64| number(all / proof.held.max(1));
+    let mut text = format!(
+        "{} of {} connections to itself were held after {:.1} s, {} of them parked.\n\
+         {} of {} asked for an echo and got it.\n\
+         They took {} of kernel memory, {} bytes for both ends of each; the forecast says {} ({:+.1} %).\n",
+        number(proof.held),
+        number(proof.asked),
+        proof.seconds,
+        number(proof.parked as u64),
+        number(proof.echoed as u64),
+        number(proof.asked_for_echo as u64),
+        bytes(proof.kernel_bytes),
+        each(proof.kernel_bytes),
+        each(proof.forecast_bytes),
+        proof.error_percent()
+    );
+    if let Some(why) = &proof.why_not_all {
+        text += &format!("Then {why}.\n");
+    }
+    text
+}
+
+/// The same as JSON.
+#[must_use]
+pub fn proof_json(proof: &Proof) -> String {
+    serde_json::to_string_pretty(proof).unwrap_or_default() + "\n"
 }
 
 /// The worst of these findings.

@@ -54,6 +54,11 @@ pub enum Input<'a> {
         conn: Conn,
         ends: Ends,
     },
+    /// A client came by a door for administration.
+    Admitted {
+        conn: Conn,
+        ends: Ends,
+    },
     /// A connection arrived here from another core, with its session.
     Moved {
         conn: Conn,
@@ -381,7 +386,8 @@ impl Core {
 
     fn happened(&mut self, input: Input<'_>, out: &mut Outbox) {
         match input {
-            Input::Opened { conn, ends } => self.opened(conn, ends, out),
+            Input::Opened { conn, ends } => self.opened(conn, ends, false, out),
+            Input::Admitted { conn, ends } => self.opened(conn, ends, true, out),
             Input::Moved { conn, session } => self.moved(conn, *session, out),
             Input::Received { .. } => {}
             Input::Ended { conn } => self.ended(conn, out),

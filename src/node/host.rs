@@ -33,6 +33,8 @@ pub struct Host {
     pub tables: AtomicU64,
     /// Descriptors that they may have together; 0 where nothing bounds them.
     pub seats: AtomicU64,
+    /// Clients that came by a door for administration.
+    pub admitted: AtomicU64,
     /// Nanoseconds that the last busy turn of each core took.
     pub lags: Vec<AtomicU64>,
     /// A bit for each core whose keys may not go or are gone; see [`Host::nothing_to_evict`].

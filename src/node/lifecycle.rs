@@ -1,6 +1,6 @@
 //! How a session begins, moves, falls behind and ends.
 
-use crate::base::limits::UNAUTHENTICATED_OUTPUT_BYTES_MAX;
+use crate::base::limits::{ADMIN_RESERVE, UNAUTHENTICATED_OUTPUT_BYTES_MAX};
 use crate::node::core::Core;
 use crate::node::outbox::{Action, Conn, Level, Outbox};
 use crate::node::session::{Ends, Kind, Session, Stall};
@@ -8,21 +8,26 @@ use crate::resp::error::ErrorKind;
 use std::sync::atomic::Ordering;
 
 impl Core {
-    /// A client connected.
-    pub(super) fn opened(&mut self, conn: Conn, ends: Ends, out: &mut Outbox) {
+    /// A client connected; `admitted`: by a door for administration, which has places of its own.
+    pub(super) fn opened(&mut self, conn: Conn, ends: Ends, admitted: bool, out: &mut Outbox) {
         let settings = &self.view.settings;
         let open = self.view.users.get(0).is_some_and(|user| user.nopass);
         let id = self.shared.client_ids.fetch_add(1, Ordering::Relaxed) + 1;
-        let refused = if self.shared.clients.fetch_add(1, Ordering::Relaxed)
-            >= settings.maxclients as usize
-        {
+        let is_full = if admitted {
+            self.shared.host.admitted.fetch_add(1, Ordering::Relaxed) >= ADMIN_RESERVE
+        } else {
+            let before = self.shared.clients.fetch_add(1, Ordering::Relaxed);
+            before >= settings.maxclients as usize
+        };
+        let refused = if is_full {
             Some(ErrorKind::MaxClients)
         } else if settings.protected_mode && open && !ends.is_loopback() {
             Some(ErrorKind::ProtectedMode)
         } else {
             None
         };
-        self.sessions.open(conn, Session::new(id, ends, open, self.now));
+        let session = Session { admitted, ..Session::new(id, ends, open, self.now) };
+        self.sessions.open(conn, session);
         self.becomes_nobody(conn);
         match refused {
             None => self.stats.connections += 1,
@@ -86,7 +91,11 @@ impl Core {
         self.forget_watcher(conn);
         self.leaves_lists(conn);
         let Some(session) = self.sessions.close(conn) else { return };
-        self.shared.clients.fetch_sub(1, Ordering::Relaxed);
+        if session.admitted {
+            self.shared.host.admitted.fetch_sub(1, Ordering::Relaxed);
+        } else {
+            self.shared.clients.fetch_sub(1, Ordering::Relaxed);
+        }
         if let Some(multi) = session.rare.as_ref().and_then(|rare| rare.multi.as_ref()) {
             self.forget_multi(multi);
         }

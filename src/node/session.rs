@@ -138,6 +138,8 @@ pub struct Session {
     /// It queues what it sends, since MULTI.
     pub in_multi: bool,
     pub closing: bool,
+    /// It came by a door for administration, and takes no public client's place.
+    pub admitted: bool,
     /// It is closed when what it runs is answered: it killed itself.
     pub doomed: bool,
     /// The peer is gone or has finished speaking; closed when everything is answered.

@@ -58,6 +58,7 @@ pub struct Seat {
 /// What core 0 has besides.
 pub struct Entrance {
     pub listeners: Vec<OwnedFd>,
+    pub admin_listeners: Vec<OwnedFd>,
     pub signals: OwnedFd,
     pub disk: Disk,
     pub append: Append,
@@ -97,6 +98,8 @@ struct Loop {
     admission: Admission,
     /// Somebody may be accepted as soon as there is room.
     is_full: bool,
+    /// Listeners for administration.
+    admin_doors: Vec<u32>,
     /// Which core the next client goes to.
     next_core: usize,
     /// Sessions on their way out, until the kernel lets go of their sockets.
@@ -155,6 +158,7 @@ async fn run(seat: Seat) -> std::io::Result<()> {
         told: Sockets::default(),
         admission: Admission::default(),
         is_full: false,
+        admin_doors: Vec::new(),
         next_core: 0,
         leaving: Vec::new(),
         blocked: Vec::new(),
@@ -171,7 +175,9 @@ async fn run(seat: Seat) -> std::io::Result<()> {
     while !looping.mesh.is_complete() {
         std::thread::sleep(Duration::from_micros(200)); // Nothing else runs here yet.
     }
-    if let Some(Entrance { listeners, signals, disk, append, spill, bus }) = entrance {
+    if let Some(Entrance { listeners, admin_listeners, signals, disk, append, spill, bus }) =
+        entrance
+    {
         if let Some(bus) = &bus {
             looping.driver.watch(bus.bell(), BUS);
         }
@@ -186,6 +192,8 @@ async fn run(seat: Seat) -> std::io::Result<()> {
         for listener in listeners {
             looping.driver.listen(listener);
         }
+        looping.admin_doors =
+            admin_listeners.into_iter().map(|it| looping.driver.listen_reserved(it)).collect();
     }
     let mut out = Outbox::new(cores);
     core.begin(clock.now(), &mut out);
@@ -299,7 +307,7 @@ impl Loop {
                     self.blocked.retain(|it| *it != conn);
                     pending.push(Pending::Input(Input::Drained { conn }));
                 }
-                Event::Accepted { fd, .. } => self.accepted(fd, pending),
+                Event::Accepted { listener, fd } => self.accepted(listener, fd, pending),
                 Event::AcceptStopped { listener, error } => {
                     tracing::warn!("accepting stopped for a moment: {error}");
                     self.stopped_listeners.push(listener);
@@ -371,9 +379,12 @@ impl Loop {
         }
     }
 
-    /// Clients go to the cores in turn.
-    fn accepted(&mut self, fd: OwnedFd, pending: &mut Vec<Pending>) {
+    /// Clients go to the cores in turn, but for administrators, who are few and stay here.
+    fn accepted(&mut self, listener: u32, fd: OwnedFd, pending: &mut Vec<Pending>) {
         self.host.seated.fetch_add(1, Ordering::Relaxed);
+        if self.admin_doors.contains(&listener) {
+            return self.take_in(fd, |conn, ends| Input::Admitted { conn, ends }, pending);
+        }
         let core = self.next_core;
         self.next_core = (core + 1) % self.cores;
         if core == self.id {
@@ -384,14 +395,24 @@ impl Loop {
     }
 
     fn adopt(&mut self, fd: OwnedFd, session: Option<Box<Session>>, pending: &mut Vec<Pending>) {
+        let input = |conn, ends| match session {
+            None => Input::Opened { conn, ends },
+            Some(session) => Input::Moved { conn, session },
+        };
+        self.take_in(fd, input, pending);
+    }
+
+    fn take_in(
+        &mut self,
+        fd: OwnedFd,
+        input: impl FnOnce(Conn, Ends) -> Input<'static>,
+        pending: &mut Vec<Pending>,
+    ) {
         sys::tune_client(&fd, self.settings.tcp_keepalive);
         let ends = ends(fd.as_raw_fd());
         let conn = Conn(self.driver.adopt(fd).0);
         self.told.seated += 1; // Whoever sent it here has counted it.
-        pending.push(Pending::Input(match session {
-            None => Input::Opened { conn, ends },
-            Some(session) => Input::Moved { conn, session },
-        }));
+        pending.push(Pending::Input(input(conn, ends)));
     }
 
     /// What other cores, files and dials say.

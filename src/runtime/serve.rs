@@ -6,10 +6,9 @@
 use crate::acl::file;
 use crate::acl::users::Users;
 use crate::base::huge::give_back_what_is_large;
-use crate::base::limits::CORES_MAX;
+use crate::base::limits::{ADMIN_RESERVE, CORES_MAX};
 use crate::base::settings::value::Cores;
 use crate::engine::slot_counts::SlotCounts;
-use crate::node::admission::{Room, descriptors_wanted};
 use crate::node::core::{Core, Shared};
 use crate::node::families;
 use crate::node::host::Host;
@@ -24,6 +23,7 @@ use crate::runtime::looping::{self, Entrance, Seat};
 use crate::runtime::mesh::mesh;
 use crate::runtime::spill::Spill;
 use crate::runtime::{bus, host, logs, notify, sentinel_start, slices, texts};
+use crate::uring::room::{Room, descriptors_wanted};
 use crate::uring::{fit, sys};
 use glommio::{ExecutorJoinHandle, LocalExecutorBuilder, Placement, PoolPlacement};
 use std::ffi::OsStr;
@@ -83,6 +83,7 @@ fn start(
     let cores = cpus.len();
     let room = settle_clients(&mut settings, cores);
     let listeners = listen(&settings)?;
+    let admin_listeners = listen_for_administration(&settings)?;
     let signals = sys::signal_descriptor()
         .map_err(|error| refuse(UNFIT_HOST, "cannot watch for signals", &error))?;
     write_pidfile(&settings)?;
@@ -108,7 +109,7 @@ fn start(
         true => Some(bus::start(&settings, Arc::clone(&slots))?),
         false => None,
     };
-    let entrance = Entrance { listeners, signals, disk, append, spill, bus };
+    let entrance = Entrance { listeners, admin_listeners, signals, disk, append, spill, bus };
     let view = View::new(Arc::new(settings.clone()), users);
     let seats = seats(view, (table, slots), cpus, entrance, host, room, &exit);
     let mut threads = Vec::new();
@@ -255,37 +256,59 @@ fn settle_clients(settings: &mut Settings, cores: usize) -> Room {
 pub(super) fn listen(settings: &Settings) -> Result<Vec<OwnedFd>, Refusal> {
     let mut listeners = Vec::new();
     let backlog = i32::try_from(settings.tcp_backlog).unwrap_or(i32::MAX);
-    if settings.port != 0 {
-        for bind in &settings.bind {
-            let (optional, host) = match bind.strip_prefix(b"-") {
-                Some(host) => (true, host),
-                None => (false, bind.as_slice()),
-            };
-            for address in addresses(host, settings.port)? {
-                match listen_soon(address, backlog) {
-                    Ok(listener) => listeners.push(listener),
-                    Err(error) if optional && is_absent(&error) => {}
-                    Err(error) => {
-                        let what = format!("cannot listen on {address}");
-                        return Err(refuse(BAD_CONFIGURATION, &what, &error));
-                    }
-                }
-            }
-        }
-    }
-    if !settings.unixsocket.is_empty() {
-        let place = path(&settings.unixsocket);
-        let mode = Some(settings.unixsocketperm).filter(|&mode| mode != 0);
-        let listener = sys::listen_unix(place, mode).map_err(|error| {
-            refuse(BAD_CONFIGURATION, &format!("cannot listen on {}", place.display()), &error)
-        })?;
-        listeners.push(listener);
-    }
+    listen_on(&settings.bind, settings.port, backlog, &mut listeners)?;
+    listen_at(&settings.unixsocket, settings.unixsocketperm, &mut listeners)?;
     if listeners.is_empty() {
         let why = "nothing to listen on: give a port or a unixsocket".to_string();
         return Err(Refusal { code: BAD_CONFIGURATION, why });
     }
     Ok(listeners)
+}
+
+/// The doors whose connections the public cannot take.
+fn listen_for_administration(settings: &Settings) -> Result<Vec<OwnedFd>, Refusal> {
+    let mut listeners = Vec::new();
+    let backlog = i32::try_from(ADMIN_RESERVE).unwrap_or(i32::MAX);
+    listen_on(&settings.admin_bind, settings.admin_port, backlog, &mut listeners)?;
+    listen_at(&settings.admin_unixsocket, settings.unixsocketperm, &mut listeners)?;
+    Ok(listeners)
+}
+
+fn listen_on(
+    binds: &[Vec<u8>],
+    port: u16,
+    backlog: i32,
+    listeners: &mut Vec<OwnedFd>,
+) -> Result<(), Refusal> {
+    for bind in binds.iter().filter(|_| port != 0) {
+        let (optional, host) = match bind.strip_prefix(b"-") {
+            Some(host) => (true, host),
+            None => (false, bind.as_slice()),
+        };
+        for address in addresses(host, port)? {
+            match listen_soon(address, backlog) {
+                Ok(listener) => listeners.push(listener),
+                Err(error) if optional && is_absent(&error) => {}
+                Err(error) => {
+                    let what = format!("cannot listen on {address}");
+                    return Err(refuse(BAD_CONFIGURATION, &what, &error));
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+fn listen_at(name: &[u8], mode: u32, listeners: &mut Vec<OwnedFd>) -> Result<(), Refusal> {
+    if name.is_empty() {
+        return Ok(());
+    }
+    let place = path(name);
+    let listener = sys::listen_unix(place, Some(mode).filter(|&mode| mode != 0));
+    listeners.push(listener.map_err(|error| {
+        refuse(BAD_CONFIGURATION, &format!("cannot listen on {}", place.display()), &error)
+    })?);
+    Ok(())
 }
 
 /// A server that was killed leaves its listener to the kernel, which ends its ring a moment after
@@ -353,8 +376,10 @@ pub(super) fn clean_up(settings: &Settings) {
     if !settings.pidfile.is_empty() || settings.daemonize {
         let _ = fs::remove_file(pidfile(settings));
     }
-    if !settings.unixsocket.is_empty() {
-        let _ = fs::remove_file(path(&settings.unixsocket));
+    for name in [&settings.unixsocket, &settings.admin_unixsocket] {
+        if !name.is_empty() {
+            let _ = fs::remove_file(path(name));
+        }
     }
 }
 

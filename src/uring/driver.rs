@@ -51,6 +51,7 @@ use super::warmth::{Tick, Warmth};
 use crate::base::chunks::Chunks;
 use io_uring::types::{Fd, SubmitArgs, Timespec};
 use io_uring::{IoUring, cqueue, opcode, squeue};
+use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, IntoRawFd, OwnedFd, RawFd};
@@ -154,10 +155,14 @@ pub enum Wait {
 struct Listener {
     fd: OwnedFd,
     has_callers: bool,
+    /// What `admit` says is not for those who come here.
+    reserved: bool,
 }
 
 /// Connections that one `enter` accepts where nothing else is said.
 const ADMITS: usize = 64;
+/// The same at each reserved listener.
+const RESERVED_ADMITS: usize = 4;
 
 /// See the file's header.
 pub struct Driver {
@@ -177,7 +182,9 @@ pub struct Driver {
     /// Sockets whose output waits for the end of this call, or for a descriptor.
     pub(super) behind: Vec<Socket>,
     /// Sockets whose input waits for room in the scratch, or for a descriptor.
-    pub(super) ready: Vec<Socket>,
+    pub(super) ready: VecDeque<Socket>,
+    /// How many of them this call may still serve.
+    pub(super) ready_left: usize,
     /// Sockets that may have to step back, and where the hand stands (`hearing.rs`).
     pub(super) clock: Vec<u32>,
     pub(super) hand: usize,
@@ -189,6 +196,10 @@ pub struct Driver {
     pub(super) descriptors: usize,
     pub(super) call: u16,
 }
+
+/// Sockets without a descriptor that one call serves: many may wake at once, and those that have one go
+/// on beside them.
+const READY_PER_CALL: usize = 256;
 
 pub(super) const GROUP: u16 = 1;
 
@@ -236,7 +247,8 @@ impl Driver {
             events: Vec::new(),
             starved: Vec::new(),
             behind: Vec::new(),
-            ready: Vec::new(),
+            ready: VecDeque::new(),
+            ready_left: 0,
             clock: Vec::new(),
             hand: 0,
             tick: 0,
@@ -258,9 +270,18 @@ impl Driver {
 
     /// Accepts from a listening socket until the driver is dropped; returns its number.
     pub fn listen(&mut self, fd: OwnedFd) -> u32 {
+        self.listen_at(fd, false)
+    }
+
+    /// As `listen`; who comes here is let in whatever `admit` says.
+    pub fn listen_reserved(&mut self, fd: OwnedFd) -> u32 {
+        self.listen_at(fd, true)
+    }
+
+    fn listen_at(&mut self, fd: OwnedFd, reserved: bool) -> u32 {
         let listener = index_of(self.listeners.len());
         sys::set_nonblocking(&fd);
-        self.listeners.push(Listener { fd, has_callers: false });
+        self.listeners.push(Listener { fd, has_callers: false, reserved });
         self.listen_again(listener);
         listener
     }
@@ -286,15 +307,22 @@ impl Driver {
         self.listeners.iter().any(|it| it.has_callers)
     }
 
+    /// Can somebody who waits be accepted?
+    fn lets_in(&self) -> bool {
+        self.listeners.iter().any(|it| it.has_callers && (it.reserved || self.admits > 0))
+    }
+
     /// Accepts behind everything else that the call brought, so that those who are in go first.
     fn accept_some(&mut self) {
-        let mut left = self.admits;
+        let mut admits = self.admits;
         for index in 0..self.listeners.len() {
-            while left > 0 && self.listeners[index].has_callers {
+            let mut few = RESERVED_ADMITS;
+            let left = if self.listeners[index].reserved { &mut few } else { &mut admits };
+            while *left > 0 && self.listeners[index].has_callers {
                 let listener = index_of(index);
                 match sys::accept(&self.listeners[index].fd) {
                     Ok(fd) => {
-                        left -= 1;
+                        *left -= 1;
                         self.events.push(Event::Accepted { listener, fd });
                         continue;
                     }
@@ -505,6 +533,7 @@ impl Driver {
         self.call = self.call.wrapping_add(1);
         self.buffers.publish();
         self.turn_clock();
+        self.ready_left = READY_PER_CALL;
         for socket in std::mem::take(&mut self.starved) {
             self.receive(socket);
         }
@@ -516,12 +545,16 @@ impl Driver {
         }
         if let Some(parking) = &mut self.parking {
             parking.submit();
+            if parking.has_more() {
+                parking.look();
+            }
             self.lots_happened();
         }
         let idle = self.events.is_empty()
             && self.ready.is_empty()
             && self.behind.is_empty()
-            && (self.admits == 0 || !self.has_callers());
+            && !self.parking.as_ref().is_some_and(Parking::has_more)
+            && !self.lets_in();
         self.submit(if idle { wait } else { Wait::No })?;
         self.reap(lent, segments);
         // The kernel keeps what did not fit into the queue until it is asked again; a failed send

@@ -146,7 +146,7 @@ impl Driver {
             State::Closing | State::Detaching => self.finish(socket),
             State::Open if row.paused => {}
             State::Open if result == -libc::ECANCELED => self.hear(socket),
-            State::Open if row.fd == NO_FD => self.ready.push(socket),
+            State::Open if row.fd == NO_FD => self.ready.push_back(socket),
             State::Open => self.take_in(socket),
             State::Free | State::Connecting | State::Ended => {}
         }
@@ -160,7 +160,7 @@ impl Driver {
             return;
         }
         let Some(room) = self.scratch.room() else {
-            self.ready.push(socket);
+            self.ready.push_back(socket);
             return;
         };
         match sys::receive(row.fd, room) {
@@ -197,20 +197,23 @@ impl Driver {
         }
     }
 
-    /// Takes in what waits for room or for a descriptor, as far as there is some now.
+    /// Takes in what waits for room or for a descriptor, as far as there is some now, and some of it
+    /// only: whoever has a descriptor is not kept waiting for all that wake in a storm.
     pub(super) fn serve_ready(&mut self) {
-        let ready = std::mem::take(&mut self.ready);
-        let parked = ready.iter().copied().filter(|it| self.is_parked(*it)).count();
+        let count = self.ready.len().min(self.ready_left);
+        self.ready_left -= count;
+        let some: Vec<Socket> = self.ready.drain(..count).collect();
+        let parked = some.iter().copied().filter(|it| self.is_parked(*it)).count();
         if parked > 0 {
             self.make_room(parked);
         }
         let seats = self.descriptors.saturating_sub(self.seated);
         let wanted: Vec<_> =
-            ready.iter().copied().filter(|it| self.is_parked(*it)).take(seats).collect();
+            some.iter().copied().filter(|it| self.is_parked(*it)).take(seats).collect();
         self.borrow(&wanted);
-        for socket in ready {
+        for socket in some {
             if self.is_parked(socket) {
-                self.ready.push(socket);
+                self.ready.push_back(socket);
             } else {
                 self.take_in(socket);
             }

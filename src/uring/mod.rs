@@ -8,6 +8,7 @@ mod driver_tests;
 pub mod fit;
 mod hearing;
 mod parking;
+pub mod room;
 mod rows;
 mod scratch;
 mod sending;

@@ -39,6 +39,11 @@ const _: () = assert!(SLOTS_MAX <= 1 << SLOT_BITS);
 const ENTRIES: u32 = 256;
 const COMPLETIONS: u32 = 8_192;
 
+/// System calls for what happened in one lot, and in all lots at one look; each is good for a few dozen
+/// events.
+const LOT_ROUNDS: usize = 8;
+const LOOK_ROUNDS: usize = 32;
+
 impl Home {
     /// Not placed.
     pub(super) const NONE: Self = Self(u32::MAX);
@@ -76,6 +81,9 @@ pub(super) struct Parking {
     dirty: Vec<usize>,
     pub(super) fired: Vec<Fired>,
     borrowed: Vec<(u32, i32)>,
+    /// Where `look` goes on, and whether somebody must: the bell does not ring again for it.
+    next: usize,
+    has_more: bool,
 }
 
 struct Lot {
@@ -112,6 +120,8 @@ impl Parking {
             dirty: Vec::new(),
             fired: Vec::new(),
             borrowed: Vec::new(),
+            next: 0,
+            has_more: false,
         })
     }
 
@@ -208,18 +218,32 @@ impl Parking {
     /// Submits what was asked for.
     pub(super) fn submit(&mut self) {
         while let Some(at) = self.dirty.pop() {
-            self.enter(at);
+            self.enter(at, LOT_ROUNDS);
         }
     }
 
-    /// The bell rang: looks into every lot where something has happened.
+    /// Is there more in the lots than the last `look` has seen?
+    pub(super) fn has_more(&self) -> bool {
+        self.has_more
+    }
+
+    /// The bell rang, or there was more: looks into the lots where something has happened, as far as it
+    /// may at once.
     pub(super) fn look(&mut self) {
         sys::silence(&self.bell);
-        for at in 0..self.lots.len() {
+        self.has_more = false;
+        let (lots, mut left) = (self.lots.len(), LOOK_ROUNDS);
+        for offset in 0..lots {
+            let at = (self.next + offset) % lots;
             let ring = &mut self.lots[at].ring;
-            if ring.submission().taskrun() || !ring.completion().is_empty() {
-                self.enter(at);
+            if !ring.submission().taskrun() && ring.completion().is_empty() {
+                continue;
             }
+            if left == 0 {
+                (self.next, self.has_more) = (at, true);
+                break;
+            }
+            left = left.saturating_sub(self.enter(at, left.min(LOT_ROUNDS)));
         }
         self.dirty.retain(|&at| self.lots[at].dirty);
     }
@@ -227,7 +251,7 @@ impl Parking {
     fn push(&mut self, at: usize, entry: &squeue::Entry) {
         // SAFETY: no entry of a lot points to memory.
         while unsafe { self.lots[at].ring.submission().push(entry) }.is_err() {
-            self.enter(at);
+            self.enter(at, LOT_ROUNDS);
         }
         let lot = &mut self.lots[at];
         if !lot.dirty {
@@ -236,11 +260,14 @@ impl Parking {
         }
     }
 
-    /// Submits, runs deferred work and reaps one lot.
-    fn enter(&mut self, at: usize) {
+    /// Submits, runs deferred work and reaps one lot, in at most so many rounds but for what was
+    /// submitted; returns how many it took.
+    fn enter(&mut self, at: usize, most: usize) -> usize {
         let lot = &mut self.lots[at];
         lot.dirty = false;
+        let mut rounds = 0;
         loop {
+            rounds += 1;
             let submitted = lot.ring.submission().len();
             // A lot is in order or the process is out of memory: then its sockets wait.
             let _ = sys::enter_now(&lot.ring, submitted);
@@ -260,9 +287,13 @@ impl Parking {
             // One call runs a few dozen of the deferred pieces of work and leaves the others, without another
             // signal to the eventfd: the flag says that there are more.
             let submission = lot.ring.submission();
-            let more = submission.taskrun() || submission.cq_overflow();
-            if !more && (reaped == 0 || submission.is_empty()) {
-                return;
+            let must = submission.cq_overflow() || (reaped > 0 && !submission.is_empty());
+            if !must && submission.taskrun() && rounds >= most {
+                self.has_more = true;
+                return rounds;
+            }
+            if !must && !submission.taskrun() {
+                return rounds;
             }
         }
     }

@@ -88,3 +88,81 @@ fn one_too_many_is_told_so() {
         });
     }
 }
+
+/// Whatever the public does, who administers the server gets in, and so do its replicas.
+#[test]
+fn the_public_cannot_close_the_doors_of_administration() {
+    for cores in [1, 2] {
+        let admin = crate::support::server::free_port("127.0.0.1");
+        let socket = std::env::temp_dir().join(format!("ringfold-admin-{admin}"));
+        let server = crowded(cores)
+            .arg("maxclients", &["20"])
+            .arg("admin-port", &[&admin.to_string()])
+            .arg("admin-unixsocket", &[socket.to_str().unwrap()])
+            .start();
+        let mut clients = connect(&server, 20);
+        wait_until("it is full", || {
+            let mut late = Client::connect(&server.address()).unwrap();
+            late.until_closed().unwrap() == b"-ERR max number of clients reached\r\n"
+        });
+        all_are_served(&mut clients, 1);
+        let address = format!("127.0.0.1:{admin}");
+        let mut admins: Vec<_> = (0..30).map(|_| Client::connect(&address).unwrap()).collect();
+        admins.push(Client::connect_unix(&socket).unwrap());
+        all_are_served(&mut admins, 2);
+        assert_eq!(admins[0].info("socket_admin_clients").as_deref(), Some("31"));
+        let replica = crate::replica_of(plan(Kind::Redis), "127.0.0.1", admin);
+        crate::wait_for_link(&replica);
+        // They have their own bound, which the public does not feel.
+        let more: Vec<_> = (0..100).filter_map(|_| Client::connect(&address).ok()).collect();
+        all_are_served(&mut clients, 3);
+        drop(more);
+        drop(clients);
+        wait_until("there is room again", || {
+            let again =
+                Client::connect(&server.address()).and_then(|mut it| it.try_call(&["PING"]));
+            again.is_ok_and(|it| it == b"+PONG\r\n")
+        });
+    }
+}
+
+/// A client that sends a byte now and then, or takes nothing that it asked for, costs little and not for long.
+#[test]
+fn the_slow_are_bounded() {
+    let server = plan(Kind::Ours(2))
+        .password("secret")
+        .arg("client-output-buffer-limit", &["normal", "4mb", "0", "0"])
+        .start();
+    let mut client = server.client();
+    client.expect(&["SET", "large", &"v".repeat(1 << 20)], "+OK\r\n");
+    let resident = |server: &Server| {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", server.pid())).unwrap();
+        let line = status.lines().find_map(|it| it.strip_prefix("VmRSS:")).unwrap().to_string();
+        line.trim().trim_end_matches(" kB").parse::<usize>().unwrap() * 1_024
+    };
+    let before = resident(&server);
+    // Those who do not say who they are: a request that never ends.
+    let mut strangers = connect(&server, 2_000);
+    for stranger in &mut strangers {
+        stranger.send(b"*3\r\n$3\r\nSET\r\n$16000\r\n").unwrap();
+    }
+    // Those who are known, and never read.
+    let readers: Vec<_> = (0..100)
+        .map(|_| {
+            let mut reader = server.client();
+            reader.send(&b"GET large\r\n".repeat(50)).unwrap();
+            reader
+        })
+        .collect();
+    wait_until("who takes nothing is closed", || count_of(&mut client, "evicted_clients") >= 100);
+    wait_until("who says nothing is closed", || count_of(&mut client, "connected_clients") <= 1);
+    // Were it not so it would be 5 GB: what is left is what the allocator keeps.
+    let grown = resident(&server).saturating_sub(before);
+    assert!(grown < 800 << 20, "{grown} bytes more than before");
+    client.expect(&["PING"], "+PONG\r\n");
+    drop((strangers, readers));
+}
+
+fn count_of(client: &mut Client, field: &str) -> usize {
+    client.info(field).unwrap().parse().unwrap()
+}

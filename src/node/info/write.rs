@@ -114,6 +114,7 @@ impl Report<'_> {
         out.field("tracking_clients", 0);
         out.field("clients_in_timeout_table", 0);
         let host = self.host;
+        out.field("socket_admin_clients", signed(&host.admitted));
         out.field("sockets_with_descriptor", signed(&host.seated));
         out.field("sockets_parked", signed(&host.parked));
         out.field("socket_tables", signed(&host.tables));

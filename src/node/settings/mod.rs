@@ -33,6 +33,10 @@ pub struct Settings {
     pub unixsocket: Vec<u8>,
     pub unixsocketperm: u32,
     pub tcp_backlog: u32,
+    // Doors that only links between nodes and administrators know.
+    pub admin_port: u16,
+    pub admin_bind: Vec<Vec<u8>>,
+    pub admin_unixsocket: Vec<u8>,
     /// Seconds without a request until a client is closed; 0 is never.
     pub timeout: u32,
     pub tcp_keepalive: u32,
