@@ -33,7 +33,8 @@ impl Core {
             return Err(ErrorKind::ClusterSlotUnserved);
         }
         let sharded = is_sharded(spec);
-        let asking = session.asking || spec.flags.has(Flags::ASKING);
+        // MIGRATE moves what is here, to wherever the slot is on its way.
+        let asking = session.asking || spec.flags.has(Flags::ASKING) || spec.name == "MIGRATE";
         if !map.is_ok {
             self.serves_when_down(spec, sharded)?;
         }
@@ -153,7 +154,6 @@ impl Core {
     ) -> Result<(), ErrorKind> {
         let leaves = map.migrating(slot);
         let arrives = asking && map.is_importing(slot);
-        // MIGRATE moves what is here, whatever that is.
         if leaves.is_none() && !arrives || spec.name == "MIGRATE" {
             return Ok(());
         }
