@@ -41,6 +41,7 @@ impl Pair {
             clients: Arc::default(),
             client_ids: Arc::default(),
             transactions: Arc::default(),
+            trackers: Arc::default(),
             listeners: Arc::default(),
             table: families::table(),
             stopwatch: || 0,

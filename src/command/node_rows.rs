@@ -137,6 +137,9 @@ rows! {
         .acl(Categories::NONE) => {
         CLIENT_GETNAME = Spec::new("GETNAME", Exactly(2), CONNECTION, &[])
             .about(Group::Connection, "2.6.9", "O(1)", "This connection's name");
+        CLIENT_CACHING = Spec::new("CACHING", Exactly(3), CONNECTION, &[])
+            .about(Group::Connection, "6.0.0", "O(1)", "Says whether the keys of the next command are tracked")
+            .takes(&[Argument::one_of("mode", &[Argument::word("yes", "YES"), Argument::word("no", "NO")])]);
         CLIENT_GETREDIR = Spec::new("GETREDIR", Exactly(2), CONNECTION, &[])
             .about(Group::Connection, "6.0.0", "O(1)", "Which client gets the invalidations of this one");
         CLIENT_HELP = Spec::new("HELP", Exactly(2), ANYTIME, &[])
@@ -215,6 +218,17 @@ rows! {
         CLIENT_SETNAME = Spec::new("SETNAME", Exactly(3), CONNECTION, &[])
             .about(Group::Connection, "2.6.9", "O(1)", "Names this connection")
             .takes(&[Argument::string("connection-name")]);
+        CLIENT_TRACKING = Spec::new("TRACKING", AtLeast(3), CONNECTION, &[])
+            .about(Group::Connection, "6.0.0", "O(1)", "Has the server tell when keys change that this client has read")
+            .takes(&[
+                Argument::one_of("status", &[Argument::word("on", "ON"), Argument::word("off", "OFF")]),
+                Argument::integer("client-id").token("REDIRECT").optional(),
+                Argument::string("prefix").token("PREFIX").optional().multiple(),
+                Argument::word("bcast", "BCAST").optional(),
+                Argument::word("optin", "OPTIN").optional(),
+                Argument::word("optout", "OPTOUT").optional(),
+                Argument::word("noloop", "NOLOOP").optional(),
+            ]);
         CLIENT_TRACKINGINFO = Spec::new("TRACKINGINFO", Exactly(2), CONNECTION, &[])
             .about(Group::Connection, "6.2.0", "O(1)", "How this connection is tracked");
         CLIENT_UNBLOCK = Spec::new("UNBLOCK", AtLeast(3), OPERATOR, &[])

@@ -134,7 +134,7 @@ impl Keyspace {
             return Err(Full);
         }
         let place = self.live(db, key, now);
-        self.signal(db, key.hash);
+        self.signal(db, key);
         let expiry = match (expiry, place) {
             (Expiry::At(ms), _) => Some(ms),
             (Expiry::Keep, Some(place)) => self.view(place).expiry,
@@ -200,7 +200,7 @@ impl Keyspace {
             return Err(ErrorKind::WrongType);
         }
         self.moved_clock(place, now);
-        self.may_change(db, key.hash);
+        self.may_change(db, key);
         Ok(Some(place))
     }
 

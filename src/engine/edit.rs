@@ -65,7 +65,7 @@ impl Keyspace {
         };
         let (changed, result) = edited.ok_or(Full)?;
         if changed {
-            self.signal(db, key.hash);
+            self.signal(db, key);
         }
         Ok(result)
     }

@@ -338,7 +338,7 @@ impl Keyspace {
         let Some(place) = self.live(db, key, now) else { return Ok(false) };
         let handle = self.store.segments.get(place.segment).handle(place.spot);
         self.store.segments.touch(place.segment, place.spot, seconds(now));
-        self.signal(db, key.hash);
+        self.signal(db, key);
         if self.store.expiry(handle) != expiry {
             if !self.is_needed(db, place) && self.store.rewrite_expiry(handle, expiry) {
                 return Ok(true);
@@ -485,7 +485,7 @@ impl Keyspace {
             return Err(Full);
         }
         let place = self.live(db, key, now);
-        self.signal(db, key.hash);
+        self.signal(db, key);
         let expiry = match (expiry, place) {
             (Expiry::At(ms), _) => Some(ms),
             (Expiry::Keep, Some(place)) => self.view(place).expiry,
@@ -558,7 +558,7 @@ impl Keyspace {
             self.set_value(db, key, Value::Shared(value), expiry, Encoding::Raw, now)?;
             return Ok(len);
         }
-        self.signal(db, key.hash);
+        self.signal(db, key);
         let mut handle = handle;
         if self.is_needed(db, place) {
             handle = self.store.duplicate(handle, None, expiry)?;
@@ -577,7 +577,7 @@ impl Keyspace {
         expires: bool,
         now: Wall,
     ) -> Result<(), Full> {
-        self.signal(db, key.hash);
+        self.signal(db, key);
         if let Some(place) = self.find(db, key) {
             // Redis takes the old key out and adds a new one.
             self.notify(db, Class::New, "new", key.bytes);

@@ -132,11 +132,11 @@ impl Keyspace {
         self.notices.classes & class as u16 != 0
     }
 
-    /// Does anything wait to be told, or to be replicated as the end of an expired key?
+    /// Does anything wait to be told: what happened, what changed, or what has expired?
     #[inline]
     #[must_use]
     pub fn has_leftovers(&self) -> bool {
-        self.has_expired() | !self.notices.is_empty()
+        self.has_expired() | !self.notices.is_empty() | self.has_changed()
     }
 
     /// What waits to be told; given back by `reuse_notices`.

@@ -40,7 +40,7 @@ impl Keyspace {
         now: Wall,
     ) -> Result<(), Full> {
         let mode = std::mem::replace(&mut self.mode, ExpiryMode::Ignore);
-        let classes = self.be_quiet();
+        let (classes, notes) = (self.be_quiet(), self.watch.note_changes(false));
         let result = match parcel {
             None => {
                 self.remove(db, key, now);
@@ -49,6 +49,7 @@ impl Keyspace {
             Some(carried) => self.put_in(db, key, carried, now),
         };
         self.be_heard(classes);
+        self.watch.note_changes(notes);
         self.mode = mode;
         result
     }

@@ -29,6 +29,30 @@ pub struct Watch {
     lent: Vec<(usize, u64)>,
     /// Keys that have changed and are waited for.
     ready: VecDeque<(usize, u64)>,
+    /// The names of all keys that change are kept, of whatever database.
+    notes: bool,
+    changed: Names,
+    /// Of those in `lent`.
+    lent_names: Names,
+}
+
+/// Names, one behind the other.
+#[derive(Debug, Default)]
+pub struct Names {
+    bytes: Vec<u8>,
+    ends: Vec<usize>,
+}
+
+impl Names {
+    fn push(&mut self, name: &[u8]) {
+        self.bytes.extend_from_slice(name);
+        self.ends.push(self.bytes.len());
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &[u8]> {
+        let mut start = 0;
+        self.ends.iter().map(move |&end| &self.bytes[std::mem::replace(&mut start, end)..end])
+    }
 }
 
 #[derive(Debug)]
@@ -56,6 +80,25 @@ impl Watch {
     #[must_use]
     pub fn is_idle(&self) -> bool {
         self.keys.is_empty()
+    }
+
+    /// Whether names are kept from here on; whether they were.
+    pub(super) fn note_changes(&mut self, notes: bool) -> bool {
+        std::mem::replace(&mut self.notes, notes)
+    }
+
+    /// Is anything to be done when a key changes?
+    #[inline]
+    fn is_attentive(&self) -> bool {
+        self.notes | !self.keys.is_empty()
+    }
+
+    #[cold]
+    fn changes(&mut self, db: usize, hash: u64, name: &[u8]) {
+        self.touched(db, hash);
+        if self.notes {
+            self.changed.push(name);
+        }
     }
 
     /// A key changed.
@@ -191,26 +234,30 @@ impl Keyspace {
 
     /// A key changes or has changed. Every way to change one comes by here.
     #[inline]
-    pub(super) fn signal(&mut self, db: usize, hash: u64) {
-        if !self.watch.is_idle() {
-            self.watch.touched(db, hash);
+    pub(super) fn signal(&mut self, db: usize, key: Key<'_>) {
+        if self.watch.is_attentive() {
+            self.watch.changes(db, key.hash, key.bytes);
         }
     }
 
     /// As `signal`, for whoever has the entry only.
     #[inline]
     pub(super) fn signal_place(&mut self, db: usize, place: Place) {
-        if !self.watch.is_idle() {
-            let hash = self.hash(self.view(place).key);
-            self.watch.touched(db, hash);
+        if self.watch.is_attentive() {
+            let handle = self.store.segments.get(place.segment).handle(place.spot);
+            let name = self.store.view(handle).key;
+            self.watch.changes(db, self.store.hasher().hash(name), name);
         }
     }
 
     /// A key's collection is lent to a command, whose effect will tell whether it changed.
     #[inline]
-    pub(super) fn may_change(&mut self, db: usize, hash: u64) {
-        if !self.watch.is_idle() {
-            self.watch.lent.push((db, hash));
+    pub(super) fn may_change(&mut self, db: usize, key: Key<'_>) {
+        if self.watch.is_attentive() {
+            self.watch.lent.push((db, key.hash));
+            if self.watch.notes {
+                self.watch.lent_names.push(key.bytes);
+            }
         }
     }
 
@@ -229,6 +276,27 @@ impl Keyspace {
                 self.watch.touched(db, hash);
             }
         }
+        let names = std::mem::take(&mut self.watch.lent_names);
+        if changed && self.watch.notes {
+            names.iter().for_each(|name| self.watch.changed.push(name));
+        }
+    }
+
+    /// Whether the names of all keys that change are kept, for `take_changed`.
+    pub fn note_changes(&mut self, notes: bool) {
+        self.watch.note_changes(notes);
+    }
+
+    /// Has any key changed whose name was kept?
+    #[inline]
+    #[must_use]
+    pub fn has_changed(&self) -> bool {
+        !self.watch.changed.ends.is_empty()
+    }
+
+    /// The names of keys that have changed since this was last asked; one may be there twice.
+    pub fn take_changed(&mut self) -> Names {
+        std::mem::take(&mut self.watch.changed)
     }
 
     /// Is the key of that entry pinned?

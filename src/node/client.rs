@@ -354,6 +354,11 @@ impl Core {
         if matches!(run, Exec::Script(_)) {
             self.caller = Some(conn);
         }
+        let tracks = session.tracks;
+        if tracks {
+            self.begin_acting(conn);
+        }
+        let Some(session) = self.sessions.get_mut(conn) else { return };
         match session.flight.take() {
             None => {
                 let buffer = out.to(conn);
@@ -376,6 +381,9 @@ impl Core {
                 }
                 self.roads.lands(conn);
             }
+        }
+        if tracks {
+            self.tracking.acting = None;
         }
         if self.slow.is_waiting() {
             self.slow_of(conn);
@@ -425,9 +433,15 @@ impl Core {
         if self.keyspace.has_notices() {
             self.keyspace.settle_lent(self.effect.changes() != 0);
             self.settle(db, args, origin);
-            return self.serve_ready();
+            let acting = self.tracking.acting.take();
+            self.serve_ready();
+            self.tracking.acting = acting;
+        } else {
+            self.settle(db, args, origin);
         }
-        self.settle(db, args, origin);
+        if self.tracking.acting.is_some() {
+            self.remember_keys(self.shared.table.row(number), args);
+        }
     }
 
     /// Why this request may not start now, if it may not.
@@ -550,6 +564,9 @@ impl Core {
         };
         if session.asking && !self.shared.table.is(session.last_command, "ASKING") {
             session.asking = false;
+        }
+        if session.tracks {
+            session.end_caching(self.shared.table);
         }
         let known = session.authenticated;
         let much = if known { TURN_REPLY_BYTES } else { UNAUTHENTICATED_OUTPUT_BYTES_MAX };

@@ -9,6 +9,7 @@
 
 use crate::base::num;
 use crate::command::args::Args;
+use crate::node::caching;
 use crate::node::core::Core;
 use crate::node::cx::PartHead;
 use crate::node::outbox::Conn;
@@ -134,7 +135,7 @@ impl Core {
             "id={} addr={addr} laddr={laddr} fd={} name={} age={} idle={} flags={} db={} \
              sub={} psub={} ssub={} multi=-1 qbuf={input} qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 \
              rbp=0 obl={queued} oll=0 omem={unsent} tot-mem={memory} events={} cmd={command} \
-             user={} redir=-1 resp={} lib-name={} lib-ver={}\n",
+             user={} redir={} resp={} lib-name={} lib-ver={}\n",
             session.id,
             conn.0,
             text(|it| &it.name),
@@ -147,6 +148,7 @@ impl Core {
             counts.shards,
             if unsent > 0 { "rw" } else { "r" },
             self.user_name(session),
+            caching::redirection(session),
             if session.proto == Proto::Resp3 { 3 } else { 2 },
             text(|it| &it.lib_name),
             text(|it| &it.lib_ver),
@@ -182,11 +184,16 @@ fn address(end: SocketAddr) -> String {
 
 fn flags(session: &Session) -> String {
     let blocked = session.rare.as_ref().is_some_and(|rare| rare.blocked);
+    let (broken, broadcasts) =
+        session.modes().map_or((false, false), |modes| (modes.broken, modes.broadcasts));
     let flags: String = [
         (session.kind == Kind::Replica, 'S'),
         (session.watches, 'O'),
         (session.kind == Kind::Master, 'M'),
         (session.subscribed, 'P'),
+        (session.tracks, 't'),
+        (broken, 'R'),
+        (broadcasts, 'B'),
         (blocked, 'b'),
         (session.ends == Ends::Local, 'U'),
         (session.no_evict, 'e'),

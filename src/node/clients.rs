@@ -10,6 +10,7 @@ use crate::command::args::Args;
 use crate::command::docs;
 use crate::command::node_rows as rows;
 use crate::command::spec::Command;
+use crate::node::caching;
 use crate::node::client_kill::Filter;
 use crate::node::client_list::Shown;
 use crate::node::control::Ask;
@@ -29,8 +30,9 @@ pub const COMMANDS: &[Command<NodeFn>] = &[Command::container(rows::CLIENT, alon
 
 #[rustfmt::skip] // One row, one line.
 const CLIENT: &[Command<NodeFn>] = &[
+    Command::new(rows::CLIENT_CACHING,      caching::caching),
     Command::new(rows::CLIENT_GETNAME,      get_name),
-    Command::new(rows::CLIENT_GETREDIR,     get_redirection),
+    Command::new(rows::CLIENT_GETREDIR,     caching::get_redirection),
     Command::new(rows::CLIENT_HELP,         help),
     Command::new(rows::CLIENT_ID,           id),
     Command::new(rows::CLIENT_INFO,         info),
@@ -42,7 +44,8 @@ const CLIENT: &[Command<NodeFn>] = &[
     Command::new(rows::CLIENT_REPLY,        reply_mode),
     Command::new(rows::CLIENT_SETINFO,      set_info),
     Command::new(rows::CLIENT_SETNAME,      set_name),
-    Command::new(rows::CLIENT_TRACKINGINFO, tracking_info),
+    Command::new(rows::CLIENT_TRACKING,     caching::tracking),
+    Command::new(rows::CLIENT_TRACKINGINFO, caching::tracking_info),
     Command::new(rows::CLIENT_UNBLOCK,      unblock),
     Command::new(rows::CLIENT_UNPAUSE,      unpause),
 ];
@@ -57,12 +60,6 @@ fn get_name(cx: &mut NodeCx<'_>, _: Args<'_>) -> Result<(), ErrorKind> {
         Some(name) if !name.is_empty() => cx.reply.bulk(name),
         _ => cx.reply.null(),
     }
-    Ok(())
-}
-
-/// Nobody is tracked, so nobody's invalidations go anywhere.
-fn get_redirection(cx: &mut NodeCx<'_>, _: Args<'_>) -> Result<(), ErrorKind> {
-    cx.reply.int(-1);
     Ok(())
 }
 
@@ -192,19 +189,6 @@ fn set_info(cx: &mut NodeCx<'_>, args: Args<'_>) -> Result<(), ErrorKind> {
     Ok(())
 }
 
-fn tracking_info(cx: &mut NodeCx<'_>, _: Args<'_>) -> Result<(), ErrorKind> {
-    let reply = &mut cx.reply;
-    reply.map(3);
-    reply.bulk(b"flags");
-    reply.set(1);
-    reply.bulk(b"off");
-    reply.bulk(b"redirect");
-    reply.int(-1);
-    reply.bulk(b"prefixes");
-    reply.array(0);
-    Ok(())
-}
-
 /// Two steps: which core has the client, and then core 0 ends what it waits for.
 fn unblock(cx: &mut NodeCx<'_>, args: Args<'_>) -> Result<(), ErrorKind> {
     let error = match args.len() {
@@ -249,6 +233,16 @@ impl Core {
         gathering: &Gathering,
         out: &mut Outbox,
     ) -> bool {
+        if gathering.combine == Summary::Tracking {
+            let found = self.redirection_found(from, gathering);
+            let mut reply = Vec::new();
+            match found {
+                Ok(()) => reply.extend_from_slice(b"+OK\r\n"),
+                Err(error) => error.write_to(&mut reply),
+            }
+            self.answer(from.conn, from.generation, from.slot, &reply);
+            return true;
+        }
         let Summary::Unblock { error } = gathering.combine else {
             self.note_watched(from, gathering);
             return false;

@@ -78,6 +78,7 @@ fn reset(cx: &mut NodeCx<'_>, _: Args<'_>) -> Result<(), ErrorKind> {
     cx.core.discard(conn);
     cx.core.forget_listener(conn);
     cx.core.forget_watcher(conn);
+    cx.core.forget_tracker(conn);
     cx.core.becomes_nobody(conn);
     let session = cx.session();
     session.db = 0;

@@ -38,6 +38,7 @@ use crate::node::slow::Slow;
 use crate::node::stats::Stats;
 use crate::node::table::Table;
 use crate::node::texts::TextRead;
+use crate::node::tracking::{Trackers, Tracking};
 use crate::node::view::View;
 use crate::node::walker::Walker;
 use crate::replication::log::Log;
@@ -132,6 +133,8 @@ pub struct Shared {
     /// The last number drawn for a transaction over several cores.
     pub transactions: Arc<AtomicU64>,
     pub client_ids: Arc<AtomicU64>,
+    /// Which cores have clients that track keys.
+    pub trackers: Arc<Trackers>,
     /// Which cores have clients that listen to channels.
     pub listeners: Arc<Listeners>,
     pub table: &'static Table,
@@ -163,6 +166,7 @@ pub struct Core {
     pub(super) frozen: Frozen,
     pub(super) pubsub: PubSub,
     pub(super) heard: Heard,
+    pub(super) tracking: Tracking,
     pub(super) slow: Slow,
     pub(super) monitors: Monitors,
     pub(super) scripting: Box<Scripting>,
@@ -246,6 +250,7 @@ impl Core {
             frozen: Frozen::default(),
             pubsub: PubSub::default(),
             heard: Heard::default(),
+            tracking: Tracking::default(),
             slow,
             monitors: Monitors::default(),
             scripting: Box::default(),
@@ -303,6 +308,7 @@ impl Core {
         self.now = now;
         self.stats.begin(now);
         self.began = self.serial;
+        self.note_changes_if_tracked();
         let mut window = self.open_window();
         for input in inputs.drain(..) {
             match input {
@@ -440,6 +446,7 @@ impl Core {
         self.proceed(out);
         self.land_all(out);
         self.proceed(out); // What an EXEC that went on has asked for.
+        self.tell_all_changes();
         self.deliver_heard(out);
         self.tell_slow(out);
         self.send_lines(out);

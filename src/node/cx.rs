@@ -8,7 +8,7 @@ use crate::node::control::Ask;
 use crate::node::core::Core;
 use crate::node::flight::{Flight, Gathering};
 use crate::node::gather::Summary;
-use crate::node::message::{self, Origin, RequestHead};
+use crate::node::message::{self, Origin, RequestHead, Tracks};
 use crate::node::outbox::{Conn, Outbox};
 use crate::node::session::Session;
 use crate::node::table::Run;
@@ -151,6 +151,7 @@ impl NodeCx<'_> {
             origin: Origin::Client,
             no_touch: session.no_touch,
             asking: session.asking,
+            tracks: Tracks::default(),
             hash: 0,
             wire: 0,
         }

@@ -46,6 +46,8 @@ pub enum Summary {
     DigestValues,
     /// Integers: closed clients; a client that kills itself is answered first.
     Killed { old_form: bool },
+    /// Where the client is to which another one redirects (`caching.rs`).
+    Tracking,
     /// What WATCH saw of its keys (`multi.rs`).
     Watched,
     /// Where a client is. Where one has it, core 0 answers (`clients.rs`).
@@ -106,7 +108,8 @@ impl Core {
             },
             // Where it waited for keys its own core has ended that.
             Summary::Unblock { .. } => reply.int(sum(parts)),
-            Summary::Watched => reply.ok(),
+            // Tracking begins, or does not, in `caching.rs`.
+            Summary::Watched | Summary::Tracking => reply.ok(),
         }
     }
 

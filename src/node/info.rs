@@ -144,6 +144,7 @@ fn count_keys(core: &Core, figures: &mut Figures) {
     figures.add("misses", stats.misses);
     figures.add("expired", stats.expired);
     figures.add("evicted", stats.evicted);
+    core.add_tracking_figures(figures);
     figures.add("key_bytes", core.keyspace.used_bytes());
     figures.add("walk_bytes", core.keyspace.pool_bytes());
     let core_line = format!(

@@ -67,6 +67,7 @@ impl Core {
                 self.forget_listener(conn);
                 self.forget_watcher(conn);
                 self.leaves_lists(conn);
+                self.forget_tracker(conn);
                 let Some(session) = self.sessions.close(conn) else { continue };
                 out.actions.push(Action::Move { conn, core: 0, session: Box::new(session) });
             }
@@ -90,6 +91,7 @@ impl Core {
         self.forget_listener(conn);
         self.forget_watcher(conn);
         self.leaves_lists(conn);
+        self.forget_tracker(conn);
         let Some(session) = self.sessions.close(conn) else { return };
         if session.admitted {
             self.shared.host.admitted.fetch_sub(1, Ordering::Relaxed);

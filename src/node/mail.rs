@@ -61,6 +61,7 @@ impl Core {
             }
             Message::Empty => {
                 self.keyspace.flush_all();
+                self.tell_flush();
                 self.step(Step::Functions(Change::Flush));
             }
             Message::Function(change) => {

@@ -135,6 +135,23 @@ pub enum Origin {
     Master,
 }
 
+/// What goes with a request of a client that tracks keys.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tracks {
+    /// What it reads is remembered.
+    pub remembers: bool,
+    /// It is not told of what it changes itself.
+    pub noloop: bool,
+}
+
+impl Tracks {
+    #[inline]
+    #[must_use]
+    pub fn is_any(self) -> bool {
+        self.remembers | self.noloop
+    }
+}
+
 /// Everything about a travelling request but its words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RequestHead {
@@ -151,6 +168,8 @@ pub struct RequestHead {
     pub no_touch: bool,
     /// `ASKING`: a slot on its way here may be used.
     pub asking: bool,
+    /// Of a client that tracks keys.
+    pub tracks: Tracks,
     /// The hash of its first key, so that the other core can prefetch at once.
     pub hash: u64,
     /// The socket of its client, lent for the reply; 0: none is.
@@ -178,7 +197,8 @@ pub fn push_request<'a>(
     out.extend_from_slice(&head.db.to_le_bytes());
     out.push(u8::from(head.proto == Proto::Resp3));
     out.push(u8::from(head.origin == Origin::Master));
-    out.push(u8::from(head.no_touch));
+    let tracks = u8::from(head.tracks.remembers) << 1 | u8::from(head.tracks.noloop) << 2;
+    out.push(u8::from(head.no_touch) | tracks);
     out.push(u8::from(head.asking));
     out.extend_from_slice(&head.hash.to_le_bytes());
     out.extend_from_slice(&head.wire.to_le_bytes());
@@ -216,8 +236,9 @@ pub fn pop_request<'a>(frames: &mut &'a [u8], words: &mut Vec<&'a [u8]>) -> Opti
         db: short(22),
         proto: if frame[24] == 1 { Proto::Resp3 } else { Proto::Resp2 },
         origin: if frame[25] == 1 { Origin::Master } else { Origin::Client },
-        no_touch: frame[26] == 1,
+        no_touch: frame[26] & 1 != 0,
         asking: frame[27] == 1,
+        tracks: Tracks { remembers: frame[26] & 2 != 0, noloop: frame[26] & 4 != 0 },
         hash: u64::from_le_bytes(hash),
         wire: number(frame, 36),
     };
@@ -342,6 +363,7 @@ mod tests {
             origin: Origin::Master,
             no_touch: true,
             asking: slot % 2 == 0,
+            tracks: Tracks { remembers: slot == 1, noloop: slot != 1 },
             hash: u64::MAX - 1,
             wire: 77,
         };

@@ -53,6 +53,8 @@ pub mod keys;
 pub mod publish;
 pub mod notices;
 pub mod memory;
+pub mod tracking;
+pub mod caching;
 pub mod scripts;
 pub mod functions;
 pub mod dump;

@@ -518,10 +518,11 @@ impl Core {
     ) {
         let Some(session) = self.sessions.get(conn) else { return };
         let (muted, generation, proto) = (session.is_muted(), session.generation, session.proto);
+        let tracks = session.tracks();
         let slot = self.with_flight(conn, |flight| flight.depart(Some(core), writes, muted));
         let slot = slot.unwrap_or_default();
         let command = self.shared.table.part("exec");
-        let head = RequestHead { conn, generation, slot, command, proto, ..NOBODY };
+        let head = RequestHead { conn, generation, slot, command, proto, tracks, ..NOBODY };
         let watched: Vec<&Wanted> = wanted.iter().filter(|it| it.seen.is_some()).collect();
         let watched = owner::encode_intents(0, &watched);
         let replies = (queued as u64).to_le_bytes();
@@ -571,7 +572,10 @@ fn runs_here(row: &Row) -> bool {
             let here = ["AUTH", "COMMAND", "ECHO", "HELLO", "PING", "SELECT", "TIME"];
             here.contains(&name) || matches!(name, "PUBLISH" | "SPUBLISH")
         }
-        Some("CLIENT") => !matches!(name, "KILL" | "LIST" | "PAUSE" | "UNBLOCK" | "UNPAUSE"),
+        Some("CLIENT") => {
+            let asks = ["KILL", "LIST", "PAUSE", "TRACKING", "UNBLOCK", "UNPAUSE"];
+            !asks.contains(&name)
+        }
         Some("COMMAND") => true,
         Some("CONFIG") => name == "GET",
         Some(_) => false,

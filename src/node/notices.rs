@@ -26,6 +26,9 @@ impl Core {
     /// Tells what happened to keys since this was last done.
     #[cold]
     pub(super) fn tell_notices(&mut self) {
+        if self.keyspace.has_changed() {
+            self.tell_changes();
+        }
         let notices = self.keyspace.take_notices();
         for Notice { db, event, key } in notices.iter() {
             let event = event.as_bytes();

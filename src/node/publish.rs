@@ -23,7 +23,7 @@ use crate::node::core::Core;
 use crate::node::cx::{NodeCx, NodeFn, PartHead};
 use crate::node::following;
 use crate::node::gather::Summary;
-use crate::node::message::{self, Origin, RequestHead};
+use crate::node::message::{self, Origin, RequestHead, Tracks};
 use crate::node::outbox::{Conn, Outbox};
 use crate::node::pubsub::Topic;
 use crate::resp::error::ErrorKind;
@@ -110,6 +110,20 @@ impl Heard {
     #[inline]
     pub(super) fn is_empty(&self) -> bool {
         self.to.is_empty()
+    }
+
+    /// A message that cannot be brought yet.
+    fn keep(&mut self, conn: Conn, bytes: &[u8]) {
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(bytes);
+        self.to.push((conn, start..self.bytes.len()));
+    }
+
+    /// A message to one client.
+    pub(super) fn tell(&mut self, conn: Conn, proto: Proto, write: impl FnOnce(&mut Reply<'_>)) {
+        let start = self.bytes.len();
+        write(&mut Reply { out: &mut self.bytes, proto });
+        self.to.push((conn, start..self.bytes.len()));
     }
 }
 
@@ -292,6 +306,7 @@ impl Core {
                 origin: Origin::Client,
                 no_touch: false,
                 asking: false,
+                tracks: Tracks::default(),
                 hash: 0,
                 wire: 0,
             };
@@ -339,6 +354,11 @@ impl Core {
         let base = out.lend(&heard.bytes);
         for (conn, range) in heard.to.drain(..) {
             let Some(session) = self.sessions.get_mut(conn) else { continue };
+            if session.is_executing() {
+                // An EXEC that is answered in pieces: nothing may come into its array.
+                self.heard.keep(conn, &heard.bytes[range]);
+                continue;
+            }
             match session.flight.as_mut() {
                 Some(flight) => {
                     flight.answer_here(|queue| queue.extend_from_slice(&heard.bytes[range]));
@@ -346,8 +366,10 @@ impl Core {
                 None => out.share(conn, base + range.start..base + range.end),
             }
         }
-        heard.bytes.clear();
-        self.heard = heard;
+        if self.heard.is_empty() {
+            heard.bytes.clear();
+            self.heard = heard;
+        }
     }
 
     /// Slots are others' now: whoever listens to a shard's channel of one is told that he does no more, so that

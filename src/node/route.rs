@@ -243,6 +243,7 @@ impl Core {
             origin: Origin::Client,
             no_touch: session.no_touch,
             asking: session.asking,
+            tracks: session.tracks(),
             hash,
             wire,
         };
@@ -306,7 +307,11 @@ impl Core {
         let start = replies.len();
         let place = (conn, generation, slot, part);
         message::push_reply_by(&mut replies, place, wire, |out| {
+            if head.tracks.is_any() {
+                self.begin_acting_for(from, head);
+            }
             self.execute_for(head, args, out);
+            self.tracking.acting = None;
         });
         if self.effect.take_wait() {
             replies.truncate(start);

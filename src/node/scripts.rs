@@ -335,9 +335,14 @@ impl Core {
                 if self.keyspace.has_leftovers() {
                     let effect = &mut self.effect;
                     self.keyspace.drain_expired(&mut |db, key| effect.expired(db, key));
+                    self.tracking.by_script = true;
                     self.tell_notices();
+                    self.tracking.by_script = false;
                 }
                 self.stats.called(number, result.is_err());
+                if self.tracking.acting.is_some() {
+                    self.remember_keys(row, args);
+                }
                 result
             }
             Run::Node(_) => {
@@ -473,6 +478,7 @@ impl Core {
                     "flushdb" => self.keyspace.flush(running.db),
                     _ => self.keyspace.flush_all(),
                 }
+                self.tell_flush();
                 self.effect.command(running.db, args.words());
                 reply.ok();
             }

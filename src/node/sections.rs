@@ -290,8 +290,13 @@ impl Core {
     /// This core's part of a section.
     pub(super) fn step(&mut self, step: Step) -> Answer {
         match step {
-            Step::Flush { db: Some(db) } => self.keyspace.flush(db),
-            Step::Flush { db: None } => self.keyspace.flush_all(),
+            Step::Flush { db } => {
+                match db {
+                    Some(db) => self.keyspace.flush(db),
+                    None => self.keyspace.flush_all(),
+                }
+                self.tell_flush();
+            }
             Step::Swap { a, b } => self.keyspace.swap(a, b),
             Step::Functions(change) => {
                 // As on core 0, where it went well.

@@ -11,6 +11,7 @@ use crate::base::time::Now;
 use crate::node::flight::Flight;
 use crate::node::multi::Multi;
 use crate::node::outbox::Conn;
+use crate::node::tracking::Modes;
 use crate::resp::partial::Partial;
 use crate::resp::reply::Proto;
 use bytes::Bytes;
@@ -151,6 +152,8 @@ pub struct Session {
     pub asking: bool,
     /// READONLY: it reads from a replica.
     pub reads_replica: bool,
+    /// It is told of keys that change (`tracking.rs`).
+    pub tracks: bool,
     /// It listens to channels (`pubsub.rs` knows which).
     pub subscribed: bool,
     /// Nothing more is received until less of its input waits.
@@ -197,6 +200,9 @@ pub struct Rare {
     pub lib_ver: Vec<u8>,
     /// What it has of MULTI and WATCH.
     pub multi: Option<Box<Multi>>,
+    /// How it tracks keys, and how it will once it is found to whom it redirects.
+    pub tracking: Option<Box<Modes>>,
+    pub tracking_soon: Option<Box<Modes>>,
     /// A WAIT is under way, which CLIENT UNBLOCK may end.
     pub blocked: bool,
     /// Output that the peer has not taken, as last reported, and since when it is over the soft limit.

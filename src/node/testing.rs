@@ -95,6 +95,7 @@ impl Node {
             clients: Arc::default(),
             client_ids: Arc::default(),
             transactions: Arc::default(),
+            trackers: Arc::default(),
             listeners: Arc::default(),
             table,
             stopwatch,

@@ -34,7 +34,7 @@ use crate::engine::watch::Seen;
 use crate::node::client::Call;
 use crate::node::core::Core;
 use crate::node::intents::{Mode, Number, OF_CLIENTS};
-use crate::node::message::{self, Origin, RequestHead};
+use crate::node::message::{self, Origin, RequestHead, Tracks};
 use crate::node::migrate::Migrating;
 use crate::node::outbox::{Conn, Outbox};
 use crate::node::owner::{Asked, Plain};
@@ -224,6 +224,7 @@ impl Core {
                     db: session.db,
                     proto: session.proto,
                     no_touch: session.no_touch,
+                    tracks: session.tracks(),
                     ..NOBODY
                 };
                 let mut frames = Vec::new();
@@ -673,8 +674,14 @@ impl Core {
         match work.asker {
             Asker::Link => self.run_shard_frames(&work.frames, None, reply),
             Asker::Client { conn, generation, .. } => {
+                let tracks = self.sessions.get(conn).is_some_and(|session| session.tracks);
+                if tracks {
+                    self.begin_acting(conn);
+                }
                 let client = Some((conn, generation, out));
-                self.run_shard_frames(&work.frames, client, reply)
+                let waits = self.run_shard_frames(&work.frames, client, reply);
+                self.tracking.acting = None;
+                waits
             }
         }
     }
@@ -836,6 +843,7 @@ pub(super) const NOBODY: RequestHead = RequestHead {
     origin: Origin::Client,
     no_touch: false,
     asking: false,
+    tracks: Tracks { remembers: false, noloop: false },
     hash: 0,
     wire: 0,
 };

@@ -186,6 +186,7 @@ fn seats(
         clients: Arc::new(AtomicUsize::new(0)),
         client_ids: Arc::new(AtomicU64::new(0)),
         transactions: Arc::default(),
+        trackers: Arc::default(),
         listeners: Arc::default(),
         table,
         stopwatch: clock::stopwatch,

@@ -17,6 +17,7 @@ mod minimise;
 mod notices;
 mod payloads;
 mod run;
+mod tracking;
 #[expect(dead_code, reason = "the tests in system/ use the other helpers")]
 #[path = "../support/mod.rs"]
 mod support;

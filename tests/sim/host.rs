@@ -132,6 +132,7 @@ impl Host {
             clients: Arc::default(),
             client_ids: Arc::default(),
             transactions: Arc::default(),
+            trackers: Arc::default(),
             listeners: Arc::default(),
             table: families::table(),
             stopwatch: || 0,

@@ -116,6 +116,7 @@ impl Orders {
             clients: Arc::default(),
             client_ids: Arc::default(),
             transactions: Arc::default(),
+            trackers: Arc::default(),
             listeners: Arc::default(),
             table: families::table(),
             stopwatch: || 0,

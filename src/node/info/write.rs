@@ -111,7 +111,7 @@ impl Report<'_> {
         out.field("client_recent_max_input_buffer", self.get("input_max"));
         out.field("client_recent_max_output_buffer", self.get("output_max"));
         out.field("blocked_clients", self.get("blocked"));
-        out.field("tracking_clients", 0);
+        out.field("tracking_clients", self.get("tracking_clients"));
         out.field("clients_in_timeout_table", 0);
         let host = self.host;
         out.field("socket_admin_clients", signed(&host.admitted));
@@ -254,8 +254,11 @@ impl Report<'_> {
                     "total_forks", "migrate_cached_sockets", "slave_expires_tracked_keys",
                     "active_defrag_hits", "active_defrag_misses", "active_defrag_key_hits",
                     "active_defrag_key_misses", "total_active_defrag_time",
-                    "current_active_defrag_time", "tracking_total_keys", "tracking_total_items",
-                    "tracking_total_prefixes", "unexpected_error_replies"]);
+                    "current_active_defrag_time"]);
+        out.field("tracking_total_keys", self.get("tracking_keys"));
+        out.field("tracking_total_items", self.get("tracking_items"));
+        out.field("tracking_total_prefixes", self.get("tracking_prefixes"));
+        out.zeros(&["unexpected_error_replies"]);
         out.field("total_error_replies", self.get("error_replies"));
         out.field("dump_payload_sanitizations", 0);
         out.field("total_reads_processed", self.get("reads"));

@@ -73,6 +73,7 @@ pub struct Settings {
     pub requirepass: Secret,
     pub aclfile: Vec<u8>,
     pub acl_pubsub_default: AclPubsubDefault,
+    pub tracking_table_max_keys: i64,
     /// Letters of what is told of keys.
     pub notify_keyspace_events: Vec<u8>,
     /// Entries of `ACL LOG`.

@@ -279,7 +279,7 @@ pub const ROWS: &[Row] = &{ use Change::*; use Effect::{Only, Works}; [
     row("tls-session-cache-size", "", INT, "20480", Runtime, Effect::None(NO_TLS), Kept),
     row("tls-session-cache-timeout", "", INT, "300", Runtime, Effect::None(NO_TLS), Kept),
     row("tls-session-caching", "", Bool, "yes", Runtime, Effect::None(NO_TLS), Kept),
-    row("tracking-table-max-keys", "", LONG, "1000000", Runtime, Effect::None(NOT_YET), Kept),
+    row("tracking-table-max-keys", "", LONG, "1000000", Runtime, Works, field!(tracking_table_max_keys)),
     row("zset-max-listpack-entries", "zset-max-ziplist-entries", LONG, "128", Runtime, Works, field!(zset_max_listpack_entries)),
     row("zset-max-listpack-value", "zset-max-ziplist-value", memory(0), "64", Runtime, Works, field!(zset_max_listpack_value)),
 
