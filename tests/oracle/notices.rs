@@ -111,7 +111,7 @@ fn notices_agree(cores: u16) {
             };
             heard += expected.len();
             // SORT looks for what belongs to the elements of a set in the order that the set has.
-            let sorts = |step: &Step| step.words[0].to_ascii_uppercase().starts_with(b"SORT");
+            let sorts = |step: &Step| step.args[0].to_ascii_uppercase().starts_with(b"SORT");
             if cores > 1 || steps.iter().any(sorts) {
                 expected.sort_unstable();
                 found.sort_unstable();
