@@ -247,7 +247,7 @@ impl Session {
     /// Is it told of things that it did not ask for with its last request?
     #[must_use]
     pub fn hears_unasked(&self) -> bool {
-        self.subscribed || self.watches
+        self.subscribed || self.watches || self.tracks
     }
 
     /// Is an EXEC of it not done?
