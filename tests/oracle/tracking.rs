@@ -212,6 +212,10 @@ fn step(
         for _ in 0..200 {
             let (side, told) = (&mut sides[1], &mut all[1][other]);
             side.call(other, ping, told);
+            if cores > 1 {
+                told.sort_unstable();
+                told.dedup();
+            }
             if told.len() >= wanted {
                 break;
             }
