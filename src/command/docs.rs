@@ -15,7 +15,7 @@ use crate::command::args::Args;
 use crate::command::arguments::{Argument, Kind};
 use crate::command::keys::{KeyRef, keys_of, legacy_range};
 use crate::command::lookup::Lookup;
-use crate::command::spec::{Begin, Categories, Command, Find, Flags, KeySpec, Spec};
+use crate::command::spec::{Begin, Categories, Command, Find, Flags, KeyFlags, KeySpec, Spec};
 use crate::resp::error::ErrorKind;
 use crate::resp::reply::Reply;
 
@@ -94,9 +94,8 @@ impl Directory {
 
     /// `COMMAND LIST [FILTERBY (MODULE name | ACLCAT category | PATTERN pattern)]`
     pub fn list(&self, filter: Args<'_>, reply: &mut Reply<'_>) -> Result<(), ErrorKind> {
-        let tops = || self.entries.iter().map(Entry::found);
         let names: Vec<String> = match (filter.len(), filter.get(2)) {
-            (0, _) => tops().map(Found::full_name).collect(),
+            (0, _) => self.everything().map(Found::full_name).collect(),
             (3, Some(_)) if filter.is(0, "FILTERBY") && filter.is(1, "MODULE") => Vec::new(),
             (3, Some(name)) if filter.is(0, "FILTERBY") && filter.is(1, "ACLCAT") => {
                 let category = Categories::named(name);
@@ -147,14 +146,17 @@ impl Directory {
             }
             _ => entry.spec,
         };
-        if spec.keys.is_empty() {
+        if spec.keys.iter().all(|keys| keys.flags.has(KeyFlags::NOT_KEY)) {
             return Err(ErrorKind::GetKeysNoKeys);
         }
         if !spec.arity.accepts(request.len()) {
             return Err(ErrorKind::GetKeysArity);
         }
-        let keys: Vec<KeyRef> =
-            keys_of(spec, request).map_err(|_| ErrorKind::GetKeysArguments)?.collect();
+        let keys: Vec<KeyRef> = match keys_of(spec, request) {
+            Ok(keys) => keys.collect(),
+            Err(_) if spec.flags.has(Flags::NO_MANDATORY_KEYS) => return Ok(Vec::new()),
+            Err(_) => return Err(ErrorKind::GetKeysArguments),
+        };
         if keys.is_empty() && !spec.flags.has(Flags::NO_MANDATORY_KEYS) {
             return Err(ErrorKind::GetKeysArguments);
         }
@@ -494,7 +496,7 @@ mod tests {
         assert_eq!(
             docs(Proto::Resp2, b"slaveof"),
             "*2|$7|slaveof|*16|$7|summary|$40|Makes this server a replica, or a master|$5|since|$5|1.0.0|$5|group|$6|server|\
-             $10|complexity|$4|O(1)|$9|doc_flags|*1|+deprecated|$16|deprecated_since|$5|5.0.0|$11|replaced_by|$9|REPLICAOF|\
+             $10|complexity|$4|O(1)|$9|doc_flags|*1|+deprecated|$16|deprecated_since|$5|5.0.0|$11|replaced_by|$11|`REPLICAOF`|\
              $9|arguments|*1|*6|$4|name|$4|args|$4|type|$5|oneof|$9|arguments|*2|*6|$4|name|$9|host-port|$4|type|$5|block|\
              $9|arguments|*2|*4|$4|name|$4|host|$4|type|$6|string|*4|$4|name|$4|port|$4|type|$7|integer|\
              *6|$4|name|$6|no-one|$4|type|$5|block|$9|arguments|*2|*6|$4|name|$2|no|$4|type|$10|pure-token|$5|token|$2|NO|\
@@ -516,7 +518,11 @@ mod tests {
         let list = |filter: &[&[u8]]| ask(Proto::Resp2, |it, out| it.list(Args::new(filter), out));
         let keys =
             |words: &[&[u8]]| ask(Proto::Resp2, |it, out| it.get_keys(Args::new(words), out));
-        assert_eq!(list(&[]), "*5|$3|get|$7|slaveof|$4|ping|$6|config|$6|object|");
+        assert_eq!(
+            list(&[]),
+            "*8|$3|get|$7|slaveof|$4|ping|$6|config|$10|config|get|$11|config|help|$6|object|\
+             $15|object|encoding|"
+        );
         assert_eq!(list(&[b"filterby", b"pattern", b"CONFIG|G*"]), "*1|$10|config|get|");
         assert_eq!(list(&[b"FILTERBY", b"ACLCAT", b"STRING"]), "*1|$3|get|");
         assert_eq!(list(&[b"FILTERBY", b"ACLCAT", b"nosuch"]), "*0|");

@@ -9,7 +9,7 @@
 use crate::base::crc::crc16;
 use crate::base::limits::SLOTS;
 use crate::command::args::Args;
-use crate::command::spec::{Begin, Find, KeyFlags, KeySpec, Spec, Unknown};
+use crate::command::spec::{Begin, Find, Flags, KeyFlags, KeySpec, Spec, Unknown};
 
 /// A key of a request: word number `at`, and what the command does with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,8 +27,12 @@ pub fn keys_of<'a>(
     spec: &'a Spec,
     args: Args<'a>,
 ) -> Result<impl Iterator<Item = KeyRef> + 'a, BadKeys> {
+    let mandatory = !spec.flags.has(Flags::NO_MANDATORY_KEYS);
     for keys in spec.keys {
-        span(keys, args)?;
+        let none = span(keys, args)?.is_none();
+        if none && mandatory && matches!(keys.find, Find::Counted { .. }) {
+            return Err(BadKeys); // A count of none.
+        }
     }
     Ok(keys_found(spec, args))
 }
@@ -207,12 +211,12 @@ fn number(word: &[u8]) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::command::spec::{Arity, Flags};
+    use crate::command::spec::Arity;
 
     const RO: KeyFlags = KeyFlags::RO;
 
     fn check(keys: &'static [KeySpec], request: &str, expected: Option<&[usize]>) {
-        let spec = Spec::new("X", Arity::AtLeast(1), Flags::NONE, keys);
+        let spec = Spec::new("X", Arity::AtLeast(1), Flags::NO_MANDATORY_KEYS, keys);
         let words: Vec<&[u8]> = request.split(' ').map(str::as_bytes).collect();
         let args = Args::new(&words);
         let found = keys_of(&spec, args).map(|keys| keys.map(|it| it.at).collect::<Vec<_>>());

@@ -477,7 +477,7 @@ rows! {
         .takes(&[Argument::integer("version").token("VERSION").optional()]);
     MIGRATE = Spec::new("MIGRATE", AtLeast(6), WRITE.and(Flags::MOVABLEKEYS), &[
         KeySpec::at(3, MOVES),
-        KeySpec::keyword("KEYS", -2, MOVES.and(KeyFlags::INCOMPLETE)).to(-1, 1),
+        KeySpec::keyword("KEYS", -2, MOVES.and(KeyFlags::INCOMPLETE)).to(-1, 1).flags_of(|_| MOVES),
     ])
         .about(Group::Generic, "2.6.0", "", "Moves keys to another server")
         .acl(Categories::KEYSPACE.and(Categories::DANGEROUS))
@@ -717,7 +717,7 @@ rows! {
         ]);
     SLAVEOF = Spec::new("SLAVEOF", Exactly(3), DISK.and(Flags::STALE), &[])
         .about(Group::Server, "1.0.0", "O(1)", "Makes this server a replica, or a master")
-        .deprecated("5.0.0", "REPLICAOF")
+        .deprecated("5.0.0", "`REPLICAOF`")
         .takes(&[
             Argument::one_of("args", &[
                 Argument::block("host-port", &[Argument::string("host"), Argument::integer("port")]),

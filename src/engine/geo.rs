@@ -111,21 +111,21 @@ pub const COMMANDS: &[Command<ShardFn>] = &[
         .takes(&[KEY, Argument::string("member").multiple()]), geopos),
     Command::new(Spec::new("GEORADIUS", AtLeast(6), GROWS.and(Flags::MOVABLEKEYS), &[KeySpec::at(1, RO.and(ACCESS)), KeySpec::keyword("STORE", 6, OW.and(UPDATE)), KeySpec::keyword("STOREDIST", 6, OW.and(UPDATE))])
         .about(Group::Geo, "3.2.0", "O(N+log(M))", "The places within a circle around a point")
-        .deprecated("6.2.0", "GEOSEARCH and GEOSEARCHSTORE with the BYRADIUS")
+        .deprecated("6.2.0", "`GEOSEARCH` and `GEOSEARCHSTORE` with the `BYRADIUS` argument")
         .takes(&[KEY, LONGITUDE, LATITUDE, RADIUS, UNIT, WITHCOORD, WITHDIST, WITHHASH, COUNT_OF_OLD, ORDER, STORE, STOREDIST])
         .hop(Hop::Exclusive), georadius),
     Command::new(Spec::new("GEORADIUS_RO", AtLeast(6), READ, &[KeySpec::at(1, RO.and(ACCESS))])
         .about(Group::Geo, "3.2.10", "O(N+log(M))", "The places within a circle around a point, without keeping them")
-        .deprecated("6.2.0", "GEOSEARCH with the BYRADIUS")
+        .deprecated("6.2.0", "`GEOSEARCH` with the `BYRADIUS` argument")
         .takes(&[KEY, LONGITUDE, LATITUDE, RADIUS, UNIT, WITHCOORD, WITHDIST, WITHHASH, COUNT_OF_OLD, ORDER]), georadius_ro),
     Command::new(Spec::new("GEORADIUSBYMEMBER", AtLeast(5), GROWS.and(Flags::MOVABLEKEYS), &[KeySpec::at(1, RO.and(ACCESS)), KeySpec::keyword("STORE", 5, OW.and(UPDATE)), KeySpec::keyword("STOREDIST", 5, OW.and(UPDATE))])
         .about(Group::Geo, "3.2.0", "O(N+log(M))", "The places within a circle around another place")
-        .deprecated("6.2.0", "GEOSEARCH and GEOSEARCHSTORE with the BYRADIUS and FROMMEMBER")
+        .deprecated("6.2.0", "`GEOSEARCH` and `GEOSEARCHSTORE` with the `BYRADIUS` and `FROMMEMBER` arguments")
         .takes(&[KEY, Argument::string("member"), RADIUS, UNIT, WITHCOORD, WITHDIST, WITHHASH, COUNT, ORDER, STORE, STOREDIST])
         .hop(Hop::Exclusive), georadiusbymember),
     Command::new(Spec::new("GEORADIUSBYMEMBER_RO", AtLeast(5), READ, &[KeySpec::at(1, RO.and(ACCESS))])
         .about(Group::Geo, "3.2.10", "O(N+log(M))", "The places within a circle around another place, without keeping them")
-        .deprecated("6.2.0", "GEOSEARCH with the BYRADIUS and FROMMEMBER")
+        .deprecated("6.2.0", "`GEOSEARCH` with the `BYRADIUS` and `FROMMEMBER` arguments")
         .takes(&[KEY, Argument::string("member"), RADIUS, UNIT, WITHCOORD, WITHDIST, WITHHASH, COUNT, ORDER]), georadiusbymember_ro),
     Command::new(Spec::new("GEOSEARCH", AtLeast(7), READ, &[KeySpec::at(1, RO.and(ACCESS))])
         .about(Group::Geo, "6.2.0", "O(N+log(M))", "The places within a circle or a box")

@@ -67,7 +67,7 @@ pub const COMMANDS: &[Command<ShardFn>] = &[
         .takes(&[KEY, Argument::string("field").multiple()]), hmget),
     Command::new(Spec::new("HMSET", AtLeast(4), GROWS_FAST, &[KeySpec::at(1, RW.and(UPDATE))])
         .about(Group::Hash, "2.0.0", "O(N)", "Sets several fields of a hash")
-        .deprecated("4.0.0", "HSET")
+        .deprecated("4.0.0", "`HSET` with multiple field-value pairs")
         .takes(&[KEY, Argument::block("field_value", &[Argument::string("field"), VALUE]).multiple()]), hmset),
     Command::new(Spec::new("HRANDFIELD", AtLeast(2), READ, &[KeySpec::at(1, RO.and(ACCESS))])
         .about(Group::Hash, "6.2.0", "O(N)", "Fields of a hash drawn at random")

@@ -71,7 +71,7 @@ pub const COMMANDS: &[Command<ShardFn>] = &[
         .hop(Hop::Blocking), brpop),
     Command::new(Spec::new("BRPOPLPUSH", Exactly(4), GROWS.and(Flags::NOSCRIPT).and(Flags::BLOCKING), &[KeySpec::at(1, RW.and(ACCESS).and(DELETE)), KeySpec::at(2, RW.and(INSERT))])
         .about(Group::List, "2.2.0", "O(1)", "Moves the last element of a list to the front of another; waits for one to come")
-        .deprecated("6.2.0", "BLMOVE with RIGHT and LEFT")
+        .deprecated("6.2.0", "`BLMOVE` with the `RIGHT` and `LEFT` arguments")
         .takes(&[
             Argument::key("source", 0),
             Argument::key("destination", 1),
@@ -145,7 +145,7 @@ pub const COMMANDS: &[Command<ShardFn>] = &[
         .takes(&[KEY, Argument::integer("count").since("6.2.0").optional()]), rpop),
     Command::new(Spec::new("RPOPLPUSH", Exactly(3), GROWS, &[KeySpec::at(1, RW.and(ACCESS).and(DELETE)), KeySpec::at(2, RW.and(INSERT))])
         .about(Group::List, "1.2.0", "O(1)", "Moves the last element of a list to the front of another")
-        .deprecated("6.2.0", "LMOVE with RIGHT and LEFT")
+        .deprecated("6.2.0", "`LMOVE` with the `RIGHT` and `LEFT` arguments")
         .takes(&[Argument::key("source", 0), Argument::key("destination", 1)])
         .hop(Hop::Exclusive), rpoplpush),
     Command::new(Spec::new("RPUSH", AtLeast(3), GROWS_FAST, &[KeySpec::at(1, RW.and(INSERT))])

@@ -157,11 +157,11 @@ pub const COMMANDS: &[Command<ShardFn>] = &[
         ]), zrange),
     Command::new(Spec::new("ZRANGEBYLEX", AtLeast(4), READ, &[KeySpec::at(1, RO.and(ACCESS))])
         .about(Group::SortedSet, "2.8.9", "O(log(N)+M)", "The members of a sorted set in a range of names")
-        .deprecated("6.2.0", "ZRANGE with the BYLEX")
+        .deprecated("6.2.0", "`ZRANGE` with the `BYLEX` argument")
         .takes(&[KEY, Argument::string("min"), Argument::string("max"), LIMIT]), zrangebylex),
     Command::new(Spec::new("ZRANGEBYSCORE", AtLeast(4), READ, &[KeySpec::at(1, RO.and(ACCESS))])
         .about(Group::SortedSet, "1.0.5", "O(log(N)+M)", "The members of a sorted set in a range of scores")
-        .deprecated("6.2.0", "ZRANGE with the BYSCORE")
+        .deprecated("6.2.0", "`ZRANGE` with the `BYSCORE` argument")
         .takes(&[
             KEY,
             Argument::new(Kind::Double, "min"),
@@ -198,15 +198,15 @@ pub const COMMANDS: &[Command<ShardFn>] = &[
         .takes(&[KEY, Argument::new(Kind::Double, "min"), Argument::new(Kind::Double, "max")]), zremrangebyscore),
     Command::new(Spec::new("ZREVRANGE", AtLeast(4), READ, &[KeySpec::at(1, RO.and(ACCESS))])
         .about(Group::SortedSet, "1.2.0", "O(log(N)+M)", "The members of a sorted set in a range of ranks, from the highest score")
-        .deprecated("6.2.0", "ZRANGE with the REV")
+        .deprecated("6.2.0", "`ZRANGE` with the `REV` argument")
         .takes(&[KEY, Argument::integer("start"), Argument::integer("stop"), WITHSCORES]), zrevrange),
     Command::new(Spec::new("ZREVRANGEBYLEX", AtLeast(4), READ, &[KeySpec::at(1, RO.and(ACCESS))])
         .about(Group::SortedSet, "2.8.9", "O(log(N)+M)", "The members of a sorted set in a range of names, from the last")
-        .deprecated("6.2.0", "ZRANGE with the REV and BYLEXs")
+        .deprecated("6.2.0", "`ZRANGE` with the `REV` and `BYLEX` arguments")
         .takes(&[KEY, Argument::string("max"), Argument::string("min"), LIMIT]), zrevrangebylex),
     Command::new(Spec::new("ZREVRANGEBYSCORE", AtLeast(4), READ, &[KeySpec::at(1, RO.and(ACCESS))])
         .about(Group::SortedSet, "2.2.0", "O(log(N)+M)", "The members of a sorted set in a range of scores, from the highest")
-        .deprecated("6.2.0", "ZRANGE with the REV and BYSCOREs")
+        .deprecated("6.2.0", "`ZRANGE` with the `REV` and `BYSCORE` arguments")
         .takes(&[KEY, Argument::new(Kind::Double, "max"), Argument::new(Kind::Double, "min"), WITHSCORES, LIMIT]), zrevrangebyscore),
     Command::new(Spec::new("ZREVRANK", AtLeast(3), READ_FAST, &[KeySpec::at(1, RO.and(ACCESS))])
         .about(Group::SortedSet, "2.0.0", "O(log(N))", "How many members lie behind one")

@@ -76,7 +76,7 @@ pub const COMMANDS: &[Command<ShardFn>] = &[
         .takes(&[KEY, Argument::integer("start"), Argument::integer("end")]), getrange),
     Command::new(Spec::new("GETSET", Exactly(3), GROWS_FAST, &[KeySpec::at(1, RW.and(ACCESS).and(UPDATE))])
         .about(Group::String, "1.0.0", "O(1)", "Sets a string key; its old value")
-        .deprecated("6.2.0", "SET with GET")
+        .deprecated("6.2.0", "`SET` with the `!GET` argument")
         .takes(&[KEY, VALUE]), getset),
     Command::new(Spec::new("INCR", Exactly(2), GROWS_FAST, &[KeySpec::at(1, RW.and(ACCESS).and(UPDATE))])
         .about(Group::String, "1.0.0", "O(1)", "Adds one to an integer")
@@ -145,7 +145,7 @@ pub const COMMANDS: &[Command<ShardFn>] = &[
         .takes(&[KEY]), strlen),
     Command::new(Spec::new("SUBSTR", Exactly(4), READ, &[KeySpec::at(1, RO.and(ACCESS))])
         .about(Group::String, "1.0.0", "O(N)", "A part of a string")
-        .deprecated("2.0.0", "GETRANGE")
+        .deprecated("2.0.0", "`GETRANGE`")
         .takes(&[KEY, Argument::integer("start"), Argument::integer("end")]), substr),
 ];
 
