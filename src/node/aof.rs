@@ -241,8 +241,12 @@ impl Control {
         if !holds || self.aof.failed.is_some() {
             return merged;
         }
-        // Without a sync it is the kernel's at least: a process that dies loses nothing.
+        // Without a sync it is the kernel's at least: a process that dies loses nothing. But for the moment of the
+        // sync once a second, behind which writes queue: nobody waits for that, as with Redis.
         let always = self.view.settings.appendfsync == AppendFsync::Always;
+        if !always && self.aof.syncs_under_way() > 0 {
+            return merged;
+        }
         merged.min(if always { self.aof.durable } else { self.aof.on_file })
     }
 
