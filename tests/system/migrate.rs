@@ -156,6 +156,7 @@ fn a_kept_connection_that_was_closed_is_opened_again() {
     let mut source = from.client();
     source.call(&["MSET", "a", "1", "b", "2"]);
     assert_eq!(migrate(&mut source, &to, &["a", "1", "5000"]), "+OK\r\n");
+    to.kill();
     to.restart();
     assert_eq!(migrate(&mut source, &to, &["b", "1", "5000"]), "+OK\r\n");
     let mut target = to.client();
