@@ -53,8 +53,10 @@ fn cluster(kinds: &[Kind], replicas: usize) -> Vec<Server> {
     nodes
 }
 
+/// A node that is loading what its new master sent refuses to tell, so it is not ok yet.
 fn is_ok(node: &Server) -> bool {
-    node.client().text(&["CLUSTER", "INFO"]).contains("cluster_state:ok")
+    let reply = node.client().call(&["CLUSTER", "INFO"]);
+    String::from_utf8_lossy(&reply).contains("cluster_state:ok")
 }
 
 fn is_replica(node: &Server) -> bool {
