@@ -131,7 +131,7 @@ pub const TURN_TARGET_NS: u64 = 500_000;
 const _: () = assert!(ACCEPTS_PER_TURN_MIN > 0 && ACCEPTS_PER_TURN_MIN < ACCEPTS_PER_TURN_MAX);
 
 /// Sessions that a core looks at in one turn, of the round in which it looks at all of them.
-pub const SWEPT_ROWS_PER_TURN: usize = 4_096;
+pub const SWEPT_ROWS_PER_TURN: usize = 256;
 
 /// With more clients than this, CLIENT LIST is written as it is sent: lines of one length, in pages.
 pub const LIST_AT_ONCE_MAX: usize = 10_000;

@@ -11,6 +11,7 @@ mod directed;
 mod families;
 mod follow;
 mod generate;
+mod goldens;
 mod large;
 mod malformed;
 mod minimise;
