@@ -205,9 +205,19 @@ pub fn framed() -> Report {
         loadgen: env!("CARGO_PKG_VERSION").into(),
         unix_seconds: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |it| it.as_secs()),
         host: host(),
-        command_line: std::env::args().collect(),
+        command_line: command_line(),
         ..Report::default()
     }
+}
+
+/// What was called, without the folder that the program lies in: a report may be published.
+fn command_line() -> Vec<String> {
+    let mut words: Vec<String> = std::env::args().collect();
+    if let Some(program) = words.first_mut() {
+        let name = Path::new(program).file_name().map(|it| it.to_string_lossy().into_owned());
+        *program = name.unwrap_or_else(|| "loadgen".into());
+    }
+    words
 }
 
 /// The commands of a plan by name; with their groups where there are several.

@@ -6,6 +6,9 @@
 //! key that lives for milliseconds may die there too early. A transcript is therefore played again, a few
 //! times, before it is said to be wrong.
 
+#![expect(clippy::disallowed_types, reason = "a real server's clock is the system's")]
+#![expect(clippy::disallowed_methods, reason = "its keys die while this waits")]
+
 use crate::support::client::{Client, request};
 use crate::support::server::{Kind, Plan, Server};
 use crate::support::value::{Value, value};
@@ -154,7 +157,7 @@ fn agrees(expected: &str, got: &str, now: i64) -> bool {
     let near = |one: i64, other: i64, slack: i64| (one - other).abs() <= slack;
     if let Some(time) = expected.strip_prefix('@') {
         // An ID of a stream: its milliseconds are now.
-        if let Some((ms, seq)) = time.split_once('-') {
+        if let Some((ms, seq)) = time.split_once('-').filter(|(ms, _)| !ms.is_empty()) {
             let Some((got_ms, got_seq)) = got.split_once('-') else { return false };
             let (Ok(ms), Ok(got_ms)) = (ms.parse::<i64>(), got_ms.parse::<i64>()) else {
                 return false;
@@ -237,7 +240,29 @@ fn play(server: &Server, text: &str) -> Vec<String> {
         if !line_agrees(answer, &spelled, now, remaining)
             || !line_agrees(effects, &sent, now, false)
         {
-            differences.push(format!("expected {line}\n     got {question} => {spelled} => {sent}"));
+            differences
+                .push(format!("expected {line}\n     got {question} => {spelled} => {sent}"));
+        }
+    }
+    differences
+}
+
+/// Scripts' transcripts hold inline requests and escaped replies, and what came before matters.
+fn play_inline(server: &Server, text: &str) -> Vec<String> {
+    let (mut client, mut resp3) = (server.client(), server.client());
+    client.expect(&["FLUSHALL"], "+OK\r\n");
+    client.expect(&["SCRIPT", "FLUSH"], "+OK\r\n");
+    client.expect(&["FUNCTION", "FLUSH"], "+OK\r\n");
+    assert!(resp3.call(&["HELLO", "3"]).starts_with(b"%"));
+    let mut differences = Vec::new();
+    for line in text.lines().filter(|it| !it.is_empty() && !it.starts_with('#')) {
+        let (question, answer) = line.rsplit_once(" => ").unwrap();
+        let client = if question.starts_with("EVAL3 ") { &mut resp3 } else { &mut client };
+        let question = question.replacen("EVAL3 ", "EVAL ", 1);
+        client.send(format!("{question}\r\n").as_bytes()).unwrap();
+        let reply = client.reply().unwrap().escape_ascii().to_string().replace("\\'", "'");
+        if reply != answer {
+            differences.push(format!("expected {line}\n     got {question} => {reply}"));
         }
     }
     differences
@@ -268,6 +293,17 @@ fn transcripts_are_what_a_real_server_says() {
         }
         assert!(differences.is_empty(), "{name}\n{}\n", differences.join("\n"));
     }
+}
+
+#[test]
+fn transcripts_of_scripts_are_what_a_real_server_says() {
+    let server = server();
+    for name in ["lua", "scripts"] {
+        let path = Path::new(FOLDER).join(format!("{name}-7.0.15.txt"));
+        let differences = play_inline(&server, &std::fs::read_to_string(path).unwrap());
+        assert!(differences.is_empty(), "{name}\n{}\n", differences.join("\n"));
+    }
+    assert_eq!(play_inline(&server, "EVAL \"return 1\" 0 => :2\\r\\n").len(), 1);
 }
 
 /// A wrong reply, a wrong effect, a missing effect and a time that is off are seen.
