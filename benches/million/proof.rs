@@ -10,7 +10,8 @@
 //! ```
 //!
 //! All writes go to a replica from the first step on. The server has CPUs of its own where there are
-//! two; load, replica and whoever asks share the others.
+//! two; load, replica and whoever asks share the others. Server and hot clients go before the others on
+//! their CPUs, so that what is measured does not wait for those who make the crowd.
 
 use super::machine::{Asker, Kernel, Listed, Process, available, free_port};
 use serde_json::Value;
@@ -147,7 +148,7 @@ fn server(plan: &Plan, logs: &Path, name: &str, line: &str) -> Result<Process, S
     fs::create_dir_all(&folder).map_err(|why| format!("{}: {why}", folder.display()))?;
     let mut args = words(line);
     args.extend(["--dir".into(), folder.display().to_string(), "--save".into(), String::new()]);
-    Process::start(name, &plan.server, &args, &logs.join(format!("{name}.log")))
+    Process::start(name, &plan.server, &args, &logs.join(format!("{name}.log")), name == "server")
 }
 
 fn begin<'p>(
@@ -252,12 +253,13 @@ impl Proof<'_> {
         Ok((process, port))
     }
 
-    fn load(&mut self, name: &str, line: &str) -> Result<Process, String> {
+    fn load(&mut self, name: &str, line: &str, ahead: bool) -> Result<Process, String> {
         let file = |end: &str| self.plan.folder.join(format!("{name}.{end}")).display().to_string();
         let mut args = words(line);
         args.extend(["--json".into(), file("json"), "--hgrm".into(), file("hgrm")]);
         self.found.commands.push(format!("loadgen {line}"));
-        Process::start(name, &self.plan.loadgen, &args, &self.logs.join(format!("{name}.log")))
+        let log = self.logs.join(format!("{name}.log"));
+        Process::start(name, &self.plan.loadgen, &args, &log, ahead)
     }
 
     fn cold(
@@ -272,7 +274,7 @@ impl Proof<'_> {
              --ratio 10,1 -k {KEYS} --control --reconnect --greet --quiet --timeout 60 --cores {}",
             self.port, self.cpus.load
         );
-        self.load(name, &line)
+        self.load(name, &line, false)
     }
 
     /// One measurement of the hot clients; `meanwhile` is called while it runs.
@@ -292,7 +294,7 @@ impl Proof<'_> {
             self.cpus.load,
             server.pid()
         );
-        let mut load = self.load(step, &line)?;
+        let mut load = self.load(step, &line, true)?;
         let meanwhile = meanwhile(self);
         self.wait_for(&mut load, Duration::from_secs(seconds + 120))?;
         let report = self.report(step)?;
