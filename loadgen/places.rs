@@ -116,10 +116,6 @@ impl Places {
     /// The server of a connection: a master, or for one that only reads a replica of it.
     #[must_use]
     pub fn of(&self, connection: u64, reads: bool) -> Option<(Server, SocketAddr)> {
-        self.server_of(connection, reads).map(|(server, _, address)| (server, address))
-    }
-
-    fn server_of(&self, connection: u64, reads: bool) -> Option<(Server, usize, SocketAddr)> {
         let at = self.slot(connection);
         let state = self.state();
         let replicas = state.map.replicas.get(at).map_or(&[][..], Vec::as_slice);
@@ -127,17 +123,19 @@ impl Places {
         let replica = replicas.get(crate::draw::to_usize(connection % count));
         let master = *state.map.owners.get(at)?;
         let server = if reads { replica.copied().or(master)? } else { master? };
-        Some((server, at, *state.servers.get(usize::from(server))?))
+        Some((server, *state.servers.get(usize::from(server))?))
     }
 
-    /// Whether a server still has the role in which a connection uses it: as a master of whatever slots, or as a
-    /// replica of this one's.
+    /// Whether a server still has the role in which a connection uses it: as a master of whatever slots, or, where
+    /// there are any, as a replica of this one's.
     #[must_use]
     pub fn is_good(&self, connection: u64, reads: bool, server: Server) -> bool {
         let state = self.state();
         let replicas = state.map.replicas.get(self.slot(connection));
-        (reads && replicas.is_some_and(|it| it.contains(&server)))
-            || state.map.owners.contains(&Some(server))
+        match replicas.filter(|it| reads && !it.is_empty()) {
+            Some(replicas) => replicas.contains(&server),
+            None => state.map.owners.contains(&Some(server)),
+        }
     }
 
     /// A server said that a connection's slot is another's.
@@ -170,7 +168,7 @@ impl Places {
             let Some((master, replicas)) = nodes.split_first() else { continue };
             for slot in first..=last.min(SLOTS - 1) {
                 map.owners[slot] = Some(*master);
-                map.replicas[slot].clone_from(&replicas.to_vec());
+                map.replicas[slot] = replicas.to_vec();
             }
         }
         self.replace(&mut state, map, now);

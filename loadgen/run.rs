@@ -15,7 +15,7 @@ use crate::failure::Failure;
 use crate::fresh::{ReadBack, fill, read_back};
 use crate::places::{Places, Service};
 use crate::plan::Plan;
-use crate::scout::{learn, scout};
+use crate::scout::{learn, look, scout};
 use crate::series::{Ended, INTERVAL_NS, Series};
 use crate::tally::Tally;
 use crate::target::Route;
@@ -130,6 +130,8 @@ pub fn run(
     let places = places.as_deref();
     if plan.fill {
         fill(plan, places)?;
+        // A replica that had nothing yet is not named.
+        places.map_or(Ok(()), |it| look(plan, it, clock)).map_err(Failure::Connect)?;
     }
     let parties = usize::try_from(plan.threads).unwrap_or(usize::MAX).saturating_add(1);
     let counters = || (0..plan.threads).map(|_| AtomicU64::new(0)).collect();

@@ -1,7 +1,7 @@
 //! The load generator as a client of clusters and of Sentinels: through failovers and through slots that move, with
 //! its ledger read back at the end.
 
-use crate::cluster::{self, OURS, addresses, call, cluster, redis_cli, try_redis_cli};
+use crate::cluster::{self, OURS, addresses, call, cluster, redis_cli, try_redis_cli, write_all};
 use crate::sentinel::{self, Maker, group, wait_for_another, wait_until_all_follow};
 use crate::support::server::{Folder, Kind, Server};
 use crate::support::{number_from_env, wait_for, wait_until};
@@ -142,6 +142,14 @@ fn a_load_goes_on_when_a_master_of_a_cluster_dies() {
 fn clients_that_only_read_ask_replicas() {
     let nodes = cluster(&[OURS; 6], 1);
     let port = nodes[0].port().to_string();
+    // A replica that has nothing yet is not named.
+    write_all(&addresses(&nodes), 60);
+    for node in &nodes {
+        wait_until("all replicas are named", || {
+            let slots = String::from_utf8_lossy(&node.ask(&["CLUSTER", "SLOTS"])).into_owned();
+            nodes.iter().all(|it| slots.contains(&it.port().to_string()))
+        });
+    }
     let mut command = Command::new(loadgen());
     command.args(["--port", &port, "--cluster", "--read-replicas", "--fill", "--quiet"]);
     command.args("-c 60 --keys 600 -n 6000 --command get --timeout 100".split_whitespace());
