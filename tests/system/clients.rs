@@ -7,8 +7,9 @@ use crate::cluster::{self, OURS, cluster};
 use crate::loads::{reshard, wait_for_commands};
 use crate::plan;
 use crate::sentinel::{self, Maker, group, wait_for_another, wait_until_all_follow};
-use crate::support::server::Kind;
+use crate::support::server::{Folder, Kind};
 use crate::support::wait_for;
+use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -74,14 +75,16 @@ fn node_redis() {
     node("node_redis.js");
 }
 
-/// A programme that writes all the time.
-struct Writer(Child);
+/// A programme that writes all the time, and what it says of errors.
+struct Writer(Child, Folder);
 
 impl Writer {
     fn start(mut command: Command, port: u16, words: &[&str]) -> Self {
         command.args(["127.0.0.1", &port.to_string()]).args(words);
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
-        Self(command.spawn().unwrap())
+        let folder = Folder::new();
+        let errors = fs::File::create(folder.0.join("errors")).unwrap();
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(errors);
+        Self(command.spawn().unwrap(), folder)
     }
 
     /// Ends it; it must be content.
@@ -90,7 +93,10 @@ impl Writer {
         let status = wait_for("the programme ends", || self.0.try_wait().unwrap());
         let mut said = String::new();
         std::io::Read::read_to_string(&mut self.0.stdout.take().unwrap(), &mut said).unwrap();
-        assert!(status.success() && said.trim_end().ends_with("ok"), "{status}: {said}");
+        let errors = fs::read_to_string(self.1.0.join("errors")).unwrap();
+        let ended_well = status.success() && said.trim_end().ends_with("ok");
+        let from = errors.char_indices().rev().nth(2_000).map_or(0, |(at, _)| at);
+        assert!(ended_well, "{status}: {said}\n{}", &errors[from..]);
     }
 }
 

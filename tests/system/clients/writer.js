@@ -43,7 +43,7 @@ async function main() {
   const client = await againAndAgain(connect);
   const kept = new Map();
   for (let n = 0; !stopped; n++) {
-    const [key, value] = [`p:${n % 500}`, `${n}`];
+    const [key, value] = [`${process.pid}:${n % 500}`, `${n}`];
     await againAndAgain(() => client.set(key, value));
     kept.set(key, value);
     await pause(1);

@@ -4,6 +4,7 @@ Run as `python writer.py HOST PORT cluster|sentinel`; a line on its input ends i
 only if everything that was acknowledged is there.
 """
 
+import os
 import sys
 import threading
 import time
@@ -40,7 +41,7 @@ def main():
     client = again_and_again(connect)
     kept, n = {}, 0
     while not stop.is_set():
-        key, value = f"p:{n % 500}", str(n)
+        key, value = f"{os.getpid()}:{n % 500}", str(n)
         again_and_again(lambda: client.set(key, value))
         kept[key] = value
         n += 1
