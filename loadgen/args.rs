@@ -7,6 +7,7 @@
 use crate::crowd::{Crowd, Stage, Storm};
 use crate::failure::EXIT_CODES;
 use crate::keys::Distribution;
+use crate::places::Service;
 use crate::plan::{Group, Kind, Pace, Plan, Share, Sizes};
 use crate::target::{Sources, Target};
 use crate::template::split;
@@ -79,6 +80,16 @@ pub struct Server {
     /// Protocol version: 2, or 3 (HELLO 3)
     #[arg(long, default_value_t = 2, value_name = "VERSION")]
     pub resp: u8,
+    /// The server is a node of a cluster: clients go where their keys are, and follow redirects
+    #[arg(long, conflicts_with_all = ["sentinel", "unix"])]
+    pub cluster: bool,
+    /// The server is a Sentinel, which knows the master by this name: clients go to that, and to
+    /// its successor. User and password are the master's
+    #[arg(long, value_name = "NAME", conflicts_with = "unix")]
+    pub sentinel: Option<String>,
+    /// Clients whose commands are all `get` read from replicas
+    #[arg(long)]
+    pub read_replicas: bool,
 }
 
 /// What clients are and do.
@@ -328,6 +339,12 @@ impl Server {
             password: self.password.clone(),
             db: self.db,
             resp: self.resp,
+            service: match (self.cluster, &self.sentinel) {
+                (true, _) => Service::Cluster,
+                (false, Some(name)) => Service::Sentinel(name.clone()),
+                (false, None) => Service::One,
+            },
+            read_replicas: self.read_replicas,
         }
     }
 }

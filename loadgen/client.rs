@@ -21,11 +21,13 @@
 //!
 //! Invariant: a client costs one [`Row`]; what it has in flight lies in slabs that all share.
 
+use crate::again::Again;
 use crate::draw::{Draw, nanoseconds, to_usize};
 use crate::failure::Failure;
 use crate::fifo::{Fifo, Fifos};
 use crate::ledger::Ledger;
 use crate::pace::Pacer;
+use crate::places::Places;
 use crate::plan::{Kind, Pace, Plan};
 use crate::scan::{Scanned, Scanner};
 use crate::series::Interval;
@@ -34,6 +36,8 @@ use crate::stamps;
 use crate::tally::Tally;
 use crate::wheel::Wheel;
 use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
+use std::sync::Arc;
 
 /// Slots that may wait for their connections. Beyond it the schedule itself waits: nothing is
 /// skipped, and nothing grows.
@@ -46,7 +50,11 @@ pub struct Clients {
     pub(crate) runs: Fifos<Run>,
     slots: Fifos<u64>,
     /// Key and number of each write in flight, for the ledger.
-    writes: Fifos<Option<(u64, u64)>>,
+    pub(crate) writes: Fifos<Option<(u64, u64)>>,
+    /// Where several servers serve: who does.
+    pub(crate) places: Option<Arc<Places>>,
+    /// What is to be sent once more.
+    pub(crate) again: Again,
     /// Beginnings of torn stamps.
     carries: BTreeMap<u32, Vec<u8>>,
     /// Rows that have something to send.
@@ -57,7 +65,7 @@ pub struct Clients {
     warm_up_end: u64,
     pub(crate) end: u64,
     pub(crate) in_flight: u64,
-    waiting: u64,
+    pub(crate) waiting: u64,
     /// Closed loops' requests still to send; what the end of time leaves over is not sent.
     left: u64,
     /// Some clients just hold on until the end.
@@ -75,6 +83,8 @@ pub struct Clients {
 pub(crate) struct Comings {
     pub actions: VecDeque<Action>,
     pub introduction: (Vec<u8>, u8),
+    /// Of clients that dial replicas.
+    pub reads: (Vec<u8>, u8),
     pub reconnect: bool,
     /// Rows up to here have been told to dial before the start.
     pub dialed: u32,
@@ -92,11 +102,19 @@ pub(crate) struct Comings {
     pub lost_dials: u64,
 }
 
+impl Comings {
+    pub fn introduction_of(&self, reads: bool) -> &(Vec<u8>, u8) {
+        if reads { &self.reads } else { &self.introduction }
+    }
+}
+
 /// What the driver shall do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
     Dial(u32),
     Close(u32),
+    /// Have that server answer this request of a client, as an exception.
+    AskThere(u32, SocketAddr, Vec<u8>),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -110,8 +128,10 @@ pub(crate) struct Group {
     /// Its first row on this thread; the others follow.
     from: u32,
     source: Source,
-    pipeline: u32,
+    pub pipeline: u32,
     pub kind: Kind,
+    /// Its clients dial replicas.
+    pub reads: bool,
     think_ns: u64,
     /// None: a closed loop.
     pacer: Option<Pacer>,
@@ -122,10 +142,10 @@ pub(crate) struct Group {
 
 pub(crate) struct Row {
     /// The next request's number on this connection.
-    next: u64,
+    pub next: u64,
     pub runs: Fifo,
     waiting: Fifo,
-    writes: Fifo,
+    pub writes: Fifo,
     pub scanner: Scanner,
     connection: u32,
     pub in_flight: u32,
@@ -145,6 +165,8 @@ pub(crate) enum State {
     Dialing,
     Greeting,
     Up,
+    /// Another server has its one request in flight.
+    Asking,
     /// It sends no more, and goes when its replies are in.
     Leaving,
 }
@@ -154,7 +176,7 @@ pub(crate) enum State {
 pub(crate) struct Run {
     pub since: u64,
     sent: u64,
-    count: u32,
+    pub count: u32,
     kind: u16,
     expected: Expected,
 }
@@ -177,6 +199,7 @@ impl Clients {
                 source,
                 pipeline: group.pipeline,
                 kind: group.kind,
+                reads: plan.reads_replicas(group),
                 think_ns: nanoseconds(group.think_seconds),
                 pacer: None,
                 quota: group.requests.map_or(u64::MAX, |it| it / connections),
@@ -206,6 +229,8 @@ impl Clients {
             runs: Fifos::default(),
             slots: Fifos::default(),
             writes: Fifos::default(),
+            places: None,
+            again: Again::default(),
             carries: BTreeMap::new(),
             touched: Vec::new(),
             comings: Comings::default(),
@@ -340,11 +365,11 @@ impl Clients {
     /// Puts what client `index` may send now into `out`; `scheduled` says that it was free to send
     /// when its slot came.
     pub fn fill(&mut self, index: u32, now: u64, scheduled: bool, out: &mut Vec<u8>) {
-        let row = &self.rows[index as usize];
-        let group = &self.groups[usize::from(row.group)];
-        if row.state != State::Up {
+        if self.rows[index as usize].state != State::Up || !self.send_again(index, now, out) {
             return;
         }
+        let row = &self.rows[index as usize];
+        let group = &self.groups[usize::from(row.group)];
         if group.pacer.is_some() {
             let pipeline = group.pipeline;
             while self.rows[index as usize].in_flight < pipeline
@@ -373,7 +398,14 @@ impl Clients {
     }
 
     /// Writes the next `count` requests of client `index`.
-    fn request(&mut self, index: u32, count: u32, since: u64, sent: u64, out: &mut Vec<u8>) {
+    pub(crate) fn request(
+        &mut self,
+        index: u32,
+        count: u32,
+        since: u64,
+        sent: u64,
+        out: &mut Vec<u8>,
+    ) {
         let row = &mut self.rows[index as usize];
         let source = &self.groups[usize::from(row.group)].source;
         let connection = u64::from(row.connection);
@@ -476,6 +508,9 @@ impl Clients {
 
     /// What a client does after replies: send more, think, or leave.
     fn go_on(&mut self, index: u32, now: u64, out: &mut Vec<u8>) {
+        if self.rows[index as usize].in_flight == 0 && self.again.is_draining(index) {
+            return self.turn_back(index, now);
+        }
         let row = &self.rows[index as usize];
         if row.state == State::Leaving {
             if row.in_flight == 0 {
@@ -521,6 +556,21 @@ impl Clients {
     /// The oldest requests in flight were answered: well, or the last one with an error, which is
     /// not measured (a refusal may be quick).
     fn settle(&mut self, index: u32, scanned: Scanned<'_>, now: u64) -> Result<(), Failure> {
+        match self.take_refused(index, scanned, now)? {
+            Some(scanned) => self.settle_answered(index, scanned, now),
+            None => Ok(()),
+        }
+    }
+
+    pub(crate) fn settle_answered(
+        &mut self,
+        index: u32,
+        scanned: Scanned<'_>,
+        now: u64,
+    ) -> Result<(), Failure> {
+        if scanned.replies > 0 {
+            self.tally.heard(now);
+        }
         let row = &mut self.rows[index as usize];
         row.in_flight -= scanned.replies;
         let blocking = self.groups[usize::from(row.group)].kind == Kind::Blocking;
@@ -592,6 +642,9 @@ impl Clients {
         row.scanner = Scanner::default();
         while self.runs.pop(&mut row.runs).is_some() {}
         while self.writes.pop(&mut row.writes).is_some() {}
+        if let Some(from) = self.again.end_drain(index) {
+            row.next = from;
+        }
         self.carries.remove(&index);
     }
 

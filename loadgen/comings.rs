@@ -9,6 +9,7 @@ use crate::crowd;
 use crate::draw::{Draw, nanoseconds};
 use crate::failure::Failure;
 use crate::pace::Pacer;
+use crate::places::Service;
 use crate::plan::{Kind, Plan};
 use crate::tally::Storm;
 use std::io;
@@ -37,7 +38,8 @@ impl Clients {
         storms.sort_by_key(|it: &(u64, Vec<u32>)| std::cmp::Reverse(it.0));
         self.comings = Comings {
             introduction: plan.target.introduction(plan.crowd.greet),
-            reconnect: plan.crowd.reconnect,
+            reads: plan.target.introduction_of_readers(plan.crowd.greet),
+            reconnect: plan.crowd.reconnect || plan.target.service != Service::One,
             connect_pace: rate
                 .map(|rate| Pacer::new(0, false, rate * share, 1, u64::MAX, u64::from(own))),
             dials_max: dials_max.div_ceil(plan.threads.max(1)),
@@ -171,11 +173,13 @@ impl Clients {
         self.interval.counts.connects += 1;
         self.comings.dialing -= 1;
         row.state = State::Greeting;
-        row.greetings = self.comings.introduction.1;
+        let reads = self.groups[usize::from(row.group)].reads;
+        let (bytes, count) = self.comings.introduction_of(reads);
+        row.greetings = *count;
         if row.greetings == 0 {
             self.arrive(index, now, out);
         } else {
-            out.extend_from_slice(&self.comings.introduction.0);
+            out.extend_from_slice(bytes);
         }
     }
 
@@ -201,7 +205,8 @@ impl Clients {
             return Err(Failure::Replied(format!("{line} (while connecting)")));
         }
         row.greetings -= u8::try_from(found.replies).unwrap_or(before);
-        if before == self.comings.introduction.1 && found.replies > 0 {
+        let reads = self.groups[usize::from(row.group)].reads;
+        if before == self.comings.introduction_of(reads).1 && found.replies > 0 {
             let since = self.runs.front_mut(row.runs).map_or(now, |it| it.since);
             let tally = &mut self.tally;
             let times = match row.again {
@@ -241,6 +246,7 @@ impl Clients {
         }
         self.tally.lost += 1;
         self.interval.counts.lost += 1;
+        self.places.iter().for_each(|it| it.doubt());
         let fresh =
             self.rows[index as usize].state == State::Dialing && !self.rows[index as usize].again;
         self.cut(index);
@@ -258,7 +264,7 @@ impl Clients {
         self.dial(index, now);
     }
 
-    fn dial(&mut self, index: u32, since: u64) {
+    pub(crate) fn dial(&mut self, index: u32, since: u64) {
         let row = &mut self.rows[index as usize];
         if row.state != State::Away {
             return;
@@ -283,6 +289,8 @@ impl Clients {
         let group = &self.groups[usize::from(row.group)];
         if group.kind == Kind::Subscriber {
             self.subscribe(index, now, out);
+        } else if self.again.has(index) {
+            self.fill(index, now, false, out);
         } else if group.is_closed() {
             if self.started {
                 self.think(index, now);
@@ -293,13 +301,13 @@ impl Clients {
     }
 
     /// Takes the connection away from client `index`.
-    fn cut(&mut self, index: u32) {
+    pub(crate) fn cut(&mut self, index: u32) {
         let row = &mut self.rows[index as usize];
         match row.state {
             State::Away => return,
             State::Dialing => self.comings.dialing -= 1,
             State::Greeting => {}
-            State::Up | State::Leaving => self.comings.up -= 1,
+            State::Up | State::Asking | State::Leaving => self.comings.up -= 1,
         }
         row.state = State::Away;
         row.again = true;

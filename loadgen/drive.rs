@@ -11,6 +11,7 @@
 #![expect(clippy::disallowed_types, reason = "the I/O layer reads the clock")]
 
 use crate::failure::Failure;
+use crate::places::Server;
 use crate::plan::Plan;
 use crate::target::{Route, Target};
 use ringfold::uring::driver::{self, Buffer, Driver, Segment, Sizes, Socket, Wait};
@@ -131,6 +132,8 @@ pub struct Wire {
     clients: Vec<Place>,
     /// The client of each socket of the driver.
     sockets: Vec<u32>,
+    /// Where several servers serve: the number of each client's.
+    homes: Vec<Server>,
     /// Clients that dial when a descriptor is free, with their numbers over all threads.
     dialing: VecDeque<(u32, u64)>,
     /// Connects that were decided at once.
@@ -167,6 +170,7 @@ impl Wire {
         descriptors: usize,
     ) -> io::Result<Self> {
         precise_timers()?;
+        let homes = vec![0; if route.places().is_some() { clients } else { 0 }];
         let driver = Driver::new(Sizes {
             entries: SUBMISSIONS,
             completions: COMPLETIONS,
@@ -186,6 +190,7 @@ impl Wire {
             turn: 1,
             clients: vec![Place { socket: NONE, queued_in: 0 }; clients],
             sockets: Vec::new(),
+            homes,
             decided: VecDeque::new(),
             dialing: VecDeque::new(),
         })
@@ -208,7 +213,7 @@ impl Wire {
                 continue;
             }
             self.clients[client as usize].socket = NONE;
-            match self.start(connection) {
+            match self.start(client, connection) {
                 Ok((socket, decided)) => {
                     let at = socket.0 as usize;
                     self.sockets.resize(self.sockets.len().max(at + 1), NONE);
@@ -223,15 +228,28 @@ impl Wire {
         }
     }
 
-    fn start(&mut self, connection: u64) -> io::Result<(Socket, bool)> {
+    fn start(&mut self, client: u32, connection: u64) -> io::Result<(Socket, bool)> {
         if let Some(path) = &self.unix {
             let stream = UnixStream::connect(path)?;
             return Ok((self.driver.adopt(stream.into()), true));
         }
         let none = || io::Error::new(ErrorKind::NotFound, "the name has no address");
-        let (server, source) = self.route.of(connection).ok_or_else(none)?;
+        let (number, server, source) = self.route.numbered(connection).ok_or_else(none)?;
+        if let Some(home) = self.homes.get_mut(client as usize) {
+            *home = number;
+        }
         let source = source.map(|it| SocketAddr::new(it, 0));
         Ok((self.driver.dial(source, server)?, false))
+    }
+
+    /// Where several servers serve: whether the one that `client` dialed is still the right kind.
+    #[must_use]
+    pub fn is_at_home(&self, client: u32, connection: u64) -> bool {
+        let (Some(places), Some(home)) = (self.route.places(), self.homes.get(client as usize))
+        else {
+            return true;
+        };
+        places.is_good(connection, self.route.reads(connection), *home)
     }
 
     /// Closes the socket of `client`; nothing more is told of it.

@@ -4,12 +4,15 @@ use crate::client::{Action, Clients};
 use crate::draw::nanoseconds;
 use crate::drive::{Clock, Event, Wire};
 use crate::failure::Failure;
+use crate::places::Places;
 use crate::plan::Plan;
 use crate::run::{Message, Shared};
+use crate::scout::ask_there;
 use crate::series::INTERVAL_NS;
 use crate::tally::Tally;
 use crate::target::Route;
 use std::io;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::Sender;
 
@@ -32,6 +35,9 @@ struct Thread<'p> {
     /// When something was last heard from the server.
     heard: u64,
     interval: u64,
+    /// Where several servers serve, and which version of that was looked at.
+    places: Option<Arc<Places>>,
+    version: u64,
     shared: &'p Shared,
     number: usize,
     sender: &'p Sender<Message>,
@@ -45,7 +51,10 @@ pub(crate) fn part(
     (route, descriptors): (Route, usize),
     sender: &Sender<Message>,
 ) -> Result<Part, Failure> {
-    let ready = Clients::new(plan, number).map_err(Failure::Plan).and_then(|clients| {
+    let ready = Clients::new(plan, number).map_err(Failure::Plan).and_then(|mut clients| {
+        let places = route.places().cloned();
+        let version = places.as_ref().map_or(0, |it| it.version());
+        clients.places.clone_from(&places);
         let unix = plan.target.unix.as_ref().map(Into::into);
         let wire = Wire::new(route, unix, clients.count(), descriptors)
             .map_err(|it| lost(plan, "preparing sockets", &it))?;
@@ -59,6 +68,8 @@ pub(crate) fn part(
             out,
             heard: 0,
             interval: 0,
+            places,
+            version,
             shared,
             number,
             sender,
@@ -92,7 +103,8 @@ impl Thread<'_> {
             if self.clients.gather(now) || self.shared.stop.load(Ordering::Relaxed) {
                 return Ok(());
             }
-            self.act();
+            self.look_around(now);
+            self.act()?;
             self.check_silence(now, "connecting")?;
             let next = self.clients.next_gather().unwrap_or(u64::MAX);
             self.wait(next)?;
@@ -119,7 +131,8 @@ impl Thread<'_> {
                 self.clients.storm_all(now);
             }
             self.clients.timers(now);
-            self.act();
+            self.look_around(now);
+            self.act()?;
             self.send_due()?;
             if self.clients.is_done(now) || self.shared.stop.load(Ordering::Relaxed) {
                 return Ok(());
@@ -130,7 +143,7 @@ impl Thread<'_> {
             let interval = (self.interval + 1) * INTERVAL_NS;
             self.wait(slot.min(timer).min(interval))?;
             self.take_events()?;
-            self.act();
+            self.act()?;
         }
     }
 
@@ -191,12 +204,35 @@ impl Thread<'_> {
         Ok(())
     }
 
-    /// Dials and closes as the clients want it.
-    fn act(&mut self) {
+    /// Dials and closes as the clients want it, and asks where they were told to ask once.
+    fn act(&mut self) -> Result<(), Failure> {
         while let Some(action) = self.clients.next_action() {
             match action {
                 Action::Dial(client) => self.wire.dial(client, self.clients.connection(client)),
                 Action::Close(client) => self.wire.close(client),
+                Action::AskThere(client, server, request) => {
+                    // Rare, and only while a slot moves: the other clients wait so long.
+                    let reply = ask_there(server, &self.plan.target, &request);
+                    let now = self.clock.now();
+                    self.heard = now;
+                    self.clients.asked(client, reply, now, &mut self.out)?;
+                    send(&mut self.wire, client, &mut self.out);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Clients whose server has lost its role do not wait for it.
+    fn look_around(&mut self, now: u64) {
+        let version = self.places.as_ref().map_or(0, |it| it.version());
+        if version == self.version {
+            return;
+        }
+        self.version = version;
+        for client in 0..u32::try_from(self.clients.count()).unwrap_or(u32::MAX) {
+            if !self.wire.is_at_home(client, self.clients.connection(client)) {
+                self.clients.depart(client, now);
             }
         }
     }

@@ -2,14 +2,18 @@
 //! the key space, and reading back what the ledger says must be there.
 
 use crate::draw::{Draw, to_usize};
-use crate::drive::Stream;
+use crate::drive::{Clock, Stream};
 use crate::failure::Failure;
 use crate::keys::Keys;
 use crate::ledger::{Fault, Ledger};
+use crate::places::{Places, Refusal, Server, Service, tag};
 use crate::plan::{Plan, VALUE_MAX};
+use crate::scout::look;
 use crate::source::Source;
 use crate::target::Target;
 use crate::template::{Encoder, Filling, Template, array, bulk, stamp};
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::io::{Read, Write};
 use std::time::Duration;
 
@@ -19,6 +23,9 @@ const KEYS_PER_CONNECTION: usize = 65_536;
 /// Bytes of a line outside a bulk string, and of one receive.
 const LINE_MAX: usize = 4096;
 const BUFFER_LEN: usize = 64 << 10;
+/// Where there are several servers: how often they are asked again, and after how long.
+const TRIES: u32 = 300;
+const AGAIN_AFTER: Duration = Duration::from_millis(100);
 /// Faults that are told one by one.
 const EXAMPLES_MAX: usize = 10;
 
@@ -159,32 +166,99 @@ impl Fresh {
     }
 }
 
+/// The servers that keys are on, each with the connection that asks it.
+struct Asked<'p> {
+    plan: &'p Plan,
+    places: Option<&'p Places>,
+    open: BTreeMap<Server, Fresh>,
+}
+
+impl Asked<'_> {
+    /// The server of a key: one for all, where there is one.
+    fn server(&self, key: u64) -> Result<(Server, Target), Failure> {
+        let mut target = self.plan.target.clone();
+        let Some(places) = self.places else { return Ok((0, target)) };
+        let connection = places.connection_of(key);
+        let none = || Failure::Connect(format!("nobody serves {}", key_name(self.plan, key)));
+        let (server, address) = places.of(connection, false).ok_or_else(none)?;
+        (target.host, target.port) = (address.ip().to_string(), address.port());
+        Ok((server, target))
+    }
+
+    /// Sends these requests, each to the server of its key. What each was answered, in that order.
+    fn ask(&mut self, requests: &[(u64, Vec<u8>)]) -> Result<Vec<Answer>, Failure> {
+        let mut batches: BTreeMap<Server, (Target, Vec<usize>)> = BTreeMap::new();
+        for (at, (key, _)) in requests.iter().enumerate() {
+            let (server, target) = self.server(*key)?;
+            batches.entry(server).or_insert_with(|| (target, Vec::new())).1.push(at);
+        }
+        let mut answers = vec![Answer::Other; requests.len()];
+        for (server, (target, all)) in batches {
+            let fresh = match self.open.entry(server) {
+                Entry::Occupied(it) => it.into_mut(),
+                Entry::Vacant(it) => {
+                    it.insert(Fresh::connect(&target, self.plan.timeout_seconds)?.introduced()?)
+                }
+            };
+            let mut batch = Vec::new();
+            all.iter().for_each(|at| batch.extend_from_slice(&requests[*at].1));
+            fresh.send(&batch)?;
+            for at in all {
+                answers[at] = fresh.answer()?;
+            }
+        }
+        Ok(answers)
+    }
+
+    /// As `ask`; where there are several servers, what was refused is asked again, and so is all when a connection
+    /// breaks: for a while.
+    fn ask_on(&mut self, requests: &[(u64, Vec<u8>)]) -> Result<Vec<Answer>, Failure> {
+        let mut tries = if self.places.is_some() { TRIES } else { 0 };
+        loop {
+            let asked = self.ask(requests);
+            let refused = |it: &Answer| matches!(it, Answer::Error(text) if Refusal::of(text.as_bytes()).is_some());
+            let done = match &asked {
+                Ok(answers) => !answers.iter().any(refused),
+                Err(Failure::Connect(_) | Failure::Lost(_)) => false,
+                Err(_) => true,
+            };
+            if done || tries == 0 {
+                return asked;
+            }
+            tries -= 1;
+            self.open.clear();
+            pause();
+            if let Some(places) = self.places {
+                // What it knows by then counts.
+                let _unknown = look(self.plan, places, Clock::new());
+            }
+        }
+    }
+}
+
 /// Sets every key of every group once.
-pub fn fill(plan: &Plan) -> Result<(), Failure> {
-    let mut fresh = Fresh::connect(&plan.target, plan.timeout_seconds)?.introduced()?;
+pub fn fill(plan: &Plan, places: Option<&Places>) -> Result<(), Failure> {
+    let mut asked = Asked { plan, places, open: BTreeMap::new() };
     for group in &plan.groups {
         let template = Template::parse("set").map_err(Failure::Plan)?;
-        let encoder = Encoder::new(template, group.value_bytes);
+        let tagged = plan.target.service == Service::Cluster;
+        let encoder = Encoder::new(template, group.value_bytes, tagged);
         let keys = Keys::Uniform { count: group.keys };
-        let (mut batch, mut key) = (Vec::new(), 0);
+        let mut key = 0;
         while key < group.keys {
             let last = group.keys.min(key + BATCH as u64);
-            batch.clear();
-            for key in key..last {
-                let filling = Filling {
-                    key,
-                    number: key,
-                    connection: 0,
-                    keys: &keys,
-                    now: 0,
-                    stamped: false,
-                };
-                let mut draw = Draw::new(Draw::stream(plan.seed, u64::MAX), key);
-                encoder.write(&mut batch, &filling, &mut draw);
-            }
-            fresh.send(&batch)?;
-            for _ in key..last {
-                if let Answer::Error(text) = fresh.answer()? {
+            let one = |key: u64| {
+                let (number, connection) = (key, key % plan.connections().max(1));
+                let filling =
+                    Filling { key, number, connection, keys: &keys, now: 0, stamped: false };
+                let (mut bytes, mut draw) =
+                    (Vec::new(), Draw::new(Draw::stream(plan.seed, u64::MAX), key));
+                encoder.write(&mut bytes, &filling, &mut draw);
+                (key, bytes)
+            };
+            let requests: Vec<(u64, Vec<u8>)> = (key..last).map(one).collect();
+            for answer in asked.ask_on(&requests)? {
+                if let Answer::Error(text) = answer {
                     return Err(Failure::Replied(format!("{text} (while filling)")));
                 }
             }
@@ -195,22 +269,27 @@ pub fn fill(plan: &Plan) -> Result<(), Failure> {
 }
 
 /// Reads every key with an acknowledged write, over connections that did not write it.
-pub fn read_back(plan: &Plan, ledger: &Ledger) -> Result<ReadBack, Failure> {
+pub fn read_back(
+    plan: &Plan,
+    ledger: &Ledger,
+    places: Option<&Places>,
+) -> Result<ReadBack, Failure> {
     let sources = Source::all(plan).map_err(Failure::Plan)?;
     let keys: Vec<u64> = ledger.keys().collect();
     let mut found = ReadBack { keys: keys.len() as u64, ..ReadBack::default() };
     for keys in keys.chunks(KEYS_PER_CONNECTION) {
-        let mut fresh = Fresh::connect(&plan.target, plan.timeout_seconds)?.introduced()?;
+        let mut asked = Asked { plan, places, open: BTreeMap::new() };
         for keys in keys.chunks(BATCH) {
-            let mut batch = Vec::new();
-            for key in keys {
-                array(&mut batch, 2);
-                bulk(&mut batch, b"GET");
-                bulk(&mut batch, key_name(*key).as_bytes());
-            }
-            fresh.send(&batch)?;
-            for key in keys {
-                let value = match fresh.answer()? {
+            let get = |key: &u64| {
+                let mut bytes = Vec::new();
+                array(&mut bytes, 2);
+                bulk(&mut bytes, b"GET");
+                bulk(&mut bytes, key_name(plan, *key).as_bytes());
+                (*key, bytes)
+            };
+            let requests: Vec<(u64, Vec<u8>)> = keys.iter().map(get).collect();
+            for (key, answer) in keys.iter().zip(asked.ask_on(&requests)?) {
+                let value = match answer {
                     Answer::Bulk(value) => Some(value),
                     Answer::Null => None,
                     Answer::Error(text) => {
@@ -223,7 +302,7 @@ pub fn read_back(plan: &Plan, ledger: &Ledger) -> Result<ReadBack, Failure> {
                     is_written(plan, &sources, *key, number, value.as_deref().unwrap_or_default())
                 };
                 if let Err(fault) = ledger.judge(*key, number, written) {
-                    found.note(*key, fault, value.as_deref());
+                    found.note(plan, *key, fault, value.as_deref());
                 }
             }
         }
@@ -252,7 +331,7 @@ impl ReadBack {
         })
     }
 
-    fn note(&mut self, key: u64, fault: Fault, value: Option<&[u8]>) {
+    fn note(&mut self, plan: &Plan, key: u64, fault: Fault, value: Option<&[u8]>) {
         let (count, text) = match fault {
             Fault::Lost => (&mut self.lost, "is gone"),
             Fault::Old => (&mut self.old, "has an older value than the acknowledged one"),
@@ -263,7 +342,7 @@ impl ReadBack {
             let value = value.map_or(String::new(), |it| {
                 format!(": `{}`", it[..it.len().min(40)].escape_ascii())
             });
-            self.examples.push(format!("{} {text}{value}", key_name(key)));
+            self.examples.push(format!("{} {text}{value}", key_name(plan, key)));
         }
     }
 }
@@ -289,6 +368,15 @@ fn is_written(plan: &Plan, sources: &[Source], key: u64, number: u64, value: &[u
 }
 
 /// What the templates `get` and `set` write for `{key}`.
-fn key_name(key: u64) -> String {
-    format!("key:{key:012}")
+fn key_name(plan: &Plan, key: u64) -> String {
+    match plan.target.service {
+        Service::Cluster => format!("key:{}{key:012}", tag(key % plan.connections().max(1))),
+        Service::One | Service::Sentinel(_) => format!("key:{key:012}"),
+    }
+}
+
+/// Between two tries.
+#[expect(clippy::disallowed_methods, reason = "nothing else is done by then")]
+fn pause() {
+    std::thread::sleep(AGAIN_AFTER);
 }

@@ -11,11 +11,14 @@
 //! whatever server the keys are by now: the same one after a restart, a replica, its successor.
 
 use crate::args::Verify;
+use crate::drive::Clock;
 use crate::failure::Failure;
 use crate::fresh::read_back;
 use crate::ledger::Ledger;
+use crate::places::Service;
 use crate::plan::Plan;
 use crate::report;
+use crate::scout::learn;
 use std::fmt::Write;
 use std::fs;
 use std::path::Path;
@@ -34,7 +37,11 @@ pub fn verify(args: &Verify) -> Result<(), Failure> {
     let (mut plan, ledger) = parse(&text).map_err(wrong)?;
     plan.target = args.server.target();
     plan.timeout_seconds = args.timeout;
-    let found = read_back(&plan, &ledger)?;
+    let places = match plan.target.service {
+        Service::One => None,
+        Service::Cluster | Service::Sentinel(_) => Some(learn(&plan, Clock::new())?),
+    };
+    let found = read_back(&plan, &ledger, places.as_ref())?;
     if let Some(failure) = found.failure() {
         return Err(failure);
     }

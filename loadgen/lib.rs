@@ -1,10 +1,11 @@
 //! The load generator as a library, so that its parts can be tested: modules in the order in which
-//! a request meets them. Only `drive`, `run`, `lag` and `live` touch the outside, and `report` its files.
+//! a request meets them. Only `drive`, `scout`, `run`, `lag` and `live` touch the outside, and `report` its files.
 pub mod draw;
 pub mod fifo;
 pub mod wheel;
 pub mod crowd;
 pub mod target;
+pub mod places;
 pub mod plan;
 pub mod args;
 pub mod keys;
@@ -20,7 +21,9 @@ pub mod series;
 pub mod tally;
 pub mod client;
 mod comings;
+mod again;
 pub mod drive;
+pub mod scout;
 pub mod fresh;
 pub mod run;
 mod drive_loop;

@@ -16,6 +16,7 @@
 use crate::crowd::Crowd;
 use crate::draw::to_usize;
 use crate::keys::Distribution;
+use crate::places::Service;
 use crate::target::{Sources, Target};
 use crate::template::Template;
 use serde::{Deserialize, Serialize};
@@ -154,6 +155,7 @@ impl Plan {
         }
         self.crowd.check(self.connections())?;
         self.sources.check()?;
+        self.check_service()?;
         if self.verify { self.check_ledger() } else { Ok(()) }
     }
 
@@ -170,6 +172,49 @@ impl Plan {
             group.mix.iter().map(move |share| (index, share.clone())).collect::<Vec<_>>()
         };
         self.groups.iter().enumerate().flat_map(shares).collect()
+    }
+
+    /// Whether every connection has keys of its own: a ledger needs that, and so does a client of a cluster.
+    #[must_use]
+    pub fn has_own_keys(&self) -> bool {
+        self.verify || self.target.service == Service::Cluster
+    }
+
+    /// Whether the connections of a group read from replicas.
+    #[must_use]
+    pub fn reads_replicas(&self, group: &Group) -> bool {
+        let gets = |it: &Share| Template::parse(&it.command).is_ok_and(|it| it.is_plain_get());
+        self.target.read_replicas && group.mix.iter().all(gets)
+    }
+
+    fn check_service(&self) -> Result<(), String> {
+        let target = &self.target;
+        if target.service == Service::One {
+            return match target.read_replicas {
+                true => Err("replicas are known of a cluster, or by Sentinels".into()),
+                false => Ok(()),
+            };
+        }
+        if target.unix.is_some() {
+            return Err("servers of a cluster and of Sentinels are found by address".into());
+        }
+        if self.groups.iter().any(|it| !matches!(it.kind, Kind::Requests | Kind::Idle)) {
+            return Err("in a cluster and under Sentinels clients send requests, or idle".into());
+        }
+        if target.service != Service::Cluster {
+            return Ok(());
+        }
+        if target.db != 0 {
+            return Err("a cluster has one database".into());
+        }
+        match self.groups.iter().all(|it| it.keys >= self.connections()) {
+            true => Ok(()),
+            false => {
+                Err("each client of a cluster has keys of its own: --keys must be the number of \
+                          connections or more"
+                    .into())
+            }
+        }
     }
 
     fn check_ledger(&self) -> Result<(), String> {
@@ -254,6 +299,8 @@ pub fn sample() -> Plan {
             password: None,
             db: 0,
             resp: 2,
+            service: Service::One,
+            read_replicas: false,
         },
         threads: 1,
         cores: Vec::new(),
@@ -312,6 +359,14 @@ mod tests {
         refused(|it| (rated(it), it.groups[0].kind = Kind::Idle).1, "have a rate");
         refused(|it| (rated(it), it.groups[0].think_seconds = 1.0).1, "time to think");
         refused(|it| it.groups[0].mix[0].command = "GET {nothing}".into(), "{nothing}");
+        let cluster = |it: &mut Plan| it.target.service = Service::Cluster;
+        refused(|it| (cluster(it), it.target.db = 1).1, "one database");
+        refused(|it| (cluster(it), it.groups[0].keys = 3).1, "keys of its own");
+        refused(
+            |it| (cluster(it), it.groups[0].kind = Kind::Subscriber).1,
+            "send requests, or idle",
+        );
+        refused(|it| it.target.read_replicas = true, "by Sentinels");
         let verify = |it: &mut Plan| it.verify = true;
         refused(|it| (verify(it), it.groups[0].keys = 3).1, "number of connections");
         refused(|it| (verify(it), it.groups[0].value_bytes.min = 8).1, "16 bytes or more");

@@ -58,6 +58,11 @@ pub struct Report {
     /// Requests in flight on connections that were cut, and connections that were lost.
     pub abandoned: u64,
     pub lost: u64,
+    /// Requests that were refused and sent once more, by the word of the refusal.
+    pub refusals: BTreeMap<String, u64>,
+    /// The longest time without any reply to a request, and when it was over, from the start.
+    pub silence_seconds: f64,
+    pub silence_over_seconds: f64,
     pub storms: Vec<StormReport>,
     pub cpu_ns_per_request: f64,
     pub server_cpu_ns_per_request: Option<f64>,
@@ -178,6 +183,9 @@ pub fn report(plan: &Plan, outcome: &Outcome) -> Report {
         held: tally.held,
         abandoned: tally.abandoned,
         lost: tally.lost,
+        refusals: tally.refusals.clone(),
+        silence_seconds: tally.silence.0 as f64 / 1e9,
+        silence_over_seconds: tally.silence.1 as f64 / 1e9,
         storms: storms(outcome),
         cpu_ns_per_request: per_request(outcome.cpu_ns),
         server_cpu_ns_per_request: outcome.server_cpu_ns.map(per_request),

@@ -13,7 +13,9 @@ use crate::drive::{Clock, cpu_ns, descriptors, resident_bytes, resolve};
 use crate::drive_loop::{Part, part};
 use crate::failure::Failure;
 use crate::fresh::{ReadBack, fill, read_back};
+use crate::places::{Places, Service};
 use crate::plan::Plan;
+use crate::scout::{learn, look, scout};
 use crate::series::{Ended, INTERVAL_NS, Series};
 use crate::tally::Tally;
 use crate::target::Route;
@@ -114,15 +116,27 @@ pub fn run(
     show: &mut dyn FnMut(View<'_>),
 ) -> Result<Outcome, Failure> {
     let descriptors = descriptors(plan)?;
+    let clock = Clock::new();
     let servers = resolve(&plan.target, Duration::from_secs_f64(plan.timeout_seconds))?;
-    let route = Route::new(servers, &plan.sources, plan.connections()).map_err(Failure::Plan)?;
+    let mut route =
+        Route::new(servers, &plan.sources, plan.connections()).map_err(Failure::Plan)?;
+    let places = match plan.target.service {
+        Service::One => None,
+        Service::Cluster | Service::Sentinel(_) => Some(Arc::new(learn(plan, clock)?)),
+    };
+    if let Some(places) = &places {
+        route = route.over(Arc::clone(places), plan);
+    }
+    let places = places.as_deref();
     if plan.fill {
-        fill(plan)?;
+        fill(plan, places)?;
+        // A replica that had nothing yet is not named.
+        places.map_or(Ok(()), |it| look(plan, it, clock)).map_err(Failure::Connect)?;
     }
     let parties = usize::try_from(plan.threads).unwrap_or(usize::MAX).saturating_add(1);
     let counters = || (0..plan.threads).map(|_| AtomicU64::new(0)).collect();
     let shared = Shared {
-        clock: Clock::new(),
+        clock,
         start_ns: AtomicU64::new(0),
         stop: AtomicBool::new(false),
         storms: AtomicU64::new(0),
@@ -134,7 +148,11 @@ pub fn run(
     if around.control {
         listen(sender.clone());
     }
+    let over = AtomicBool::new(false);
     let mut outcome = std::thread::scope(|scope| {
+        if let Some(places) = places {
+            scope.spawn(|| scout(plan, places, clock, &over));
+        }
         for thread in 0..plan.threads {
             let (shared, sender, route) = (&shared, sender.clone(), route.clone());
             scope.spawn(move || {
@@ -144,11 +162,18 @@ pub fn run(
                 let _sent = sender.send(Message::Done(Box::new(done)));
             });
         }
-        Watch::new(plan, around, &shared).watch(&receiver, show)
+        let outcome = Watch::new(plan, around, &shared).watch(&receiver, show);
+        over.store(true, Ordering::Relaxed);
+        outcome
     })?;
+    let start = shared.start_ns.load(Ordering::Relaxed);
+    for (at, what) in places.map(Places::changes).unwrap_or_default() {
+        outcome.events.push((at.saturating_sub(start) as f64 / 1e9, what));
+    }
+    outcome.events.sort_by(|a, b| a.0.total_cmp(&b.0));
     outcome.resident_bytes = outcome.resident_bytes.max(resident_bytes());
     if let Some(ledger) = outcome.tally.ledger.as_ref().filter(|_| around.read_back) {
-        match read_back(plan, ledger) {
+        match read_back(plan, ledger, places) {
             Ok(found) => outcome.read_back = Some(found),
             // A server that went away is the reason, and reading back only finds the same.
             Err(failure) => outcome.failure = outcome.failure.or(Some(failure)),

@@ -5,6 +5,7 @@
 
 use crate::draw::Draw;
 use crate::keys::Keys;
+use crate::places::Service;
 use crate::plan::Plan;
 use crate::template::{Encoder, Filling, Template};
 
@@ -15,7 +16,8 @@ pub struct Source {
     shares: Vec<Share>,
     total: u64,
     connections: u64,
-    /// Every connection has keys of its own and stamped values.
+    /// Every connection has keys of its own; with a ledger values are stamped too.
+    own_keys: bool,
     ledger: bool,
 }
 
@@ -69,16 +71,19 @@ impl Source {
                         (_, true) => Expected::Bulk,
                         _ => Expected::Any,
                     };
-                    let encoder = Encoder::new(template, group.value_bytes);
+                    let tagged = plan.target.service == Service::Cluster;
+                    let encoder = Encoder::new(template, group.value_bytes, tagged);
                     shares.push(Share { below, kind, is_set, expected, encoder });
                     kind = kind.checked_add(1).ok_or("too many commands")?;
                 }
-                let count = if plan.verify { group.keys / connections.max(1) } else { group.keys };
+                let own_keys = plan.has_own_keys();
+                let count = if own_keys { group.keys / connections.max(1) } else { group.keys };
                 Ok(Self {
                     keys: Keys::new(group.distribution, count),
                     shares,
                     total: below,
                     connections,
+                    own_keys,
                     ledger: plan.verify,
                 })
             })
@@ -105,7 +110,7 @@ impl Source {
         };
         let number = request * self.connections + connection;
         let mut key = self.keys.draw(&mut draw);
-        if self.ledger {
+        if self.own_keys {
             key = key * self.connections + connection;
         }
         let filling =

@@ -34,6 +34,11 @@ pub struct Tally {
     pub abandoned: u64,
     /// Connections that the server closed, and connects that failed, where that ends nothing.
     pub lost: u64,
+    /// Requests that another server, or the same one later, had to be asked, by the word of their refusal.
+    pub refusals: BTreeMap<String, u64>,
+    /// The longest time in which a thread had no reply to a request, and when it was over.
+    pub silence: (u64, u64),
+    pub heard_at: u64,
     pub errors: BTreeMap<String, u64>,
     /// The first error's whole line.
     pub first_error: Option<String>,
@@ -97,6 +102,10 @@ impl Tally {
         self.held += other.held;
         self.abandoned += other.abandoned;
         self.lost += other.lost;
+        self.silence = self.silence.max(other.silence);
+        for (word, count) in other.refusals {
+            *self.refusals.entry(word).or_default() += count;
+        }
         for (code, count) in other.errors {
             *self.errors.entry(code).or_default() += count;
         }
@@ -112,6 +121,21 @@ impl Tally {
             (Some(own), Some(theirs)) => own.merge(&theirs),
             (own, theirs) => *own = own.take().or(theirs),
         }
+    }
+
+    /// A request was answered.
+    pub fn heard(&mut self, now: u64) {
+        let silence = now.saturating_sub(self.heard_at);
+        if silence > self.silence.0 && self.heard_at > 0 {
+            self.silence = (silence, now);
+        }
+        self.heard_at = now;
+    }
+
+    /// Counts a refusal that is no error, since it is asked again.
+    pub fn refused(&mut self, line: &[u8]) {
+        let word = line.split(|it| *it == b' ').next().unwrap_or_default();
+        *self.refusals.entry(String::from_utf8_lossy(word).into_owned()).or_default() += 1;
     }
 
     /// Counts an error reply.

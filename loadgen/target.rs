@@ -1,16 +1,19 @@
 //! Where clients connect to, how they introduce themselves, and from which addresses they come.
 //!
 //! [`Route`] is the seam for targets of more than one server: it alone says which server client `c`
-//! dials. Today every client dials the one that was named; a cluster's or a Sentinel's route would
-//! answer from what it has learned, and nothing else would change.
+//! dials: the one that was named, or the one that [`Places`] has learned of a cluster or of Sentinels.
 //!
 //! Linux gives one source address 28,232 ports towards one server, and looks longer for a free one
 //! as they run out. So many clients come from many addresses, a few thousand from each. All of
 //! 127.0.0.0/8 is this host, so a server on it can be dialed from millions of addresses.
 
+use crate::places::{Places, Server, Service};
+use crate::plan::Plan;
 use crate::template::{array, bulk};
 use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::ops::Range;
+use std::sync::Arc;
 
 /// Clients that share one source address, where nothing else is said.
 pub const CLIENTS_PER_SOURCE: u32 = 4_000;
@@ -33,6 +36,12 @@ pub struct Target {
     pub db: u32,
     /// 2 or 3.
     pub resp: u8,
+    /// What stands behind the address.
+    #[serde(default)]
+    pub service: Service,
+    /// Clients that only read dial replicas.
+    #[serde(default)]
+    pub read_replicas: bool,
 }
 
 /// Addresses that clients come from, in turn.
@@ -49,6 +58,9 @@ pub struct Sources {
 #[derive(Clone, Debug)]
 pub struct Route {
     servers: Vec<SocketAddr>,
+    places: Option<Arc<Places>>,
+    /// Connections that dial replicas.
+    readers: Vec<Range<u64>>,
     sources: Vec<(IpAddr, u64)>,
     clients_each: u64,
 }
@@ -94,6 +106,20 @@ impl Target {
     }
 }
 
+impl Target {
+    /// The same of those who dial replicas: in a cluster they say that this is meant.
+    #[must_use]
+    pub fn introduction_of_readers(&self, greet: bool) -> (Vec<u8>, u8) {
+        let (mut bytes, count) = self.introduction(greet);
+        if self.service != Service::Cluster {
+            return (bytes, count);
+        }
+        array(&mut bytes, 1);
+        bulk(&mut bytes, b"READONLY");
+        (bytes, count.saturating_add(1))
+    }
+}
+
 impl Route {
     /// The route of `clients` to a server whose name stands for `servers`.
     pub fn new(servers: Vec<SocketAddr>, sources: &Sources, clients: u64) -> Result<Self, String> {
@@ -117,21 +143,57 @@ impl Route {
                  name more with --source FIRST-LAST"
             ));
         }
-        Ok(Self { servers, sources: ranges, clients_each })
+        Ok(Self { servers, places: None, readers: Vec::new(), sources: ranges, clients_each })
+    }
+
+    /// The same route, where several servers serve.
+    #[must_use]
+    pub fn over(mut self, places: Arc<Places>, plan: &Plan) -> Self {
+        let mut first = 0;
+        for group in &plan.groups {
+            let last = first + u64::from(group.connections);
+            if plan.reads_replicas(group) {
+                self.readers.push(first..last);
+            }
+            first = last;
+        }
+        self.places = Some(places);
+        self
+    }
+
+    /// Where several servers serve: who does, as far as it is known.
+    #[must_use]
+    pub fn places(&self) -> Option<&Arc<Places>> {
+        self.places.as_ref()
+    }
+
+    /// Whether a connection reads from a replica.
+    #[must_use]
+    pub fn reads(&self, connection: u64) -> bool {
+        self.readers.iter().any(|it| it.contains(&connection))
     }
 
     /// What client `connection` dials, and the address that it comes from.
     #[must_use]
     pub fn of(&self, connection: u64) -> Option<(SocketAddr, Option<IpAddr>)> {
-        let server = *self.servers.first()?;
+        self.numbered(connection).map(|(_, server, source)| (server, source))
+    }
+
+    /// As [`Self::of`], with the number of the server among several.
+    #[must_use]
+    pub fn numbered(&self, connection: u64) -> Option<(Server, SocketAddr, Option<IpAddr>)> {
+        let (number, server) = match &self.places {
+            None => (0, *self.servers.first()?),
+            Some(places) => places.of(connection, self.reads(connection))?,
+        };
         let mut index = connection / self.clients_each;
         for (first, count) in &self.sources {
             if index < *count {
-                return Some((server, Some(offset(*first, index))));
+                return Some((number, server, Some(offset(*first, index))));
             }
             index -= count;
         }
-        Some((server, None))
+        Some((number, server, None))
     }
 
     /// The servers that clients dial.

@@ -10,6 +10,7 @@
 
 use crate::draw::{Draw, to_usize};
 use crate::keys::Keys;
+use crate::places::{self, TAG_LEN};
 use crate::plan::Sizes;
 use crate::stamps;
 
@@ -58,6 +59,8 @@ pub struct Filling<'k> {
 pub struct Encoder {
     template: Template,
     sizes: Sizes,
+    /// A key's number stands behind the tag of its connection.
+    tagged: bool,
     pool: Vec<u8>,
     prepared: Option<Prepared>,
 }
@@ -96,12 +99,12 @@ impl Template {
 
 impl Encoder {
     #[must_use]
-    pub fn new(template: Template, sizes: Sizes) -> Self {
+    pub fn new(template: Template, sizes: Sizes, tagged: bool) -> Self {
         let mut draw = Draw::new(0, 0);
         let pool =
             (0..2 * POOL_LEN).map(|_| b'!' + u8::try_from(draw.below(94)).unwrap_or(0)).collect();
-        let prepared = prepare(&template, sizes);
-        Self { template, sizes, pool, prepared }
+        let prepared = prepare(&template, sizes, key_len(tagged));
+        Self { template, sizes, tagged, pool, prepared }
     }
 
     /// Appends one request.
@@ -114,8 +117,8 @@ impl Encoder {
         for (at, part) in &prepared.patches {
             let Some(place) = out.get_mut(start + at..) else { continue };
             match part {
-                Part::Key => put_key(place, filling.key),
-                Part::Other => put_key(place, filling.keys.draw(draw)),
+                Part::Key => self.put_name(place, filling.key, filling),
+                Part::Other => self.put_name(place, filling.keys.draw(draw), filling),
                 Part::Value => {
                     let len = to_usize(self.sizes.min).min(place.len());
                     self.put_value(&mut place[..len], filling, draw);
@@ -136,10 +139,10 @@ impl Encoder {
                 match part {
                     Part::Text(bytes) => text.extend_from_slice(bytes),
                     Part::Key | Part::Other => {
-                        text.resize(end + KEY_DIGITS, 0);
+                        text.resize(end + key_len(self.tagged), 0);
                         let other = matches!(part, Part::Other);
                         let key = if other { filling.keys.draw(draw) } else { filling.key };
-                        put_key(&mut text[end..], key);
+                        self.put_name(&mut text[end..], key, filling);
                     }
                     Part::Value => {
                         let Sizes { min, max } = self.sizes;
@@ -161,6 +164,16 @@ impl Encoder {
                 }
             }
             bulk(out, &text);
+        }
+    }
+
+    fn put_name(&self, place: &mut [u8], key: u64, filling: &Filling<'_>) {
+        if !self.tagged {
+            return put_key(place, key);
+        }
+        if let Some((tag, number)) = place.split_at_mut_checked(TAG_LEN) {
+            tag.copy_from_slice(places::tag(filling.connection).as_bytes());
+            put_key(number, key);
         }
     }
 
@@ -245,7 +258,7 @@ fn parts(word: &str) -> Result<Vec<Part>, String> {
 }
 
 /// The whole request where its length does not vary.
-fn prepare(template: &Template, sizes: Sizes) -> Option<Prepared> {
+fn prepare(template: &Template, sizes: Sizes, key_len: usize) -> Option<Prepared> {
     let varies = |part: &Part| match part {
         Part::Text(_) | Part::Key | Part::Other | Part::Now => false,
         Part::Value => sizes.min != sizes.max,
@@ -264,7 +277,7 @@ fn prepare(template: &Template, sizes: Sizes) -> Option<Prepared> {
                 Part::Text(literal) => text.extend_from_slice(literal),
                 Part::Value => text.resize(at + to_usize(sizes.min), b'x'),
                 Part::Now => text.resize(at + stamps::LEN, b'0'),
-                _ => text.resize(at + KEY_DIGITS, b'0'),
+                _ => text.resize(at + key_len, b'0'),
             }
             if !matches!(part, Part::Text(_)) {
                 inside.push((at, part.clone()));
@@ -275,6 +288,10 @@ fn prepare(template: &Template, sizes: Sizes) -> Option<Prepared> {
         patches.extend(inside.into_iter().map(|(at, part)| (start + at, part)));
     }
     Some(Prepared { bytes, patches })
+}
+
+fn key_len(tagged: bool) -> usize {
+    if tagged { TAG_LEN + KEY_DIGITS } else { KEY_DIGITS }
 }
 
 /// Twelve digits, two at a time.
@@ -307,7 +324,7 @@ mod tests {
     const SIXTEEN: Sizes = Sizes { min: 16, max: 16 };
 
     fn encode(command: &str, sizes: Sizes, stamped: bool, prepared: bool) -> String {
-        let mut encoder = Encoder::new(Template::parse(command).unwrap(), sizes);
+        let mut encoder = Encoder::new(Template::parse(command).unwrap(), sizes, false);
         if !prepared {
             encoder.prepared = None;
         }
@@ -350,6 +367,22 @@ mod tests {
     }
 
     #[test]
+    fn a_connection_s_keys_carry_its_tag() {
+        let keys = Keys::new(Distribution::Uniform, 1000);
+        for (command, expected) in [
+            ("get", "*2\r\n$3\r\nGET\r\n$25\r\nkey:{0000007}000000000042\r\n"),
+            ("DEL {key} {seq}", "*3\r\n$3\r\nDEL\r\n$21\r\n{0000007}000000000042\r\n$1\r\n5\r\n"),
+        ] {
+            let encoder = Encoder::new(Template::parse(command).unwrap(), SIXTEEN, true);
+            let (key, number, connection) = (42, 5, 7);
+            let filling = Filling { key, number, connection, keys: &keys, now: 0, stamped: false };
+            let mut out = Vec::new();
+            encoder.write(&mut out, &filling, &mut Draw::new(1, 2));
+            assert_eq!(String::from_utf8(out).unwrap(), expected);
+        }
+    }
+
+    #[test]
     fn a_stamp_is_read_back() {
         let text = encode("set", Sizes { min: 40, max: 40 }, true, true);
         let value = &text[text.len() - 42..text.len() - 2];
@@ -363,7 +396,7 @@ mod tests {
         let lens: Vec<usize> = (0..200)
             .map(|request| {
                 let sizes = Sizes { min: 1, max: 4 };
-                let encoder = Encoder::new(Template::parse("ECHO {value}").unwrap(), sizes);
+                let encoder = Encoder::new(Template::parse("ECHO {value}").unwrap(), sizes, false);
                 let keys = Keys::Uniform { count: 1 };
                 let filling = Filling {
                     key: 0,

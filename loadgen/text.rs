@@ -56,6 +56,18 @@ pub fn run(plan: &Plan, outcome: &Outcome) -> String {
         let (lost, abandoned) = (tally.lost, tally.abandoned);
         let _written = writeln!(text, "{lost} connections lost, {abandoned} requests abandoned");
     }
+    if !tally.refusals.is_empty() {
+        let all: Vec<String> =
+            tally.refusals.iter().map(|(word, count)| format!("{word} {count}")).collect();
+        let (length, over) = tally.silence;
+        let (length, over) = (length as f64 / 1e9, over as f64 / 1e9);
+        let all = all.join(", ");
+        let _written = writeln!(
+            text,
+            "refused and sent once more: {all}; the longest time without a reply was {length:.3} s, \
+             until {over:.3} s"
+        );
+    }
     let per_request = |ns: u64| ns as f64 / outcome.window_replies.max(1) as f64;
     let _written = write!(text, "\nCPU per request: loadgen {:.0} ns", per_request(outcome.cpu_ns));
     if let Some(ns) = outcome.server_cpu_ns {

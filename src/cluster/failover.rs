@@ -10,7 +10,12 @@
 //! A voter gives one vote per epoch, ever: which epoch that was is on disk before the vote leaves.
 //!
 //! Beside Redis: votes are counted by who gave them, and only those of the election's own epoch's voters; a
-//! vote is not given while one for the same master is young, as there.
+//! vote is not given while one for the same master is young, as there. Who was asked and has not answered, be it a
+//! master that is to let us take over or a voter, is asked again once a second: the first question may have come
+//! before he knew whose replica we are, and then nobody answers it.
+//!
+//! **Pauses have numbers.** A replica may take over once it has what its master had when writers stood still, so an
+//! offset counts only for the pause in which it was taken: never for one that is over by then.
 
 use super::machine::{Cluster, Deferred, Level, LinkId, Output};
 use super::node::{Key, Ms};
@@ -19,6 +24,9 @@ use super::packet::{Body, Header, Heartbeat};
 /// A manual failover is over after this, and writers wait for twice as long at most.
 const MANUAL_MS: Ms = 5_000;
 const MANUAL_PAUSE_MS: u64 = 10_000;
+
+/// Who has not answered is asked again after this.
+const ASK_AGAIN_MS: Ms = 1_000;
 
 /// A master has been without replicas for so long before one moves to it.
 const MIGRATION_DELAY_MS: Ms = 5_000;
@@ -104,6 +112,13 @@ impl Cluster {
         if !self.me().is_replica() {
             return;
         }
+        if let Some(at) = self.manual.asked_at.filter(|_| self.manual.master_offset.is_none())
+            && self.now - at >= ASK_AGAIN_MS
+            && let Some(master) = self.me().master
+        {
+            self.manual.asked_at = Some(self.now);
+            self.send_to(master, Body::FailoverStart);
+        }
         // What the master sends of its own, such as pings, may come behind.
         let caught_up = self.manual.master_offset.is_some_and(|it| self.facts.offset >= it);
         if self.manual.until.is_some() && !self.manual.may_start && caught_up {
@@ -151,6 +166,10 @@ impl Cluster {
         }
         let needed = if self.planted_minority() { 1 } else { self.size / 2 + 1 };
         if self.election.votes.len() < needed {
+            let on_disk = self.saving.deferred.iter().all(|it| it.1 != Deferred::AskForVotes);
+            if on_disk && self.now - self.election.asked_at >= ASK_AGAIN_MS {
+                self.ask_again_for_votes();
+            }
             return self.cannot("Waiting for votes, but majority still not reached.");
         }
         self.log(Level::Notice, "Failover election won: I'm the new master.".into());
@@ -191,6 +210,7 @@ impl Cluster {
             asked: false,
             epoch: 0,
             votes: std::collections::BTreeSet::new(),
+            asked_at: 0,
             ever: true,
         };
         let offset = self.facts.offset;
@@ -257,14 +277,27 @@ impl Cluster {
         if self.node(replica).master != Some(self.me) {
             return;
         }
-        self.reset_manual();
+        // Writers who stand still already go on doing so, whoever asks: what has been said of them stays true.
+        if self.manual.replica.is_none() || self.manual.until.is_none_or(|it| it <= self.now) {
+            self.reset_manual();
+            self.pauses += 1;
+            self.manual.pause = self.pauses;
+        }
         self.manual.until = Some(self.now + MANUAL_MS);
         self.manual.replica = Some(replica);
-        self.out.push(Output::PauseWrites { ms: MANUAL_PAUSE_MS });
+        let number = self.manual.pause;
+        self.out.push(Output::PauseWrites { number, ms: MANUAL_PAUSE_MS });
         let name = self.node(replica).id;
         self.log(Level::Notice, format!("Manual failover requested by replica {name}."));
         // It carries the offset; by the same connection, or by ours, whichever it may be.
         self.heartbeat(id, Heartbeat::Ping);
+    }
+
+    /// Do writers stand still for the replica that takes over?
+    pub(super) fn stands_still(&self) -> bool {
+        self.manual.until.is_some()
+            && self.manual.pause != 0
+            && self.facts.still == self.manual.pause
     }
 
     pub(super) fn reset_manual(&mut self) {
@@ -276,16 +309,22 @@ impl Cluster {
 
     /// CLUSTER FAILOVER: our master lives and agrees.
     pub(super) fn begin_manual(&mut self, master: Key) {
-        self.reset_manual();
-        self.manual.until = Some(self.now + MANUAL_MS);
+        self.begin_by_hand();
+        self.manual.asked_at = Some(self.now);
         self.log(Level::Notice, "Manual failover user request accepted.".into());
         self.send_to(master, Body::FailoverStart);
     }
 
-    /// FORCE: it is not asked.
-    pub(super) fn begin_forced(&mut self) {
+    /// An election that came to nothing is no reason to wait for this one.
+    fn begin_by_hand(&mut self) {
         self.reset_manual();
         self.manual.until = Some(self.now + MANUAL_MS);
+        self.election = super::machine::Election::default();
+    }
+
+    /// FORCE: it is not asked.
+    pub(super) fn begin_forced(&mut self) {
+        self.begin_by_hand();
         self.manual.may_start = true;
         self.log(Level::Notice, "Forced failover user request accepted.".into());
         self.step_failover();

@@ -189,7 +189,7 @@ impl Cluster {
             ip: self.settings.announce_ip,
             flags: me.flags.and(Flags::EXTENSIONS),
             is_ok: self.is_ok,
-            paused: me.is_master() && self.manual.until.is_some() && self.facts.paused,
+            paused: me.is_master() && self.stands_still(),
             force_ack: false,
             extended: false,
         }
@@ -371,9 +371,20 @@ impl Cluster {
 
     pub(super) fn ask_for_votes(&mut self) {
         if self.election.asked && self.election.epoch == self.current_epoch {
+            self.election.asked_at = self.now;
             self.broadcast(&Body::AuthRequest);
         } else {
             self.election.asked = false; // Another epoch has come: we take the next.
+        }
+    }
+
+    /// Those who have not voted: the question may have come before they knew whose replica we are.
+    pub(super) fn ask_again_for_votes(&mut self) {
+        self.election.asked_at = self.now;
+        for key in self.nodes.keys() {
+            if self.node(key).votes() && !self.election.votes.contains(&key) {
+                self.send_to(key, Body::AuthRequest);
+            }
         }
     }
 

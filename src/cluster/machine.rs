@@ -106,8 +106,10 @@ pub enum Output {
     },
     /// Be a master.
     Lead,
-    /// A replica of ours takes over: writes wait, for so long at most.
+    /// A replica of ours takes over: writes wait, for so long at most. Said again with the same number while they
+    /// wait, it is to be longer.
     PauseWrites {
+        number: u64,
         ms: u64,
     },
     ResumeWrites,
@@ -133,8 +135,8 @@ pub struct Facts {
     pub offset: u64,
     /// How long we have heard nothing of our master, by replication.
     pub data_age: Ms,
-    /// Writers wait, and `offset` has all that was ever written.
-    pub paused: bool,
+    /// In the pause of this number (0: none) writers wait, and `offset` has all that was ever written.
+    pub still: u64,
 }
 
 /// What waits until the file of its number is on disk.
@@ -182,6 +184,8 @@ pub(super) struct Election {
     pub asked: bool,
     pub epoch: u64,
     pub votes: std::collections::BTreeSet<Key>,
+    /// When those were asked last who have not voted.
+    pub asked_at: Ms,
     pub ever: bool,
 }
 
@@ -190,8 +194,12 @@ pub(super) struct Election {
 pub(super) struct Manual {
     pub until: Option<Ms>,
     pub may_start: bool,
-    pub replica: Option<Key>,
     pub master_offset: Option<u64>,
+    /// When the master was asked last.
+    pub asked_at: Option<Ms>,
+    /// On the master: for whom writers wait, and the number of the pause.
+    pub replica: Option<Key>,
+    pub pause: u64,
 }
 
 /// Packets by type, and what was dropped.
@@ -223,6 +231,8 @@ pub struct Cluster {
     pub(super) forgotten: BTreeMap<NodeId, Ms>,
     pub(super) election: Election,
     pub(super) manual: Manual,
+    /// How many pauses there were.
+    pub(super) pauses: u64,
     pub(super) in_minority_at: Option<Ms>,
     pub(super) begun_at: Ms,
     /// When the facts were last told, where anybody tells them.
@@ -271,6 +281,7 @@ impl Cluster {
             forgotten: BTreeMap::new(),
             election: Election::default(),
             manual: Manual::default(),
+            pauses: 0,
             in_minority_at: None,
             begun_at: ms(now),
             informed_at: None,
@@ -371,8 +382,8 @@ impl Cluster {
     /// What the mind cannot know of itself.
     pub fn inform(&mut self, now: Now, facts: Facts, out: &mut Vec<Output>) {
         self.see(now);
-        let stands_still = facts.paused && !self.facts.paused;
-        self.facts = facts;
+        let before = std::mem::replace(&mut self.facts, facts);
+        let stands_still = self.stands_still() && facts.still != before.still;
         self.informed_at = Some(self.now);
         self.speak_again();
         if let Some(replica) = self.manual.replica.filter(|_| stands_still) {

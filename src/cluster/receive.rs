@@ -38,6 +38,12 @@ impl Cluster {
             self.node_mut(key).data_received = Some(self.now);
             self.hear_epochs(key, &packet.header);
         }
+        if let (Body::AuthRequest | Body::FailoverStart, Some(key), Some(_)) =
+            (&packet.body, sender, packet.header.master)
+        {
+            // It may ask before a ping of it has come that says whose replica it is.
+            self.hear_role(key, &packet.header);
+        }
         match packet.body {
             Body::Heartbeat { kind, gossip, extensions } => {
                 self.heartbeat_came(id, sender, kind, &packet.header, &gossip, &extensions);

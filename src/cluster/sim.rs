@@ -101,6 +101,19 @@ fn a_quiet_world_stays_quiet() {
     }
 }
 
+/// A voter gives none for the same master within two time-outs, so some wait; but none is asked for in vain.
+#[test]
+fn planned_failovers_follow_each_other() {
+    for seed in 0..10 {
+        let mut world = World::new(seed, None);
+        world.faults = Faults::default();
+        match world.swap_again_and_again() {
+            Ok(longest) => assert!(longest < 5_000, "seed {seed}: {longest} ms"),
+            Err(why) => panic!("seed {seed}: {why}"),
+        }
+    }
+}
+
 /// `CLUSTER_SEEDS=first..last` for more or others.
 fn seeds(count: u64) -> (u64, u64) {
     let named = std::env::var("CLUSTER_SEEDS").unwrap_or_default();

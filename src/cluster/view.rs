@@ -96,6 +96,8 @@ impl Cluster {
         self.touch();
         self.unsettled = true;
         self.follow_master();
+        // Our new master is to know us before it is asked for anything, and voters are.
+        self.announce_when_saved();
     }
 
     /// Replication goes where our master is, if we know where.

@@ -61,7 +61,9 @@ pub enum FromBus {
         port: u16,
     },
     Lead,
+    /// In the pause of this number; again, if it is under way.
     PauseWrites {
+        number: u64,
         ms: u64,
     },
     ResumeWrites,
@@ -85,10 +87,10 @@ pub struct Membership {
     next: u64,
     /// A map that waits for our role to change.
     coming: Option<Arc<Map>>,
-    /// Writers wait until then, for a replica that takes over.
-    pause_until: Option<Mono>,
-    /// They do, and everything written is in the stream.
-    stands_still: bool,
+    /// Writers wait until then in the pause of this number, for a replica that takes over.
+    pause: Option<(Mono, u64)>,
+    /// In the pause of this number they do, and everything written is in the stream; 0: in none.
+    still: u64,
 }
 
 #[rustfmt::skip] // One row, one line.
@@ -351,14 +353,14 @@ impl Control {
         let facts = Facts {
             offset: self.data_offset(),
             data_age: i64::try_from(status.silent_ms).unwrap_or(i64::MAX),
-            paused: self.membership.stands_still,
+            still: self.membership.still,
         };
         cx.out.actions.push(Action::Bus(ToBus::Facts(facts)));
     }
 
     /// Ten times a second.
     pub(super) fn membership_tick(&mut self, cx: &mut ControlCx<'_>) {
-        if self.membership.pause_until.is_some_and(|until| until <= cx.now().mono) {
+        if self.membership.pause.is_some_and(|(until, _)| until <= cx.now().mono) {
             self.resume_writes(cx);
         }
         self.tell_facts(cx);
@@ -373,10 +375,14 @@ impl Control {
                 self.change_master(cx, master);
             }
             FromBus::Lead => self.change_master(cx, None),
-            FromBus::PauseWrites { ms } => {
-                self.membership.pause_until = Some(cx.now().mono.plus_ms(ms));
-                self.settle_writes_wait(cx);
-                self.section(cx, Op::Still, None);
+            FromBus::PauseWrites { number, ms } => {
+                let until = cx.now().mono.plus_ms(ms);
+                let before = self.membership.pause.replace((until, number));
+                if before.is_none_or(|(_, it)| it != number) {
+                    self.membership.still = 0;
+                    self.settle_writes_wait(cx);
+                    self.section(cx, Op::Still { pause: number }, None);
+                }
             }
             FromBus::ResumeWrites => self.resume_writes(cx),
             FromBus::DropKeys(slots) => {
@@ -434,19 +440,19 @@ impl Control {
 
     /// Does a replica take over from us, for which writers wait?
     pub(super) fn hands_over(&self) -> bool {
-        self.membership.pause_until.is_some()
+        self.membership.pause.is_some()
     }
 
     fn resume_writes(&mut self, cx: &mut ControlCx<'_>) {
-        self.membership.pause_until = None;
-        self.membership.stands_still = false;
+        self.membership.pause = None;
+        self.membership.still = 0;
         self.settle_writes_wait(cx);
     }
 
     /// All cores stand still, and what they wrote is in the stream.
-    pub(super) fn stood_still(&mut self, cx: &mut ControlCx<'_>) {
-        if self.membership.pause_until.is_some() {
-            self.membership.stands_still = true;
+    pub(super) fn stood_still(&mut self, cx: &mut ControlCx<'_>, pause: u64) {
+        if self.membership.pause.is_some_and(|(_, number)| number == pause) {
+            self.membership.still = pause;
             self.tell_facts(cx);
         }
     }

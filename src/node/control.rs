@@ -118,7 +118,9 @@ pub enum Op {
         on: bool,
     },
     /// Nothing: all cores were seen to stand still, and what they wrote is in the stream.
-    Still,
+    Still {
+        pause: u64,
+    },
     /// Become a replica or a master: what happens to the history is done at this instant.
     Role,
 }

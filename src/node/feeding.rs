@@ -20,7 +20,8 @@ impl Control {
             Output::NeedSnapshot { eof } => self.want_sync(cx, eof),
             Output::StreamPing => {
                 // While a replica catches up to take over, the end must stand still.
-                if let Some(ring) = self.ring.as_mut().filter(|_| !self.failover.is_on()) {
+                let stays = self.failover.is_on() || self.hands_over();
+                if let Some(ring) = self.ring.as_mut().filter(|_| !stays) {
                     self.merger.ping(ring);
                     self.snapshots.appended = true;
                 }

@@ -136,8 +136,9 @@ impl Control {
                 Step::Functions(change)
             }
             Op::Stream { on } => Step::Stream { on: *on },
-            Op::Still => {
-                self.stood_still(cx);
+            Op::Still { pause } => {
+                let pause = *pause;
+                self.stood_still(cx, pause);
                 return self.end_section(cx);
             }
             Op::Cut => Step::Cut { stream: self.cut_streams() },
@@ -185,7 +186,7 @@ impl Control {
             Op::Cut => self.cut_done(cx),
             Op::Stream { on } => self.stream_switched(cx, on),
             Op::Role => self.role_changed(cx),
-            Op::Users(_) | Op::Still => {}
+            Op::Users(_) | Op::Still { .. } => {}
         }
         self.end_section(cx);
     }
@@ -348,6 +349,6 @@ impl Core {
 fn writes(op: &Op) -> bool {
     match op {
         Op::Flush { .. } | Op::Swap { .. } | Op::Functions { .. } => true,
-        Op::Cut | Op::Stream { .. } | Op::Role | Op::Users(_) | Op::Still => false,
+        Op::Cut | Op::Stream { .. } | Op::Role | Op::Users(_) | Op::Still { .. } => false,
     }
 }

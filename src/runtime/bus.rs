@@ -476,7 +476,9 @@ impl Host {
                 }
                 Output::Follow { ip, port } => self.say(FromBus::Follow { ip, port }),
                 Output::Lead => self.say(FromBus::Lead),
-                Output::PauseWrites { ms } => self.say(FromBus::PauseWrites { ms }),
+                Output::PauseWrites { number, ms } => {
+                    self.say(FromBus::PauseWrites { number, ms });
+                }
                 Output::ResumeWrites => self.say(FromBus::ResumeWrites),
                 Output::DropKeys { slots } => self.say(FromBus::DropKeys(slots)),
                 Output::DropAll => self.say(FromBus::DropAll),

@@ -26,6 +26,7 @@ use crate::node::settings::{Settings, Supervised};
 use crate::runtime::append::Append;
 use crate::runtime::bus::Bus;
 use crate::runtime::clock::Clock;
+use crate::runtime::company::Companion;
 use crate::runtime::disk::Disk;
 use crate::runtime::mesh::{Mesh, Parcel};
 use crate::runtime::migrations::Migrations;
@@ -59,7 +60,9 @@ pub struct Seat {
 pub struct Entrance {
     pub listeners: Vec<OwnedFd>,
     pub admin_listeners: Vec<OwnedFd>,
-    pub signals: OwnedFd,
+    /// The process', where this is not one node of several.
+    pub signals: Option<OwnedFd>,
+    pub companion: Option<Companion>,
     pub disk: Disk,
     pub append: Append,
     pub spill: Spill,
@@ -91,6 +94,7 @@ struct Loop {
     bus: Option<Bus>,
     settings: Arc<Settings>,
     signals: Option<OwnedFd>,
+    companion: Option<Companion>,
     exit: Arc<AtomicU8>,
     host: Arc<Host>,
     /// What the host was last told of this core's sockets.
@@ -153,6 +157,7 @@ async fn run(seat: Seat) -> std::io::Result<()> {
         bus: None,
         settings,
         signals: None,
+        companion: None,
         exit,
         host,
         told: Sockets::default(),
@@ -175,9 +180,9 @@ async fn run(seat: Seat) -> std::io::Result<()> {
     while !looping.mesh.is_complete() {
         std::thread::sleep(Duration::from_micros(200)); // Nothing else runs here yet.
     }
-    if let Some(Entrance { listeners, admin_listeners, signals, disk, append, spill, bus }) =
-        entrance
-    {
+    if let Some(entrance) = entrance {
+        let Entrance { listeners, admin_listeners, signals, companion, .. } = entrance;
+        let Entrance { disk, append, spill, bus, .. } = entrance;
         if let Some(bus) = &bus {
             looping.driver.watch(bus.bell(), BUS);
         }
@@ -187,8 +192,13 @@ async fn run(seat: Seat) -> std::io::Result<()> {
         looping.driver.watch(spill.bell(), FILES);
         (looping.disk, looping.append) = (Some(disk), Some(append));
         looping.spill = Some(spill);
-        looping.driver.watch(signals.as_raw_fd(), SIGNALS);
-        looping.signals = Some(signals);
+        if let Some(signals) = &signals {
+            looping.driver.watch(signals.as_raw_fd(), SIGNALS);
+        }
+        if let Some(companion) = &companion {
+            looping.driver.watch(companion.bell(), SIGNALS);
+        }
+        (looping.signals, looping.companion) = (signals, companion);
         for listener in listeners {
             looping.driver.listen(listener);
         }
@@ -332,7 +342,11 @@ impl Loop {
                     }
                 }
                 Event::Readable { tag } if tag == SIGNALS => {
-                    if self.signals.as_ref().is_some_and(sys::take_signals) {
+                    let signalled = self.signals.as_ref().is_some_and(sys::take_signals);
+                    if signalled {
+                        self.companion.iter().for_each(Companion::call_others);
+                    }
+                    if self.companion.as_ref().is_some_and(Companion::is_called) || signalled {
                         pending.push(Pending::Input(Input::Terminate));
                     }
                 }
@@ -615,18 +629,26 @@ impl Loop {
             self.ready = true;
             logs::write(Level::Notice, "Ready to accept connections");
             self.bus.iter().for_each(|it| it.tell(ToBus::Begin));
-            if matches!(self.settings.supervised, Supervised::Systemd | Supervised::Auto) {
+            let all = self.companion.as_ref().is_none_or(Companion::is_last_to_come);
+            if all && matches!(self.settings.supervised, Supervised::Systemd | Supervised::Auto) {
                 notify::ready();
             }
         }
     }
 
-    /// The node is done: the process ends, with everything sent that was to be sent.
+    /// The node is done: the process ends, with everything sent that was to be sent; where it has several nodes,
+    /// when the last of them is done.
     fn end(&mut self, code: u8) -> std::io::Result<()> {
-        self.exit.store(code, Ordering::Release);
+        self.exit.fetch_max(code, Ordering::AcqRel);
         notify::stopping();
         serve::clean_up(&self.settings);
-        end_process(code)
+        if let Some(companion) = &self.companion {
+            companion.call_others();
+            if !companion.is_last_to_end() {
+                return Ok(());
+            }
+        }
+        end_process(self.exit.load(Ordering::Acquire))
     }
 }
 

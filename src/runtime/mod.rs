@@ -12,6 +12,7 @@ pub mod links;
 pub mod migrations;
 pub mod slices;
 pub mod texts;
+pub mod company;
 pub mod looping;
 pub mod serve;
 pub mod keep;

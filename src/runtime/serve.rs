@@ -18,6 +18,7 @@ use crate::node::table::Table;
 use crate::node::view::View;
 use crate::runtime::append::Append;
 use crate::runtime::clock::{self, Clock};
+use crate::runtime::company::{self, Node};
 use crate::runtime::disk::Disk;
 use crate::runtime::looping::{self, Entrance, Seat};
 use crate::runtime::mesh::mesh;
@@ -82,8 +83,10 @@ fn start(
     let cpus = cpus(&settings)?;
     let cores = cpus.len();
     let room = settle_clients(&mut settings, cores);
-    let listeners = listen(&settings)?;
-    let admin_listeners = listen_for_administration(&settings)?;
+    let nodes = company::nodes(&settings, &cpus)?;
+    let doors =
+        |node: &Node| Ok((listen(&node.settings)?, listen_for_administration(&node.settings)?));
+    let doors = nodes.iter().map(doors).collect::<Result<Vec<_>, _>>()?;
     let signals = sys::signal_descriptor()
         .map_err(|error| refuse(UNFIT_HOST, "cannot watch for signals", &error))?;
     write_pidfile(&settings)?;
@@ -94,28 +97,19 @@ fn start(
     }
 
     let exit = Arc::new(AtomicU8::new(0));
-    let mut host = host::describe(&settings, config_file.as_deref());
-    host.seats = room.seats.into();
-    host.lags = (0..cores).map(|_| AtomicU64::default()).collect();
-    let host = Arc::new(host);
-    host::watch(Arc::clone(&host));
-    let disk = Disk::start(looping::rdb_path(&settings))
-        .map_err(|error| refuse(UNFIT_HOST, "cannot start the thread for files", &error))?;
-    let append =
-        Append::start().map_err(|error| refuse(1, "the thread of the append-only file", &error))?;
-    let spill = Spill::start().map_err(|error| refuse(1, "the thread of the backlog", &error))?;
-    let slots = Arc::<SlotCounts>::default();
-    let bus = match settings.cluster_enabled {
-        true => Some(bus::start(&settings, Arc::clone(&slots))?),
-        false => None,
-    };
-    let entrance = Entrance { listeners, admin_listeners, signals, disk, append, spill, bus };
-    let view = View::new(Arc::new(settings.clone()), users);
-    let seats = seats(view, (table, slots), cpus, entrance, host, room, &exit);
+    let mut signals = Some(signals);
+    let share = Room { seats: room.seats / nodes.len() as u64, ..room };
+    // What one of several nodes would write into the file is not for the others.
+    let config_file = config_file.filter(|_| nodes.len() == 1);
+    let mut seats = Vec::new();
+    for (node, doors) in nodes.into_iter().zip(doors) {
+        let (given, file) = ((table, Arc::clone(&users)), config_file.as_deref());
+        seats.extend(open(node, doors, given, file, signals.take(), share, &exit)?);
+    }
     let mut threads = Vec::new();
-    for seat in seats {
+    for (number, seat) in seats.into_iter().enumerate() {
         let builder = LocalExecutorBuilder::new(Placement::Fixed(seat.cpu))
-            .name(&format!("ringfold-{}", seat.id))
+            .name(&format!("ringfold-{number}"))
             .ring_depth(256)
             .io_memory(1 << 20)
             .preempt_timer(slices::NEVER)
@@ -128,6 +122,37 @@ fn start(
     let result = wait_for(threads);
     clean_up(&settings);
     result.map(|()| exit.load(std::sync::atomic::Ordering::Acquire))
+}
+
+/// A node put together: its threads beside the cores, and a seat for each core.
+fn open(
+    Node { settings, cpus, companion }: Node,
+    (listeners, admin_listeners): (Vec<OwnedFd>, Vec<OwnedFd>),
+    (table, users): (&'static Table, Arc<Users>),
+    config_file: Option<&Path>,
+    signals: Option<OwnedFd>,
+    room: Room,
+    exit: &Arc<AtomicU8>,
+) -> Result<Vec<Seat>, Refusal> {
+    let mut host = host::describe(&settings, config_file);
+    host.seats = room.seats.into();
+    host.lags = cpus.iter().map(|_| AtomicU64::default()).collect();
+    let host = Arc::new(host);
+    host::watch(Arc::clone(&host));
+    let disk = Disk::start(looping::rdb_path(&settings))
+        .map_err(|error| refuse(UNFIT_HOST, "cannot start the thread for files", &error))?;
+    let append =
+        Append::start().map_err(|error| refuse(1, "the thread of the append-only file", &error))?;
+    let spill = Spill::start().map_err(|error| refuse(1, "the thread of the backlog", &error))?;
+    let slots = Arc::<SlotCounts>::default();
+    let bus = match settings.cluster_enabled {
+        true => Some(bus::start(&settings, Arc::clone(&slots))?),
+        false => None,
+    };
+    let entrance =
+        Entrance { listeners, admin_listeners, signals, companion, disk, append, spill, bus };
+    let view = View::new(Arc::new(settings), users);
+    Ok(seats(view, (table, slots), cpus, entrance, host, room, exit))
 }
 
 /// Waits for the cores' threads together: one that cannot start must end the others, which wait for

@@ -135,9 +135,7 @@ impl Client {
 
     /// One field of INFO.
     pub fn info(&mut self, field: &str) -> Option<String> {
-        let text = self.text(&["INFO", "everything"]);
-        let line = text.lines().find_map(|it| it.strip_prefix(field)?.strip_prefix(':'));
-        line.map(|it| it.trim().to_string())
+        field_of_info(&self.text(&["INFO", "everything"]), field)
     }
 
     /// Everything until the server closes; an error where it does not in time.
@@ -162,6 +160,12 @@ impl Client {
         self.input.extend_from_slice(&chunk[..count]);
         Ok(count)
     }
+}
+
+/// One field of what INFO says.
+pub fn field_of_info(text: &str, field: &str) -> Option<String> {
+    let line = text.lines().find_map(|it| it.strip_prefix(field)?.strip_prefix(':'));
+    line.map(|it| it.trim().to_string())
 }
 
 /// A request as an array of bulk strings.

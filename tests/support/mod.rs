@@ -20,8 +20,8 @@ pub mod writers;
 
 use std::time::{Duration, Instant};
 
-/// How long anything may take that a healthy server does in a moment.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+/// How long anything may take that a healthy server does in a moment, be the machine as slow as it may.
+pub const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Asks until `ask` gives something; panics with `what` when patience ends.
 pub fn wait_for<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {

@@ -17,6 +17,7 @@ mod faults;
 mod files;
 mod hops;
 mod hosts;
+mod loads;
 mod migrate;
 mod process;
 mod pubsub;

@@ -44,7 +44,8 @@ struct Host {
     offset: u64,
     heard: u64,
     follows: Option<HostId>,
-    paused_until: u64,
+    /// Writers wait until then, in the pause of this number.
+    pause: (u64, u64),
 }
 
 #[derive(Debug)]
@@ -158,7 +159,7 @@ impl World {
                 offset: 0,
                 heard: 0,
                 follows: None,
-                paused_until: 0,
+                pause: (0, 0),
             });
             world.at(0, Event::Start(host));
         }
@@ -188,6 +189,40 @@ impl World {
         }
         self.until(CALM_MS)?;
         self.agreed()
+    }
+
+    /// A replica and its master change places again and again, each time as soon as the last time has come to
+    /// pass where it was asked for. How long it took at most, and whether a write was lost.
+    pub fn swap_again_and_again(&mut self) -> Result<u64, String> {
+        self.until(1_000)?;
+        self.set_up();
+        self.until(SETUP_MS)?;
+        self.give_replicas();
+        self.until(SETUP_MS)?;
+        let (mut replica, mut master, mut longest) = (self.masters, 0, 0);
+        for _ in 0..8 {
+            let asked = self.now;
+            // Until it has a connection to its new master.
+            while !self.command(replica, |it| it.fail_over(Failover::Agreed)) {
+                self.until(10)?;
+            }
+            while self.hosts[replica].follows.is_some() {
+                self.until(10)?;
+                if self.now - asked > 60_000 {
+                    return Err("it never takes over".into());
+                }
+            }
+            let (old, new) = (self.hosts[master].offset, self.hosts[replica].offset);
+            if old > new {
+                return Err(format!("it takes over at {new}, and its master had {old}"));
+            }
+            longest = longest.max(self.now - asked);
+            (replica, master) = (master, replica);
+            while self.hosts[replica].follows != Some(master) {
+                self.until(10)?;
+            }
+        }
+        Ok(longest)
     }
 
     /// Three or five masters, each with its part, meet the rest.
@@ -285,7 +320,7 @@ impl World {
         it.life += 1;
         it.writing = None;
         it.follows = None;
-        it.paused_until = 0;
+        it.pause = (0, 0);
         it.heard = self.now;
         let life = it.life;
         it.machine = Some(machine);
@@ -350,8 +385,8 @@ impl World {
 
     fn facts(&self, host: HostId) -> Facts {
         let it = &self.hosts[host];
-        let paused = it.paused_until > self.now;
-        Facts { offset: it.offset, data_age: (self.now - it.heard) as i64, paused }
+        let still = if it.pause.0 > self.now { it.pause.1 } else { 0 };
+        Facts { offset: it.offset, data_age: (self.now - it.heard) as i64, still }
     }
 
     fn perform(&mut self, host: HostId, out: Vec<Output>) {
@@ -408,8 +443,10 @@ impl World {
                         self.fail(format!("{host} leads, and its disk does not know"));
                     }
                 }
-                Output::PauseWrites { ms } => self.hosts[host].paused_until = self.now + ms,
-                Output::ResumeWrites => self.hosts[host].paused_until = 0,
+                Output::PauseWrites { number, ms } => {
+                    self.hosts[host].pause = (self.now + ms, number);
+                }
+                Output::ResumeWrites => self.hosts[host].pause = (0, 0),
                 Output::DropAll
                 | Output::DropKeys { .. }
                 | Output::Deliver { .. }
@@ -531,7 +568,7 @@ impl World {
         for host in 0..self.hosts.len() {
             let frozen = self.hosts[host].frozen_until > self.now;
             let Some(machine) = self.hosts[host].machine.as_ref() else { continue };
-            let writes = !machine.is_replica() && self.hosts[host].paused_until <= self.now;
+            let writes = !machine.is_replica() && self.hosts[host].pause.0 <= self.now;
             match self.hosts[host].follows {
                 None if writes && !frozen => self.hosts[host].offset += self.prng.below(100),
                 Some(master) if !frozen => {

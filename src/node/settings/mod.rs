@@ -111,6 +111,8 @@ pub struct Settings {
 
     // Cluster.
     pub cluster_enabled: bool,
+    /// Each core is a node of its own.
+    pub cluster_node_per_core: bool,
     pub cluster_config_file: Vec<u8>,
     pub cluster_node_timeout: i64,
     /// 0: 10,000 above `port`.

@@ -166,6 +166,7 @@ pub const ROWS: &[Row] = &{ use Change::*; use Effect::{Only, Works}; [
     row("admin-unixsocket", "", TEXT, "", AtStart, Works, field!(admin_unixsocket)),
     row("cores", "", Cores, "all", AtStart, Works, field!(cores)),
     row("sentinel-file", "", TEXT, "", AtStart, Works, field!(sentinel_file)),
+    row("cluster-node-per-core", "", Bool, "no", AtStart, Works, field!(cluster_node_per_core)),
 
     // Without effect.
     row("acl-pubsub-default", "", Choice(AclPubsubDefault::NAMES), "resetchannels", Runtime, Works, field!(acl_pubsub_default)),
@@ -419,6 +420,7 @@ mod tests {
                 "admin-unixsocket",
                 "cores",
                 "sentinel-file",
+                "cluster-node-per-core",
                 "cluster-announce-human-nodename",
                 "locale-collate",
                 "max-new-connections-per-cycle",
