@@ -22,6 +22,7 @@ use crate::runtime::disk::Disk;
 use crate::runtime::looping::{self, Entrance, Seat};
 use crate::runtime::mesh::mesh;
 use crate::runtime::spill::Spill;
+use crate::runtime::tls::Store;
 use crate::runtime::{bus, host, logs, notify, sentinel_start, slices, texts};
 use crate::uring::room::{Room, descriptors_wanted};
 use crate::uring::{fit, sys};
@@ -82,7 +83,9 @@ fn start(
     let cpus = cpus(&settings)?;
     let cores = cpus.len();
     let room = settle_clients(&mut settings, cores);
+    let tls = Store::of(&settings).map_err(|why| Refusal { code: BAD_CONFIGURATION, why })?;
     let listeners = listen(&settings)?;
+    let tls_listeners = listen_for_tls(&settings)?;
     let admin_listeners = listen_for_administration(&settings)?;
     let signals = sys::signal_descriptor()
         .map_err(|error| refuse(UNFIT_HOST, "cannot watch for signals", &error))?;
@@ -106,12 +109,13 @@ fn start(
     let spill = Spill::start().map_err(|error| refuse(1, "the thread of the backlog", &error))?;
     let slots = Arc::<SlotCounts>::default();
     let bus = match settings.cluster_enabled {
-        true => Some(bus::start(&settings, Arc::clone(&slots))?),
+        true => Some(bus::start(&settings, Arc::clone(&slots), &tls)?),
         false => None,
     };
-    let entrance = Entrance { listeners, admin_listeners, signals, disk, append, spill, bus };
+    let entrance =
+        Entrance { listeners, admin_listeners, tls_listeners, signals, disk, append, spill, bus };
     let view = View::new(Arc::new(settings.clone()), users);
-    let seats = seats(view, (table, slots), cpus, entrance, host, room, &exit);
+    let seats = seats(view, (table, slots), cpus, entrance, (host, &tls), room, &exit);
     let mut threads = Vec::new();
     for seat in seats {
         let builder = LocalExecutorBuilder::new(Placement::Fixed(seat.cpu))
@@ -176,7 +180,7 @@ fn seats(
     (table, slots): (&'static Table, Arc<SlotCounts>),
     cpus: Vec<usize>,
     entrance: Entrance,
-    host: Arc<Host>,
+    (host, tls): (Arc<Host>, &Arc<Store>),
     room: Room,
     exit: &Arc<AtomicU8>,
 ) -> Vec<Seat> {
@@ -208,6 +212,7 @@ fn seats(
         host: Arc::clone(&host),
         descriptors: if room.parks { share } else { usize::MAX },
         exit: Arc::clone(exit),
+        tls: Arc::clone(tls),
     };
     cpus.into_iter().zip(mesh(cores)).enumerate().map(seat).collect()
 }
@@ -259,10 +264,18 @@ pub(super) fn listen(settings: &Settings) -> Result<Vec<OwnedFd>, Refusal> {
     let backlog = i32::try_from(settings.tcp_backlog).unwrap_or(i32::MAX);
     listen_on(&settings.bind, settings.port, backlog, &mut listeners)?;
     listen_at(&settings.unixsocket, settings.unixsocketperm, &mut listeners)?;
-    if listeners.is_empty() {
-        let why = "nothing to listen on: give a port or a unixsocket".to_string();
+    if listeners.is_empty() && settings.tls_port == 0 {
+        let why = "nothing to listen on: give a port, a tls-port or a unixsocket".to_string();
         return Err(Refusal { code: BAD_CONFIGURATION, why });
     }
+    Ok(listeners)
+}
+
+/// The doors of TLS.
+pub(super) fn listen_for_tls(settings: &Settings) -> Result<Vec<OwnedFd>, Refusal> {
+    let mut listeners = Vec::new();
+    let backlog = i32::try_from(settings.tcp_backlog).unwrap_or(i32::MAX);
+    listen_on(&settings.bind, settings.tls_port, backlog, &mut listeners)?;
     Ok(listeners)
 }
 
