@@ -8,6 +8,7 @@ use crate::crowd::{Crowd, Stage, Storm};
 use crate::failure::EXIT_CODES;
 use crate::keys::Distribution;
 use crate::plan::{Group, Kind, Pace, Plan, Share, Sizes};
+use crate::secured::Secured;
 use crate::target::{Sources, Target};
 use crate::template::split;
 use clap::{Args, Parser, Subcommand};
@@ -79,6 +80,20 @@ pub struct Server {
     /// Protocol version: 2, or 3 (HELLO 3)
     #[arg(long, default_value_t = 2, value_name = "VERSION")]
     pub resp: u8,
+    /// Speak TLS
+    #[arg(long, requires = "cacert", conflicts_with = "unix")]
+    pub tls: bool,
+    /// Certificate of the authority by which the server is known
+    #[arg(long, value_name = "FILE", requires = "tls")]
+    pub cacert: Option<String>,
+    /// Certificate to show to the server, and its key
+    #[arg(long, value_name = "FILE", requires = "key")]
+    pub cert: Option<String>,
+    #[arg(long, value_name = "FILE", requires = "cert")]
+    pub key: Option<String>,
+    /// Versions of TLS to speak: `TLSv1.2`, `TLSv1.3`, or both
+    #[arg(long, value_name = "VERSIONS", default_value = "")]
+    pub tls_protocols: String,
 }
 
 /// What clients are and do.
@@ -328,6 +343,11 @@ impl Server {
             password: self.password.clone(),
             db: self.db,
             resp: self.resp,
+            tls: self.cacert.clone().filter(|_| self.tls).map(|cacert| Secured {
+                cacert,
+                shown: self.cert.clone().zip(self.key.clone()),
+                protocols: self.tls_protocols.clone(),
+            }),
         }
     }
 }

@@ -254,6 +254,7 @@ pub fn sample() -> Plan {
             password: None,
             db: 0,
             resp: 2,
+            tls: None,
         },
         threads: 1,
         cores: Vec::new(),

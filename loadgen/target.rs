@@ -8,6 +8,7 @@
 //! as they run out. So many clients come from many addresses, a few thousand from each. All of
 //! 127.0.0.0/8 is this host, so a server on it can be dialed from millions of addresses.
 
+use crate::secured::Secured;
 use crate::template::{array, bulk};
 use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -33,6 +34,8 @@ pub struct Target {
     pub db: u32,
     /// 2 or 3.
     pub resp: u8,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<Secured>,
 }
 
 /// Addresses that clients come from, in turn.
