@@ -9,6 +9,7 @@ use crate::failure::EXIT_CODES;
 use crate::keys::Distribution;
 use crate::places::Service;
 use crate::plan::{Group, Kind, Pace, Plan, Share, Sizes};
+use crate::secured::Secured;
 use crate::target::{Sources, Target};
 use crate::template::split;
 use clap::{Args, Parser, Subcommand};
@@ -90,6 +91,20 @@ pub struct Server {
     /// Clients whose commands are all `get` read from replicas
     #[arg(long)]
     pub read_replicas: bool,
+    /// Speak TLS
+    #[arg(long, requires = "cacert", conflicts_with = "unix")]
+    pub tls: bool,
+    /// Certificate of the authority by which the server is known
+    #[arg(long, value_name = "FILE", requires = "tls")]
+    pub cacert: Option<String>,
+    /// Certificate to show to the server, and its key
+    #[arg(long, value_name = "FILE", requires = "key")]
+    pub cert: Option<String>,
+    #[arg(long, value_name = "FILE", requires = "cert")]
+    pub key: Option<String>,
+    /// Versions of TLS to speak: `TLSv1.2`, `TLSv1.3`, or both
+    #[arg(long, value_name = "VERSIONS", default_value = "")]
+    pub tls_protocols: String,
 }
 
 /// What clients are and do.
@@ -345,6 +360,11 @@ impl Server {
                 (false, None) => Service::One,
             },
             read_replicas: self.read_replicas,
+            tls: self.cacert.clone().filter(|_| self.tls).map(|cacert| Secured {
+                cacert,
+                shown: self.cert.clone().zip(self.key.clone()),
+                protocols: self.tls_protocols.clone(),
+            }),
         }
     }
 }

@@ -13,14 +13,20 @@
 use crate::failure::Failure;
 use crate::places::Server;
 use crate::plan::Plan;
+use crate::secured::Blocking;
 use crate::target::{Route, Target};
+use ringfold::base::time::Mono;
+use ringfold::runtime::streams::{Heard, Streams};
 use ringfold::uring::driver::{self, Buffer, Driver, Segment, Sizes, Socket, Wait};
-use ringfold::uring::sys::raise_soft_limit;
+use ringfold::uring::sys::{peer_address, raise_soft_limit};
+use rustls::ClientConfig;
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
+use std::ops::Range;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Receive buffers: a batch of replies should fit into one.
@@ -69,6 +75,7 @@ impl Default for Clock {
 pub enum Stream {
     Tcp(TcpStream),
     Unix(UnixStream),
+    Tls(Box<Blocking>),
 }
 
 impl Stream {
@@ -81,7 +88,10 @@ impl Stream {
                 it.set_write_timeout(Some(limit))?;
                 Ok(Self::Unix(it))
             }),
-            None => tcp(target, limit).map(Self::Tcp),
+            None => tcp(target, limit).and_then(|it| match &target.tls {
+                None => Ok(Self::Tcp(it)),
+                Some(tls) => tls.over(it).map(|it| Self::Tls(Box::new(it))),
+            }),
         };
         stream.map_err(|error| {
             let hint = match error.kind() {
@@ -99,6 +109,7 @@ impl Read for Stream {
         match self {
             Self::Tcp(it) => it.read(buf),
             Self::Unix(it) => it.read(buf),
+            Self::Tls(it) => it.read(buf),
         }
     }
 }
@@ -108,11 +119,15 @@ impl Write for Stream {
         match self {
             Self::Tcp(it) => it.write(buf),
             Self::Unix(it) => it.write(buf),
+            Self::Tls(it) => it.write(buf),
         }
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        Ok(())
+        match self {
+            Self::Tcp(_) | Self::Unix(_) => Ok(()),
+            Self::Tls(it) => it.flush(),
+        }
     }
 }
 
@@ -138,6 +153,18 @@ pub struct Wire {
     dialing: VecDeque<(u32, u64)>,
     /// Connects that were decided at once.
     decided: VecDeque<(u32, io::Result<()>)>,
+    /// What TLS clients speak by, and what was told of them and not handed out yet.
+    tls: Option<Arc<ClientConfig>>,
+    streams: Streams<()>,
+    told: VecDeque<(u32, Told)>,
+    clock: Clock,
+}
+
+/// What happened on a TLS client's socket, behind its records.
+enum Told {
+    Connected(io::Result<()>),
+    Plain(Range<usize>),
+    Gone,
 }
 
 /// Where a client's socket is.
@@ -168,6 +195,7 @@ impl Wire {
         unix: Option<PathBuf>,
         clients: usize,
         descriptors: usize,
+        tls: Option<Arc<ClientConfig>>,
     ) -> io::Result<Self> {
         precise_timers()?;
         let homes = vec![0; if route.places().is_some() { clients } else { 0 }];
@@ -193,6 +221,10 @@ impl Wire {
             homes,
             decided: VecDeque::new(),
             dialing: VecDeque::new(),
+            tls,
+            streams: Streams::default(),
+            told: VecDeque::new(),
+            clock: Clock::new(),
         })
     }
 
@@ -267,17 +299,24 @@ impl Wire {
             self.segments.retain(|it| it.socket.0 != socket);
             place.queued_in = 0;
         }
+        self.streams.forget(Socket(socket));
+        self.told.retain(|it| it.0 != client);
         self.driver.close_now(Socket(socket));
     }
 
     /// Sends what is queued and waits until something happens, `ns` at most.
     pub fn wait(&mut self, ns: u64) -> io::Result<()> {
         self.dial_on();
-        let ns = if self.decided.is_empty() { ns } else { 0 };
+        let busy = !self.decided.is_empty() || self.streams.has_work();
+        let ns = if busy { 0 } else { ns };
         let wait = if ns == 0 { Wait::No } else { Wait::AtMost(Duration::from_nanos(ns)) };
         self.enter(wait)?;
         self.handled = 0;
         self.driver.take_events(&mut self.events);
+        if self.tls.is_some() {
+            self.streams.begin_turn();
+            self.shake_hands();
+        }
         Ok(())
     }
 
@@ -295,9 +334,26 @@ impl Wire {
             return Some(Event::Connected(client, result));
         }
         loop {
+            if let Some((client, told)) = self.told.pop_front() {
+                return Some(match told {
+                    Told::Connected(result) => Event::Connected(client, result),
+                    Told::Plain(range) => Event::Received(client, self.streams.plain(range)),
+                    Told::Gone => Event::Gone(client),
+                });
+            }
             let event = self.events.get_mut(self.handled)?;
             self.handled += 1;
             match event {
+                driver::Event::Received { socket, buffer } if self.streams.has(*socket) => {
+                    let (socket, buffer) = (*socket, *buffer);
+                    let heard = self.streams.received(socket, self.driver.bytes(buffer));
+                    self.driver.give_back(buffer);
+                    self.heard(socket, heard);
+                }
+                driver::Event::Connected { socket, result: Ok(()) } if self.tls.is_some() => {
+                    let socket = *socket;
+                    self.secure(socket);
+                }
                 driver::Event::Received { socket, buffer } => {
                     let (client, buffer) = (self.sockets[socket.0 as usize], *buffer);
                     if client == NONE {
@@ -334,7 +390,8 @@ impl Wire {
         }
         let socket = Socket(place.socket);
         let mut sent = 0;
-        if place.queued_in != self.turn && self.events.len() < DIRECT_BELOW {
+        let direct = self.tls.is_none() && self.events.len() < DIRECT_BELOW;
+        if direct && place.queued_in != self.turn {
             // What breaks here is told by the receive that breaks with it.
             sent = self.driver.send_now(socket, bytes).unwrap_or(bytes.len());
         }
@@ -346,7 +403,53 @@ impl Wire {
         }
     }
 
+    /// A connect came about: TLS begins.
+    fn secure(&mut self, socket: Socket) {
+        let client = self.sockets[socket.0 as usize];
+        let Some(peer) = peer_address(self.driver.fd(socket)).filter(|_| client != NONE) else {
+            return;
+        };
+        let now = Mono(self.clock.now());
+        let begun = self.streams.connect(socket, self.tls.as_ref(), peer.ip(), (), now);
+        if let Err(why) = begun {
+            self.told.push_back((client, Told::Connected(Err(io::Error::other(why.0)))));
+        }
+    }
+
+    fn shake_hands(&mut self) {
+        while let Some((socket, heard)) = self.streams.next_handshake() {
+            self.heard(socket, heard);
+        }
+        let now = Mono(self.clock.now());
+        while let Some(socket) = self.streams.next_late(now) {
+            let failed = Some("the handshake took too long".into());
+            self.heard(socket, Heard { failed, ..Heard::default() });
+        }
+    }
+
+    fn heard(&mut self, socket: Socket, heard: Heard<()>) {
+        let client = self.sockets[socket.0 as usize];
+        if client == NONE {
+            return;
+        }
+        if heard.opened.is_some() {
+            self.told.push_back((client, Told::Connected(Ok(()))));
+        }
+        if !heard.plain.is_empty() {
+            self.told.push_back((client, Told::Plain(heard.plain)));
+        }
+        match heard.failed {
+            Some(_) if self.streams.is_open(socket) => self.told.push_back((client, Told::Gone)),
+            Some(why) => {
+                self.told.push_back((client, Told::Connected(Err(io::Error::other(why)))));
+            }
+            None if heard.ended => self.told.push_back((client, Told::Gone)),
+            None => {}
+        }
+    }
+
     fn enter(&mut self, wait: Wait) -> io::Result<()> {
+        self.streams.secure(&mut self.out, &mut self.segments, &[], |_| false);
         self.driver.enter(&self.out, &self.segments, wait)?;
         self.segments.clear();
         self.out.clear();

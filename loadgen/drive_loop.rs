@@ -56,7 +56,8 @@ pub(crate) fn part(
         let version = places.as_ref().map_or(0, |it| it.version());
         clients.places.clone_from(&places);
         let unix = plan.target.unix.as_ref().map(Into::into);
-        let wire = Wire::new(route, unix, clients.count(), descriptors)
+        let tls = plan.target.tls.as_ref().map(|it| it.config()).transpose()?;
+        let wire = Wire::new(route, unix, clients.count(), descriptors, tls)
             .map_err(|it| lost(plan, "preparing sockets", &it))?;
         let number = usize::try_from(number).unwrap_or(0);
         let (clock, out) = (shared.clock, Vec::new());

@@ -301,6 +301,7 @@ pub fn sample() -> Plan {
             resp: 2,
             service: Service::One,
             read_replicas: false,
+            tls: None,
         },
         threads: 1,
         cores: Vec::new(),

@@ -9,6 +9,7 @@
 
 use crate::places::{Places, Server, Service};
 use crate::plan::Plan;
+use crate::secured::Secured;
 use crate::template::{array, bulk};
 use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -42,6 +43,8 @@ pub struct Target {
     /// Clients that only read dial replicas.
     #[serde(default)]
     pub read_replicas: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<Secured>,
 }
 
 /// Addresses that clients come from, in turn.

@@ -1,6 +1,7 @@
 //! Ringfold: modules in the order in which a byte meets them. `src/ARCHITECTURE.md` is the map.
 pub mod base;
 pub mod uring;
+pub mod tls;
 pub mod resp;
 pub mod script;
 pub mod types;

@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 const LAYERS: &[(&str, &[&str])] = &[
     ("base",        &[]),
     ("uring",       &["base"]),
+    ("tls",         &["base"]),
     ("resp",        &["base"]),
     ("script",      &["base", "resp"]),
     ("types",       &["base"]),
@@ -30,7 +31,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("node",        &["base", "resp", "script", "types", "command", "acl", "engine", "snapshot",
                       "replication", "sentinel", "cluster"]),
     ("doctor",      &["base", "uring"]),
-    ("runtime",     &["base", "uring", "resp", "script", "types", "command", "acl", "engine", "snapshot",
+    ("runtime",     &["base", "uring", "tls", "resp", "script", "types", "command", "acl", "engine", "snapshot",
                       "replication", "sentinel", "cluster", "node", "doctor"]),
 ];
 

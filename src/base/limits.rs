@@ -15,6 +15,14 @@ pub const LINE_BYTES_MAX: usize = 64 * 1024;
 /// Bytes of lines for MONITOR that a core writes in one turn.
 pub const MONITOR_TURN_BYTES_MAX: usize = 1 << 20;
 
+/// Handshakes of TLS: milliseconds that one may take; how many have a step in one turn of a core; bytes that
+/// one, and all of a core together, may have waiting; plaintext that is sealed at once for a replica.
+pub const HANDSHAKE_MS: u64 = 10_000;
+pub const HANDSHAKES_PER_TURN: usize = 2;
+pub const HANDSHAKE_BYTES_MAX: usize = 64 * 1024;
+pub const HANDSHAKES_BYTES_MAX: usize = 64 * 1024 * 1024;
+pub const SEALED_FEED_BYTES: usize = 256 * 1024;
+
 /// Slow requests that a core keeps, whatever `slowlog-max-len` says; words of each, and bytes of a word.
 pub const SLOWLOG_ENTRIES_MAX: usize = 100_000;
 pub const SLOWLOG_WORDS_MAX: usize = 32;

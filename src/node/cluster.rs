@@ -298,7 +298,10 @@ pub fn bus_settings(settings: &Settings) -> BusSettings {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let or = |announced: u16, own: u16| if announced == 0 { own } else { announced };
     BusSettings {
-        port: or(settings.cluster_announce_port, settings.port),
+        port: match settings.tls_cluster && settings.tls_port != 0 {
+            true => or(settings.cluster_announce_tls_port, settings.tls_port),
+            false => or(settings.cluster_announce_port, settings.port),
+        },
         bus_port: or(settings.cluster_announce_bus_port, bus_port(settings)),
         announce_ip: text(&settings.cluster_announce_ip).parse().ok(),
         announce_hostname: text(&settings.cluster_announce_hostname),
@@ -325,11 +328,18 @@ fn is_protected(settings: &Settings) -> bool {
         && !named
 }
 
+/// Where clients reach us, as far as other nodes are told: with `tls-cluster` by TLS.
+#[must_use]
+pub fn client_port(settings: &Settings) -> u16 {
+    let by_tls = settings.tls_cluster && settings.tls_port != 0;
+    if by_tls { settings.tls_port } else { settings.port }
+}
+
 /// Where other nodes reach us.
 #[must_use]
 pub fn bus_port(settings: &Settings) -> u16 {
     match settings.cluster_port {
-        0 => settings.port.saturating_add(crate::cluster::saved::BUS_PORT_OFFSET),
+        0 => client_port(settings).saturating_add(crate::cluster::saved::BUS_PORT_OFFSET),
         port => port,
     }
 }

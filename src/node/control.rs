@@ -12,6 +12,7 @@ use crate::base::prng::Prng;
 use crate::base::time::{Mono, Now};
 use crate::node::access::Change;
 use crate::node::aof::Aof;
+use crate::node::certificates::{self, Certificates};
 use crate::node::cluster::{self, Membership, ToBus};
 use crate::node::config;
 use crate::node::core::{Core, FileEvent};
@@ -143,6 +144,7 @@ pub struct Control {
     pub(super) following: Following,
     pub(super) failover: Failover,
     pub(super) texts: Texts,
+    pub(super) certificates: Certificates,
     pub(super) aof: Aof,
     pub(super) spilling: Spilling,
     pub(super) membership: Membership,
@@ -274,6 +276,7 @@ impl Control {
             following: Following::new(&view.settings, now),
             failover: Failover::default(),
             texts: Texts::default(),
+            certificates: Certificates::default(),
             aof: Aof::default(),
             spilling: Spilling::default(),
             membership: Membership::default(),
@@ -467,7 +470,24 @@ impl Control {
     }
 
     /// The asking core has checked this against its own copy; this one decides.
-    fn configure(&mut self, cx: &mut ControlCx<'_>, from: Return, words: &[Vec<u8>], local: bool) {
+    fn configure(&mut self, cx: &mut ControlCx<'_>, from: Return, asked: &[Vec<u8>], local: bool) {
+        let words: Vec<&[u8]> = asked.iter().map(Vec::as_slice).collect();
+        match config::set(&self.view.settings, &words, local) {
+            Ok(changed) if certificates::concerns(&changed.rows) => {
+                self.certificates_asked(cx, from, asked.to_vec(), local);
+            }
+            Ok(_) => self.configure_now(cx, from, asked, local),
+            Err(error) => cx.answer_error(from, &error.reply()),
+        }
+    }
+
+    pub(super) fn configure_now(
+        &mut self,
+        cx: &mut ControlCx<'_>,
+        from: Return,
+        words: &[Vec<u8>],
+        local: bool,
+    ) {
         let words: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
         match config::set(&self.view.settings, &words, local) {
             Ok(changed) => {

@@ -65,6 +65,11 @@ pub enum Input<'a> {
         conn: Conn,
         session: Box<Session>,
     },
+    /// The common name in the certificate that a client has shown; comes right behind `Opened`.
+    Certified {
+        conn: Conn,
+        name: Vec<u8>,
+    },
     /// `wire`: its socket, where another core may send the reply by it (`message.rs`), else 0.
     Received {
         conn: Conn,
@@ -119,6 +124,9 @@ pub enum FileEvent {
     /// A step of the append-only file was done, or not.
     Aof(crate::node::aof::Answer),
     Spilled(crate::node::spilling::Spilled),
+    /// Keys and certificates were read (`Action::Certificates`): new connections begin with them, or it
+    /// says why not.
+    Certificates(Result<(), String>),
     /// A small file was read or replaced (`Action::Text`).
     Text(TextRead),
 }
@@ -394,6 +402,7 @@ impl Core {
         match input {
             Input::Opened { conn, ends } => self.opened(conn, ends, false, out),
             Input::Admitted { conn, ends } => self.opened(conn, ends, true, out),
+            Input::Certified { conn, name } => self.certified(conn, &name, out),
             Input::Moved { conn, session } => self.moved(conn, *session, out),
             Input::Received { .. } => {}
             Input::Ended { conn } => self.ended(conn, out),

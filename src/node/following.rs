@@ -515,7 +515,11 @@ fn link_settings(settings: &Settings) -> replica::Settings {
         timeout_ms: u64::from(settings.repl_timeout) * 1_000,
         user: given(&settings.masteruser.0),
         password: given(&settings.masterauth.0),
-        port: if announced == 0 { settings.port } else { announced },
+        port: match announced {
+            0 if settings.tls_replication && settings.tls_port != 0 => settings.tls_port,
+            0 => settings.port,
+            _ => announced,
+        },
         announce_ip: given(&settings.replica_announce_ip),
     }
 }

@@ -36,6 +36,7 @@ pub mod control;
 pub mod sections;
 pub mod snapshots;
 pub mod texts;
+pub mod certificates;
 pub mod aof;
 pub mod spilling;
 pub mod slow;

@@ -9,6 +9,7 @@ use crate::node::aof::AofStep;
 use crate::node::message::Message;
 use crate::node::migrate::Migration;
 use crate::node::session::Session;
+use crate::node::settings::Settings;
 use crate::node::spilling::SpillStep;
 use bytes::Bytes;
 use std::ops::Range;
@@ -68,6 +69,9 @@ pub enum Action {
         path: Vec<u8>,
         replace: Option<Vec<u8>>,
     },
+    /// Core 0: read keys and certificates as these settings say, for new connections to begin with; answered by
+    /// `Input::File`. Where they cannot be used, nothing changes.
+    Certificates(Box<Settings>),
     /// A setting changed that the outside applies (log level, keepalive, ...): all settings are in
     /// the core.
     SettingsChanged,

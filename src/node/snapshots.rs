@@ -524,6 +524,7 @@ impl Control {
             FileEvent::Read(bytes) => self.file_bytes(cx, &bytes),
             FileEvent::Absent => self.file_absent(cx),
             FileEvent::ReadFailed(why) => self.file_unreadable(cx, &why),
+            FileEvent::Certificates(result) => self.certificates_read(cx, result),
             FileEvent::Text(result) => self.text_done(cx, result),
             FileEvent::Aof(answer) => self.aof_answered(cx, answer),
             FileEvent::Spilled(done) => self.spilled(cx, done),

@@ -15,7 +15,7 @@
 use crate::base::time::Mono;
 use crate::cluster::machine::{Cluster, Input, Level, LinkId, Output};
 use crate::engine::slot_counts::SlotCounts;
-use crate::node::cluster::{FromBus, ToBus, bus_port, bus_settings};
+use crate::node::cluster::{FromBus, ToBus, bus_port, bus_settings, client_port};
 use crate::node::outbox::Level as LogLevel;
 use crate::node::settings::Settings;
 use crate::resp::error::ErrorKind;
@@ -23,7 +23,10 @@ use crate::runtime::clock::Clock;
 use crate::runtime::serve::{
     BAD_CONFIGURATION, Refusal, UNFIT_HOST, listen, path, random_seed, refuse,
 };
+use crate::runtime::streams::{Heard, Streams};
+use crate::runtime::tls::Store;
 use crate::runtime::{keep, logs};
+use crate::tls::stream::Failure;
 use crate::uring::driver::{Driver, Event, Segment, Sizes, Socket, Wait};
 use crate::uring::sys;
 use std::collections::BTreeMap;
@@ -87,9 +90,16 @@ struct Saver {
     done: Receiver<(u64, Result<(), String>)>,
 }
 
+/// A node that has come: where it is, and where it came to.
+type Caller = (Option<IpAddr>, Option<IpAddr>);
+
 struct Host {
     clock: Clock,
     driver: Driver,
+    /// What `tls-cluster` has nodes speak with each other by.
+    tls: Option<Arc<Store>>,
+    /// `None`: a node that we have connected to.
+    streams: Streams<Option<Caller>>,
     cluster: Cluster,
     slots: Arc<SlotCounts>,
     begun: bool,
@@ -115,12 +125,16 @@ struct Host {
 }
 
 /// Reads the node's file, listens, and starts the thread.
-pub(super) fn start(settings: &Settings, slots: Arc<SlotCounts>) -> Result<Bus, Refusal> {
+pub(super) fn start(
+    settings: &Settings,
+    slots: Arc<SlotCounts>,
+    tls: &Arc<Store>,
+) -> Result<Bus, Refusal> {
     let wrong = |why: String| Refusal { code: BAD_CONFIGURATION, why };
     if settings.replicaof.is_some() {
         return Err(wrong("replicaof directive not allowed in cluster mode".into()));
     }
-    if settings.cluster_port == 0 && settings.port > u16::MAX - 10_000 {
+    if settings.cluster_port == 0 && client_port(settings) > u16::MAX - 10_000 {
         let why = "Redis port number too high for cluster mode: the bus is 10,000 above it. Give a \
                    port of 55535 or less, or a cluster-port";
         return Err(wrong(why.into()));
@@ -140,6 +154,7 @@ pub(super) fn start(settings: &Settings, slots: Arc<SlotCounts>) -> Result<Bus, 
     bell.set_nonblocking(true).map_err(unfit)?;
     own_bell.set_nonblocking(true).map_err(unfit)?;
     let saver = start_saver(file, lock, own_ringer.try_clone().map_err(unfit)?);
+    let tls = settings.tls_cluster.then(|| Arc::clone(tls));
     let run = move || -> io::Result<()> {
         let sizes =
             Sizes { entries: 1_024, completions: 4_096, buffers: BUFFERS, ..Sizes::default() };
@@ -151,6 +166,8 @@ pub(super) fn start(settings: &Settings, slots: Arc<SlotCounts>) -> Result<Bus, 
         let host = Host {
             clock,
             driver,
+            tls,
+            streams: Streams::default(),
             cluster,
             slots,
             begun: false,
@@ -256,9 +273,11 @@ impl Host {
         let mut next_tick = self.clock.mono();
         loop {
             self.driver.take_events(&mut events);
+            self.streams.begin_turn();
             for event in events.drain(..) {
                 self.happened(event, &mut out);
             }
+            self.shake_hands(&mut out);
             if !self.take_orders(&mut out) {
                 return Ok(()); // Core 0 is gone, and the process with it.
             }
@@ -290,12 +309,14 @@ impl Host {
     /// Sends what there is, closes what is done, and sleeps until something happens.
     fn flush(&mut self, next_tick: Mono) -> io::Result<()> {
         let nap = Duration::from_nanos(next_tick.0.saturating_sub(self.clock.mono().0));
-        let may_sleep = self.closing.is_empty() && !nap.is_zero();
+        let may_sleep = self.closing.is_empty() && !nap.is_zero() && !self.streams.has_work();
+        self.streams.secure(&mut self.lent, &mut self.segments, &self.closing, |_| false);
         let wait = if may_sleep { Wait::AtMost(nap) } else { Wait::No };
         self.driver.enter(&self.lent, &self.segments, wait)?;
         self.lent.clear();
         self.segments.clear();
         for socket in std::mem::take(&mut self.closing) {
+            self.streams.forget(socket);
             self.driver.close(socket);
         }
         Ok(())
@@ -309,6 +330,11 @@ impl Host {
                 self.stopped_listeners.push(listener);
             }
             Event::Connected { socket, result } => self.connected(socket, result, out),
+            Event::Received { socket, buffer } if self.streams.has(socket) => {
+                let heard = self.streams.received(socket, self.driver.bytes(buffer));
+                self.driver.give_back(buffer);
+                self.heard(socket, heard, out);
+            }
             Event::Received { socket, buffer } => {
                 if let Some(&link) = self.links.get(&socket) {
                     let bytes = self.driver.bytes(buffer);
@@ -317,6 +343,8 @@ impl Host {
                 self.driver.give_back(buffer);
                 self.perform(out);
             }
+            // What it said before is looked at first.
+            Event::Closed { socket } if self.streams.goes_later(socket) => {}
             Event::Closed { socket } => self.ended(socket, out),
             Event::Backlog { socket, bytes } if bytes > BACKLOG_BYTES_MAX => {
                 self.driver.close_now(socket);
@@ -349,21 +377,87 @@ impl Host {
             }
             return;
         }
+        let socket = self.driver.adopt(fd);
+        let Some(tls) = &self.tls else { return self.entered(socket, (peer, local), out) };
+        let begun = match tls.get() {
+            Some(it) => self.streams.accept(socket, &it, Some((peer, local)), self.clock.mono()),
+            None => Err(Failure("there is no certificate".into())),
+        };
+        if let Err(Failure(why)) = begun {
+            self.broken(socket, &why, out);
+        }
+    }
+
+    fn entered(&mut self, socket: Socket, (peer, local): Caller, out: &mut Vec<Output>) {
         let number = self.next_in;
         self.next_in = self.next_in.wrapping_add(1);
-        let socket = self.driver.adopt(fd);
         self.sockets.insert(LinkId::In(number), socket);
         self.links.insert(socket, LinkId::In(number));
         self.handle(Input::Accepted { link: number, peer, local }, out);
     }
 
+    /// Handshakes go on, a few in a turn; those that take too long end.
+    fn shake_hands(&mut self, out: &mut Vec<Output>) {
+        while let Some((socket, heard)) = self.streams.next_handshake() {
+            self.heard(socket, heard, out);
+        }
+        let now = self.clock.mono();
+        while let Some(socket) = self.streams.next_late(now) {
+            self.broken(socket, "the handshake took too long", out);
+        }
+    }
+
+    fn heard(&mut self, socket: Socket, heard: Heard<Option<Caller>>, out: &mut Vec<Output>) {
+        let Heard { opened, plain, ended, failed } = heard;
+        match opened {
+            Some(Some(caller)) => self.entered(socket, caller, out),
+            Some(None) => self.spoken_to(socket, out),
+            None => {}
+        }
+        if !plain.is_empty()
+            && let Some(&link) = self.links.get(&socket)
+        {
+            let bytes = self.streams.plain(plain);
+            self.cluster.handle(self.clock.now(), Input::Received { link, bytes }, out);
+            self.perform(out);
+        }
+        match failed {
+            Some(why) => self.broken(socket, &why, out),
+            None if ended => self.ended(socket, out),
+            None => {}
+        }
+    }
+
+    fn broken(&mut self, socket: Socket, why: &str, out: &mut Vec<Output>) {
+        let peer = sys::peer_address(self.driver.fd(socket));
+        let peer = peer.map_or("?".to_string(), |it| it.to_string());
+        tracing::warn!("TLS with the node at {peer} failed: {why}");
+        self.ended(socket, out);
+    }
+
+    fn spoken_to(&mut self, socket: Socket, out: &mut Vec<Output>) {
+        if let Some(&LinkId::Out(link)) = self.links.get(&socket) {
+            self.handle(Input::Connected { link }, out);
+        }
+    }
+
     fn connected(&mut self, socket: Socket, result: io::Result<()>, out: &mut Vec<Output>) {
-        let Some(&LinkId::Out(link)) = self.links.get(&socket) else {
+        if !matches!(self.links.get(&socket), Some(LinkId::Out(_))) {
             return self.driver.close_now(socket);
+        }
+        if result.is_err() {
+            return self.ended(socket, out);
+        }
+        let Some(tls) = &self.tls else { return self.spoken_to(socket, out) };
+        let (now, peer) = (self.clock.mono(), sys::peer_address(self.driver.fd(socket)));
+        let begun = match (tls.get(), peer) {
+            (Some(it), Some(peer)) => {
+                self.streams.connect(socket, it.client.as_ref(), peer.ip(), None, now)
+            }
+            _ => Err(Failure("there is no certificate".into())),
         };
-        match result {
-            Ok(()) => self.handle(Input::Connected { link }, out),
-            Err(_) => self.ended(socket, out),
+        if let Err(Failure(why)) = begun {
+            self.broken(socket, &why, out);
         }
     }
 

@@ -81,6 +81,7 @@ fn part(settings: &Settings, number: usize, count: usize, cpu: usize) -> Option<
     let moved = |port: u16| if port == 0 { Some(0) } else { port.checked_add(step) };
     let mut own = settings.clone();
     own.port = moved(settings.port)?;
+    own.tls_port = moved(settings.tls_port)?;
     own.admin_port = moved(settings.admin_port)?;
     own.cluster_port = moved(settings.cluster_port)?;
     own.cluster_announce_port = moved(settings.cluster_announce_port)?;

@@ -32,11 +32,14 @@ use crate::runtime::mesh::{Mesh, Parcel};
 use crate::runtime::migrations::Migrations;
 use crate::runtime::slices::Slices;
 use crate::runtime::spill::Spill;
+use crate::runtime::streams::Streams;
 use crate::runtime::texts::Texts;
+use crate::runtime::tls::{Reload, Store};
 use crate::runtime::{links, logs, notify, serve};
 use crate::uring::driver::{Buffer, Driver, Event, Segment, Sizes, Socket, Wait};
 use crate::uring::sys;
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -54,12 +57,14 @@ pub struct Seat {
     pub host: Arc<Host>,
     /// Descriptors that this core's sockets may have.
     pub descriptors: usize,
+    pub tls: Arc<Store>,
 }
 
 /// What core 0 has besides.
 pub struct Entrance {
     pub listeners: Vec<OwnedFd>,
     pub admin_listeners: Vec<OwnedFd>,
+    pub tls_listeners: Vec<OwnedFd>,
     /// The process', where this is not one node of several.
     pub signals: Option<OwnedFd>,
     pub companion: Option<Companion>,
@@ -82,32 +87,40 @@ const FULL_NAP: Duration = Duration::from_millis(1);
 const FILE_NAP: Duration = Duration::from_micros(50);
 
 /// Everything of one core that touches the outside.
-struct Loop {
+pub(super) struct Loop {
     id: usize,
     cores: usize,
-    clock: Clock,
+    pub(super) clock: Clock,
     mesh: Mesh,
-    driver: Driver,
+    pub(super) driver: Driver,
+    pub(super) tls: Arc<Store>,
+    pub(super) streams: Streams<Ends>,
+    /// Keys and certificates that are being read.
+    pub(super) reload: Option<Reload>,
+    /// Connections without a session that are to be closed at the end of the turn.
+    pub(super) shut: Vec<Socket>,
     disk: Option<Disk>,
     append: Option<Append>,
     spill: Option<Spill>,
     bus: Option<Bus>,
-    settings: Arc<Settings>,
+    pub(super) settings: Arc<Settings>,
     signals: Option<OwnedFd>,
     companion: Option<Companion>,
     exit: Arc<AtomicU8>,
     host: Arc<Host>,
     /// What the host was last told of this core's sockets.
-    told: Sockets,
+    pub(super) told: Sockets,
     admission: Admission,
     /// Somebody may be accepted as soon as there is room.
     is_full: bool,
     /// Listeners for administration.
     admin_doors: Vec<u32>,
+    /// Listeners for TLS.
+    tls_doors: Vec<u32>,
     /// Which core the next client goes to.
     next_core: usize,
     /// Sessions on their way out, until the kernel lets go of their sockets.
-    leaving: Vec<Leaving>,
+    pub(super) leaving: Vec<Leaving>,
     /// Feeds whose socket is full.
     blocked: Vec<Conn>,
     stopped_listeners: Vec<u32>,
@@ -116,16 +129,16 @@ struct Loop {
     migrations: Migrations,
     texts: Texts,
     /// The connect under way to the master that was last named.
-    connecting: Option<Socket>,
+    pub(super) connecting: Option<Socket>,
     ended: Option<u8>,
     ready: bool,
 }
 
 /// A session on its way to another core.
-struct Leaving {
-    socket: Socket,
+pub(super) struct Leaving {
+    pub(super) socket: Socket,
     core: usize,
-    session: Box<Session>,
+    pub(super) session: Box<Session>,
     /// Nothing more goes out by it here, and the driver was told to let it go.
     given_up: bool,
 }
@@ -141,7 +154,7 @@ pub async fn serve(seat: Seat) {
 }
 
 async fn run(seat: Seat) -> std::io::Result<()> {
-    let Seat { id, clock, mesh, mut core, entrance, exit, host, descriptors, .. } = seat;
+    let Seat { id, clock, mesh, mut core, entrance, exit, host, descriptors, tls, .. } = seat;
     let driver = Driver::new(Sizes { descriptors, ..Sizes::default() })?;
     let settings = core.settings();
     let cores = core.cores();
@@ -151,6 +164,10 @@ async fn run(seat: Seat) -> std::io::Result<()> {
         clock,
         mesh,
         driver,
+        tls,
+        streams: Streams::default(),
+        reload: None,
+        shut: Vec::new(),
         disk: None,
         append: None,
         spill: None,
@@ -164,6 +181,7 @@ async fn run(seat: Seat) -> std::io::Result<()> {
         admission: Admission::default(),
         is_full: false,
         admin_doors: Vec::new(),
+        tls_doors: Vec::new(),
         next_core: 0,
         leaving: Vec::new(),
         blocked: Vec::new(),
@@ -181,29 +199,7 @@ async fn run(seat: Seat) -> std::io::Result<()> {
         std::thread::sleep(Duration::from_micros(200)); // Nothing else runs here yet.
     }
     if let Some(entrance) = entrance {
-        let Entrance { listeners, admin_listeners, signals, companion, .. } = entrance;
-        let Entrance { disk, append, spill, bus, .. } = entrance;
-        if let Some(bus) = &bus {
-            looping.driver.watch(bus.bell(), BUS);
-        }
-        looping.bus = bus;
-        looping.driver.watch(disk.bell(), FILES);
-        looping.driver.watch(append.bell(), FILES);
-        looping.driver.watch(spill.bell(), FILES);
-        (looping.disk, looping.append) = (Some(disk), Some(append));
-        looping.spill = Some(spill);
-        if let Some(signals) = &signals {
-            looping.driver.watch(signals.as_raw_fd(), SIGNALS);
-        }
-        if let Some(companion) = &companion {
-            looping.driver.watch(companion.bell(), SIGNALS);
-        }
-        (looping.signals, looping.companion) = (signals, companion);
-        for listener in listeners {
-            looping.driver.listen(listener);
-        }
-        looping.admin_doors =
-            admin_listeners.into_iter().map(|it| looping.driver.listen_reserved(it)).collect();
+        looping.enter(entrance);
     }
     let mut out = Outbox::new(cores);
     core.begin(clock.now(), &mut out);
@@ -211,12 +207,42 @@ async fn run(seat: Seat) -> std::io::Result<()> {
 }
 
 /// Something for the next turn, in the order in which it happened.
-enum Pending {
+pub(super) enum Pending {
     Input(Input<'static>),
     Bytes(Conn, Buffer),
+    /// Of a TLS connection, for `Streams::plain`.
+    Plain(Conn, Range<usize>),
 }
 
 impl Loop {
+    /// Takes what core 0 has besides.
+    fn enter(&mut self, entrance: Entrance) {
+        let Entrance { listeners, admin_listeners, tls_listeners, .. } = entrance;
+        let Entrance { signals, companion, disk, append, spill, bus, .. } = entrance;
+        if let Some(bus) = &bus {
+            self.driver.watch(bus.bell(), BUS);
+        }
+        self.bus = bus;
+        self.driver.watch(disk.bell(), FILES);
+        self.driver.watch(append.bell(), FILES);
+        self.driver.watch(spill.bell(), FILES);
+        (self.disk, self.append) = (Some(disk), Some(append));
+        self.spill = Some(spill);
+        if let Some(signals) = &signals {
+            self.driver.watch(signals.as_raw_fd(), SIGNALS);
+        }
+        if let Some(companion) = &companion {
+            self.driver.watch(companion.bell(), SIGNALS);
+        }
+        (self.signals, self.companion) = (signals, companion);
+        for listener in listeners {
+            self.driver.listen(listener);
+        }
+        self.tls_doors = tls_listeners.into_iter().map(|it| self.driver.listen(it)).collect();
+        self.admin_doors =
+            admin_listeners.into_iter().map(|it| self.driver.listen_reserved(it)).collect();
+    }
+
     async fn serve(&mut self, core: &mut Core, out: &mut Outbox) -> std::io::Result<()> {
         let (mut events, mut pending) = (Vec::new(), Vec::new());
         let (mut segments, mut feeds) = (Vec::new(), Vec::new());
@@ -224,9 +250,11 @@ impl Loop {
         loop {
             let woke = self.clock.mono();
             self.driver.take_events(&mut events);
+            self.streams.begin_turn();
             // Mail first: with it come back the sockets of clients that have gone on already.
             self.collect(&mut pending);
             self.happened(&mut events, &mut pending);
+            self.shake_hands(&mut pending);
             let started = self.clock.now();
             self.turn(core, started, &mut pending, out);
             self.feed(core, out, &mut feeds);
@@ -241,6 +269,7 @@ impl Loop {
                 start: it.start,
                 end: it.end,
             }));
+            self.seal(out, &mut segments);
             let wait = self.wait(core, !pending.is_empty());
             let busy = matches!(wait, Wait::No);
             self.driver.enter(&out.bytes, &segments, wait)?;
@@ -248,6 +277,7 @@ impl Loop {
             self.tell_sockets();
             out.clear_segments();
             self.close(out, &mut pending);
+            self.close_shut();
             if let Some(code) = self.ended {
                 return self.end(code);
             }
@@ -286,6 +316,10 @@ impl Loop {
         for it in pending.drain(..) {
             match it {
                 Pending::Input(input) => inputs.push(input),
+                Pending::Plain(conn, range) => {
+                    let bytes = self.streams.plain(range);
+                    inputs.push(Input::Received { conn, bytes, wire: 0 });
+                }
                 Pending::Bytes(conn, buffer) => {
                     let bytes = self.driver.bytes(buffer);
                     let wire =
@@ -324,21 +358,29 @@ impl Loop {
                     self.accept_again = self.clock.mono().plus_ms(ACCEPT_AGAIN_MS).0;
                 }
                 Event::Connected { socket, result } => {
-                    self.connecting = None;
                     let result = match result {
+                        Ok(()) if self.settings.tls_replication => match self.secure_link(socket) {
+                            Ok(()) => continue, // `Dialled` follows the handshake.
+                            Err(why) => {
+                                self.shut.push(socket);
+                                Err(why)
+                            }
+                        },
                         Ok(()) => Ok((Conn(socket.0), ends(self.driver.fd(socket)))),
                         Err(error) => {
                             self.driver.close_now(socket);
                             Err(error.to_string())
                         }
                     };
+                    self.connecting = None;
                     pending.push(Pending::Input(Input::Dialled { result }));
                 }
                 Event::Detached { socket, fd } => {
                     if let Some(at) = self.leaving.iter().position(|it| it.socket == socket) {
                         let Leaving { core, session, .. } = self.leaving.swap_remove(at);
                         self.host.seated.fetch_add(1, Ordering::Relaxed);
-                        self.mesh.send(core, Parcel::Session(fd, session), true);
+                        let secured = self.streams.forget(socket);
+                        self.mesh.send(core, Parcel::Session(fd, session, secured), true);
                     }
                 }
                 Event::Readable { tag } if tag == SIGNALS => {
@@ -362,6 +404,9 @@ impl Loop {
     }
 
     fn received(&mut self, socket: Socket, buffer: Buffer, pending: &mut Vec<Pending>) {
+        if self.streams.has(socket) {
+            return self.received_sealed(socket, buffer, pending);
+        }
         match self.leaving.iter_mut().find(|it| it.socket == socket) {
             None => pending.push(Pending::Bytes(Conn(socket.0), buffer)),
             Some(leaving) => {
@@ -372,8 +417,10 @@ impl Loop {
     }
 
     /// Who leaves for another core ends there.
-    fn peer_gone(&mut self, socket: Socket, pending: &mut Vec<Pending>) {
-        if self.is_leaving(socket) {
+    pub(super) fn peer_gone(&mut self, socket: Socket, pending: &mut Vec<Pending>) {
+        if self.streams.has(socket) && !self.streams.is_open(socket) {
+            self.gone_early(socket, pending);
+        } else if self.is_leaving(socket) {
             self.give_up(socket);
         } else {
             pending.push(Pending::Input(Input::Ended { conn: Conn(socket.0) }));
@@ -397,23 +444,30 @@ impl Loop {
     fn accepted(&mut self, listener: u32, fd: OwnedFd, pending: &mut Vec<Pending>) {
         self.host.seated.fetch_add(1, Ordering::Relaxed);
         if self.admin_doors.contains(&listener) {
-            return self.take_in(fd, |conn, ends| Input::Admitted { conn, ends }, pending);
+            self.take_in(fd, |conn, ends| Input::Admitted { conn, ends }, pending);
+            return;
         }
         let core = self.next_core;
         self.next_core = (core + 1) % self.cores;
-        if core == self.id {
-            self.adopt(fd, None, pending);
-        } else {
-            self.mesh.send(core, Parcel::Client(fd), true);
+        match (core == self.id, self.tls_doors.contains(&listener)) {
+            (true, true) => self.adopt_secured(fd),
+            (true, false) => drop(self.adopt(fd, None, pending)),
+            (false, true) => self.mesh.send(core, Parcel::SecuredClient(fd), true),
+            (false, false) => self.mesh.send(core, Parcel::Client(fd), true),
         }
     }
 
-    fn adopt(&mut self, fd: OwnedFd, session: Option<Box<Session>>, pending: &mut Vec<Pending>) {
+    fn adopt(
+        &mut self,
+        fd: OwnedFd,
+        session: Option<Box<Session>>,
+        pending: &mut Vec<Pending>,
+    ) -> Socket {
         let input = |conn, ends| match session {
             None => Input::Opened { conn, ends },
             Some(session) => Input::Moved { conn, session },
         };
-        self.take_in(fd, input, pending);
+        self.take_in(fd, input, pending)
     }
 
     fn take_in(
@@ -421,12 +475,13 @@ impl Loop {
         fd: OwnedFd,
         input: impl FnOnce(Conn, Ends) -> Input<'static>,
         pending: &mut Vec<Pending>,
-    ) {
+    ) -> Socket {
         sys::tune_client(&fd, self.settings.tcp_keepalive);
         let ends = ends(fd.as_raw_fd());
-        let conn = Conn(self.driver.adopt(fd).0);
+        let socket = self.driver.adopt(fd);
         self.told.seated += 1; // Whoever sent it here has counted it.
-        pending.push(Pending::Input(input(conn, ends)));
+        pending.push(Pending::Input(input(Conn(socket.0), ends)));
+        socket
     }
 
     /// What other cores, files and dials say.
@@ -438,8 +493,14 @@ impl Loop {
                 Parcel::Message(message) => {
                     pending.push(Pending::Input(Input::Message { from, message }));
                 }
-                Parcel::Client(fd) => self.adopt(fd, None, pending),
-                Parcel::Session(fd, session) => self.adopt(fd, Some(session), pending),
+                Parcel::Client(fd) => drop(self.adopt(fd, None, pending)),
+                Parcel::SecuredClient(fd) => self.adopt_secured(fd),
+                Parcel::Session(fd, session, secured) => {
+                    let socket = self.adopt(fd, Some(session), pending);
+                    if let Some(secured) = secured {
+                        self.streams.take_in(socket, secured);
+                    }
+                }
             }
         }
         while let Some(said) = self.bus.as_ref().and_then(Bus::take) {
@@ -460,6 +521,7 @@ impl Loop {
         while let Some((number, migrated)) = self.migrations.take(self.clock.mono().0) {
             pending.push(Pending::Input(Input::Migrated { number, migrated }));
         }
+        self.collect_certificates(pending);
         if let Some(dial) = &self.dial
             && let Some(found) = dial.take()
         {
@@ -499,7 +561,8 @@ impl Loop {
                     break;
                 }
                 // An error shows as the end of the connection, which the receive reports.
-                let Ok(sent @ 1..) = self.driver.send_now(Socket(conn.0), bytes) else {
+                let sent = self.streams.send_now(&mut self.driver, Socket(conn.0), bytes);
+                let Ok(sent @ 1..) = sent else {
                     self.driver.await_writable(Socket(conn.0));
                     self.blocked.push(conn);
                     break;
@@ -542,11 +605,15 @@ impl Loop {
                 }
                 Action::Dial { host, port } => {
                     if let Some(socket) = self.connecting.take() {
+                        self.streams.forget(socket);
                         self.driver.close_now(socket);
                     }
                     self.dial = Some(links::Dial::start(host, port));
                 }
-                Action::Migrate(migration) => self.migrations.start(*migration),
+                Action::Migrate(migration) => {
+                    let by_tls = self.settings.tls_cluster.then(|| self.tls.get()).flatten();
+                    self.migrations.start(*migration, by_tls.and_then(|it| it.client.clone()));
+                }
                 Action::Save(step) => self.disk.iter().for_each(|it| it.save(step.clone())),
                 Action::LoadFile { path } => {
                     self.disk.iter().for_each(|it| it.read(path.as_deref()));
@@ -557,6 +624,7 @@ impl Loop {
                 }
                 Action::Aof(step) => self.append.iter().for_each(|it| it.step(step.clone())),
                 Action::Text { path, replace } => self.texts.start(path, replace),
+                Action::Certificates(settings) => self.reload = Some(Reload::start(*settings)),
                 Action::SettingsChanged => {
                     self.settings = core.settings();
                     if let Some(disk) = &mut self.disk {
@@ -582,10 +650,12 @@ impl Loop {
         for action in out.actions.drain(..) {
             let conn = match action {
                 Action::Close(conn) => {
+                    self.streams.forget(Socket(conn.0));
                     self.driver.close(Socket(conn.0));
                     conn
                 }
                 Action::CloseNow(conn) => {
+                    self.streams.forget(Socket(conn.0));
                     self.driver.close_now(Socket(conn.0));
                     conn
                 }
@@ -611,11 +681,14 @@ impl Loop {
             || self.ended.is_some()
             || core.is_busy()
             || self.mesh.is_clogged()
+            || self.streams.has_work()
+            || !self.shut.is_empty()
             || !self.mesh.fall_asleep(core.listens_for_returns())
         {
             return Wait::No;
         }
-        if self.texts.is_working() || self.dial.is_some() || self.migrations.is_working() {
+        let reads = self.texts.is_working() || self.reload.is_some();
+        if reads || self.dial.is_some() || self.migrations.is_working() {
             return Wait::AtMost(FILE_NAP);
         }
         if self.is_full {
@@ -657,7 +730,7 @@ fn end_process(code: u8) -> ! {
     std::process::exit(code.into())
 }
 
-fn ends(fd: std::os::fd::RawFd) -> Ends {
+pub(super) fn ends(fd: std::os::fd::RawFd) -> Ends {
     match (sys::peer_address(fd), sys::local_address(fd)) {
         (Some(peer), Some(local)) => Ends::tcp(peer, local),
         _ => Ends::Local,

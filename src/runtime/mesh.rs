@@ -8,7 +8,8 @@
 use crate::base::limits::ROAD_ITEMS_MAX;
 use crate::base::spsc::{self, Receiver, Sender};
 use crate::node::message::Message;
-use crate::node::session::Session;
+use crate::node::session::{Ends, Session};
+use crate::runtime::streams::Secured;
 use std::collections::VecDeque;
 use std::os::fd::{OwnedFd, RawFd};
 use std::sync::Arc;
@@ -20,8 +21,10 @@ pub enum Parcel {
     Message(Message),
     /// A connection just accepted.
     Client(OwnedFd),
+    /// The same, by the door of TLS.
+    SecuredClient(OwnedFd),
     /// A connection that changes cores.
-    Session(OwnedFd, Box<Session>),
+    Session(OwnedFd, Box<Session>, Option<Box<Secured<Ends>>>),
 }
 
 /// What all cores share about one: its ring's descriptor, and whether it sleeps.

@@ -10,9 +10,12 @@
 use crate::node::migrate::{Failed, Migrated, Migration};
 use crate::resp::reply::write_request;
 use crate::runtime::links;
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, ClientConnection, StreamOwned};
 use std::collections::HashMap;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
@@ -40,9 +43,49 @@ struct Done {
 
 #[derive(Debug)]
 struct Link {
-    stream: BufReader<TcpStream>,
+    stream: BufReader<Pipe>,
     /// Selected there.
     db: Option<i64>,
+}
+
+#[derive(Debug)]
+enum Pipe {
+    Plain(TcpStream),
+    Secured(Box<StreamOwned<ClientConnection, TcpStream>>),
+}
+
+impl Pipe {
+    fn socket(&self) -> &TcpStream {
+        match self {
+            Self::Plain(socket) => socket,
+            Self::Secured(stream) => &stream.sock,
+        }
+    }
+}
+
+impl Read for Pipe {
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Plain(socket) => socket.read(bytes),
+            Self::Secured(stream) => stream.read(bytes),
+        }
+    }
+}
+
+impl Write for Pipe {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Plain(socket) => socket.write(bytes),
+            Self::Secured(stream) => stream.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Self::Plain(socket) => socket.flush(),
+            Self::Secured(stream) => stream.flush(),
+        }
+    }
 }
 
 impl Default for Migrations {
@@ -52,14 +95,15 @@ impl Default for Migrations {
 }
 
 impl Migrations {
-    pub fn start(&mut self, migration: Migration) {
+    /// `tls`: what the other server is spoken to by, if not in the clear.
+    pub fn start(&mut self, migration: Migration, tls: Option<Arc<ClientConfig>>) {
         let place = (migration.host.clone(), migration.port);
         let (number, kept) = (migration.number, self.kept.remove(&place).map(|it| it.0));
         let tell = self.done.0.clone();
         let work = {
             let place = place.clone();
             move || {
-                let (migrated, link) = deliver(&migration, kept);
+                let (migrated, link) = deliver(&migration, kept, tls.as_ref());
                 drop(tell.send(Done { number, place, migrated, link }));
             }
         };
@@ -94,10 +138,14 @@ impl Migrations {
 }
 
 /// What became of it, and the connection if that is still good.
-fn deliver(migration: &Migration, mut kept: Option<Link>) -> (Migrated, Option<Link>) {
+fn deliver(
+    migration: &Migration,
+    mut kept: Option<Link>,
+    tls: Option<&Arc<ClientConfig>>,
+) -> (Migrated, Option<Link>) {
     let mut again = true;
     loop {
-        let mut link = match kept.take().map_or_else(|| Link::open(migration), Ok) {
+        let mut link = match kept.take().map_or_else(|| Link::open(migration, tls), Ok) {
             Ok(link) => link,
             Err(error) => {
                 // Redis notices only when it writes that nobody listens there.
@@ -127,12 +175,21 @@ fn deliver(migration: &Migration, mut kept: Option<Link>) -> (Migrated, Option<L
 }
 
 impl Link {
-    fn open(migration: &Migration) -> io::Result<Self> {
+    fn open(migration: &Migration, tls: Option<&Arc<ClientConfig>>) -> io::Result<Self> {
         let address = links::resolve(&migration.host, migration.port).map_err(io::Error::other)?;
         let timeout = Duration::from_millis(migration.timeout_ms);
         let stream = TcpStream::connect_timeout(&address, timeout)?;
         stream.set_nodelay(true)?;
-        Ok(Self { stream: BufReader::new(stream), db: None })
+        let pipe = match tls {
+            None => Pipe::Plain(stream),
+            Some(config) => {
+                let name = ServerName::from(address.ip());
+                let connection = ClientConnection::new(Arc::clone(config), name);
+                let connection = connection.map_err(io::Error::other)?;
+                Pipe::Secured(Box::new(StreamOwned::new(connection, stream)))
+            }
+        };
+        Ok(Self { stream: BufReader::new(pipe), db: None })
     }
 
     fn talk(
@@ -165,10 +222,11 @@ impl Link {
     fn say(&mut self, migration: &Migration, head: &[u8]) -> io::Result<()> {
         let timeout = Some(Duration::from_millis(migration.timeout_ms));
         let stream = self.stream.get_mut();
-        stream.set_write_timeout(timeout)?;
-        stream.set_read_timeout(timeout)?;
+        stream.socket().set_write_timeout(timeout)?;
+        stream.socket().set_read_timeout(timeout)?;
         stream.write_all(head)?;
-        stream.write_all(&migration.restores)
+        stream.write_all(&migration.restores)?;
+        stream.flush()
     }
 
     fn line(&mut self) -> io::Result<Vec<u8>> {

@@ -10,8 +10,11 @@
 use crate::base::time::Mono;
 use crate::node::outbox::Level as LogLevel;
 use crate::runtime::clock::Clock;
+use crate::runtime::streams::{Heard, Streams};
+use crate::runtime::tls::Store;
 use crate::runtime::{keep, logs};
 use crate::sentinel::machine::{Conn, Input, Level, Output, Sentinel};
+use crate::tls::stream::Failure;
 use crate::uring::driver::{Driver, Event, Segment, Sizes, Socket, Wait};
 use crate::uring::sys;
 use std::collections::BTreeMap;
@@ -22,6 +25,7 @@ use std::os::unix::net::UnixStream;
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::{Child, Command};
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
@@ -46,9 +50,30 @@ enum Done {
     Resolved { name: String, ip: Option<String> },
 }
 
+/// Where it listens, and what it speaks.
+pub struct Doors {
+    pub listeners: Vec<OwnedFd>,
+    pub tls_listeners: Vec<OwnedFd>,
+    pub tls: Arc<Store>,
+    /// Those whom it connects to are spoken to by TLS.
+    pub dials_by_tls: bool,
+}
+
+/// A client that has come.
+struct Caller {
+    peer: String,
+    local: String,
+    is_loopback: bool,
+}
+
 struct Host {
     clock: Clock,
     driver: Driver,
+    tls: Arc<Store>,
+    /// `None`: one whom we have connected to.
+    streams: Streams<Option<Caller>>,
+    tls_doors: Vec<u32>,
+    dials_by_tls: bool,
     sentinel: Sentinel,
     sockets: BTreeMap<Conn, Socket>,
     conns: BTreeMap<Socket, Conn>,
@@ -79,7 +104,7 @@ pub fn run(
     sentinel: Sentinel,
     clock: Clock,
     file: PathBuf,
-    listeners: Vec<OwnedFd>,
+    doors: Doors,
     signals: Option<OwnedFd>,
 ) -> io::Result<u8> {
     let sizes = Sizes { entries: 1_024, completions: 4_096, buffers: BUFFERS, ..Sizes::default() };
@@ -92,12 +117,17 @@ pub fn run(
     if let Some(signals) = &signals {
         driver.watch(signals.as_raw_fd(), SIGNALS);
     }
-    for listener in listeners {
+    for listener in doors.listeners {
         driver.listen(listener);
     }
+    let tls_doors = doors.tls_listeners.into_iter().map(|it| driver.listen(it)).collect();
     let host = Host {
         clock,
         driver,
+        tls: doors.tls,
+        streams: Streams::default(),
+        tls_doors,
+        dials_by_tls: doors.dials_by_tls,
         sentinel,
         sockets: BTreeMap::new(),
         conns: BTreeMap::new(),
@@ -148,9 +178,11 @@ impl Host {
         let mut next_tick = self.clock.mono();
         loop {
             self.driver.take_events(&mut events);
+            self.streams.begin_turn();
             for event in events.drain(..) {
                 self.happened(event, &mut out);
             }
+            self.shake_hands(&mut out);
             self.collect(&mut out);
             let now = self.clock.mono();
             if now >= next_tick {
@@ -178,12 +210,17 @@ impl Host {
         if !self.scripts.is_empty() {
             nap = nap.min(SCRIPT_NAP);
         }
-        let may_sleep = self.closing.is_empty() && self.exit.is_none() && !nap.is_zero();
+        let may_sleep = self.closing.is_empty()
+            && self.exit.is_none()
+            && !nap.is_zero()
+            && !self.streams.has_work();
+        self.streams.secure(&mut self.lent, &mut self.segments, &self.closing, |_| false);
         let wait = if may_sleep { Wait::AtMost(nap) } else { Wait::No };
         self.driver.enter(&self.lent, &self.segments, wait)?;
         self.lent.clear();
         self.segments.clear();
         for socket in std::mem::take(&mut self.closing) {
+            self.streams.forget(socket);
             self.driver.close(socket);
         }
         Ok(())
@@ -191,12 +228,17 @@ impl Host {
 
     fn happened(&mut self, event: Event, out: &mut Vec<Output>) {
         match event {
-            Event::Accepted { fd, .. } => self.accepted(fd, out),
+            Event::Accepted { fd, listener } => self.accepted(fd, listener, out),
             Event::AcceptStopped { listener, error } => {
                 tracing::warn!("accepting stopped for a moment: {error}");
                 self.stopped_listeners.push(listener);
             }
             Event::Connected { socket, result } => self.connected(socket, result, out),
+            Event::Received { socket, buffer } if self.streams.has(socket) => {
+                let heard = self.streams.received(socket, self.driver.bytes(buffer));
+                self.driver.give_back(buffer);
+                self.heard(socket, heard, out);
+            }
             Event::Received { socket, buffer } => {
                 if let Some(&conn) = self.conns.get(&socket) {
                     let bytes = self.driver.bytes(buffer);
@@ -205,6 +247,8 @@ impl Host {
                 self.driver.give_back(buffer);
                 self.perform(out);
             }
+            // What it said before is looked at first.
+            Event::Closed { socket } if self.streams.goes_later(socket) => {}
             Event::Closed { socket } => self.ended(socket, out),
             Event::Backlog { socket, bytes } if bytes > BACKLOG_BYTES_MAX => {
                 self.driver.close_now(socket);
@@ -226,34 +270,103 @@ impl Host {
         }
     }
 
-    fn accepted(&mut self, fd: OwnedFd, out: &mut Vec<Output>) {
+    fn accepted(&mut self, fd: OwnedFd, listener: u32, out: &mut Vec<Output>) {
         sys::tune_client(&fd, KEEPALIVE_SECONDS);
         let peer = sys::peer_address(fd.as_raw_fd());
         let local = sys::local_address(fd.as_raw_fd());
-        let client = self.next_client;
-        self.next_client = self.next_client.wrapping_add(1);
-        self.enter_socket(Conn::Client(client), fd);
         let text = |it: Option<SocketAddr>| it.map_or("?:0".to_string(), |it| it.to_string());
         // Without an address it came by a Unix socket, or is gone already.
         let is_loopback = peer.is_none_or(|it| it.ip().to_canonical().is_loopback());
-        let (peer, local) = (text(peer), text(local));
+        let caller = Caller { peer: text(peer), local: text(local), is_loopback };
+        let socket = self.driver.adopt(fd);
+        if !self.tls_doors.contains(&listener) {
+            return self.entered(socket, caller, out);
+        }
+        let begun = match self.tls.get() {
+            Some(it) => self.streams.accept(socket, &it, Some(caller), self.clock.mono()),
+            None => Err(Failure("there is no certificate".into())),
+        };
+        if let Err(Failure(why)) = begun {
+            self.broken(socket, &why, out);
+        }
+    }
+
+    fn entered(&mut self, socket: Socket, caller: Caller, out: &mut Vec<Output>) {
+        let client = self.next_client;
+        self.next_client = self.next_client.wrapping_add(1);
+        let conn = Conn::Client(client);
+        self.sockets.insert(conn, socket);
+        self.conns.insert(socket, conn);
+        let Caller { peer, local, is_loopback } = caller;
         self.handle(Input::Accepted { client, peer, local, is_loopback }, out);
     }
 
-    fn enter_socket(&mut self, conn: Conn, fd: OwnedFd) {
-        let socket = self.driver.adopt(fd);
-        self.sockets.insert(conn, socket);
-        self.conns.insert(socket, conn);
+    /// Handshakes go on, a few in a turn; those that take too long end.
+    fn shake_hands(&mut self, out: &mut Vec<Output>) {
+        while let Some((socket, heard)) = self.streams.next_handshake() {
+            self.heard(socket, heard, out);
+        }
+        let now = self.clock.mono();
+        while let Some(socket) = self.streams.next_late(now) {
+            self.broken(socket, "the handshake took too long", out);
+        }
+    }
+
+    fn heard(&mut self, socket: Socket, heard: Heard<Option<Caller>>, out: &mut Vec<Output>) {
+        let Heard { opened, plain, ended, failed } = heard;
+        match opened {
+            Some(Some(caller)) => self.entered(socket, caller, out),
+            Some(None) => self.spoken_to(socket, out),
+            None => {}
+        }
+        if !plain.is_empty()
+            && let Some(&conn) = self.conns.get(&socket)
+        {
+            let bytes = self.streams.plain(plain);
+            self.sentinel.handle(self.clock.now(), Input::Received { conn, bytes }, out);
+            self.perform(out);
+        }
+        match failed {
+            Some(why) => self.broken(socket, &why, out),
+            None if ended => self.ended(socket, out),
+            None => {}
+        }
+    }
+
+    fn broken(&mut self, socket: Socket, why: &str, out: &mut Vec<Output>) {
+        let peer = sys::peer_address(self.driver.fd(socket));
+        let peer = peer.map_or("?".to_string(), |it| it.to_string());
+        tracing::warn!("TLS with {peer} failed: {why}");
+        self.ended(socket, out);
     }
 
     fn connected(&mut self, socket: Socket, result: io::Result<()>, out: &mut Vec<Output>) {
-        let kept = self.dialling.remove(&socket).unwrap_or_default();
-        let Some(&Conn::Wire(wire)) = self.conns.get(&socket) else {
+        if !self.conns.contains_key(&socket) {
             return self.driver.close_now(socket);
-        };
+        }
         if result.is_err() {
             return self.ended(socket, out);
         }
+        if !self.dials_by_tls {
+            return self.spoken_to(socket, out);
+        }
+        let peer = sys::peer_address(self.driver.fd(socket));
+        let now = self.clock.mono();
+        let begun = match (self.tls.get(), peer) {
+            (Some(it), Some(peer)) => {
+                self.streams.connect(socket, it.client.as_ref(), peer.ip(), None, now)
+            }
+            _ => Err(Failure("there is no certificate".into())),
+        };
+        if let Err(Failure(why)) = begun {
+            self.broken(socket, &why, out);
+        }
+    }
+
+    /// One whom we have dialled can be sent to.
+    fn spoken_to(&mut self, socket: Socket, out: &mut Vec<Output>) {
+        let kept = self.dialling.remove(&socket).unwrap_or_default();
+        let Some(&Conn::Wire(wire)) = self.conns.get(&socket) else { return };
         let local = sys::local_address(self.driver.fd(socket));
         let local = local.map_or(String::new(), |it| it.ip().to_canonical().to_string());
         self.send(socket, &kept);

@@ -8,9 +8,10 @@ use crate::node::settings::load::Source;
 use crate::node::settings::{Settings, Supervised, Warning, report};
 use crate::runtime::clock::Clock;
 use crate::runtime::serve::{
-    BAD_CONFIGURATION, Refusal, UNFIT_HOST, clean_up, listen, path, random_seed, refuse,
-    write_pidfile,
+    BAD_CONFIGURATION, Refusal, UNFIT_HOST, clean_up, listen, listen_for_tls, path, random_seed,
+    refuse, write_pidfile,
 };
+use crate::runtime::tls::Store;
 use crate::runtime::{cli, host, logs, notify, sentinel};
 use crate::sentinel::machine::Sentinel;
 use crate::sentinel::settings as watching;
@@ -104,12 +105,12 @@ struct Ready {
     sentinel: Sentinel,
     clock: Clock,
     file: PathBuf,
-    listeners: Vec<OwnedFd>,
+    doors: sentinel::Doors,
 }
 
 impl Ready {
     fn run(self, signals: Option<OwnedFd>) -> std::io::Result<u8> {
-        sentinel::run(self.sentinel, self.clock, self.file, self.listeners, signals)
+        sentinel::run(self.sentinel, self.clock, self.file, self.doors, signals)
     }
 }
 
@@ -130,15 +131,21 @@ fn prepare(told: &Told) -> Result<Ready, Refusal> {
         code: BAD_CONFIGURATION,
         why: format!("*** FATAL CONFIG FILE ERROR ***\n{bad}"),
     })?;
-    let listeners = listen(settings)?;
-    tracing::info!("Running mode=sentinel, port={}.", settings.port);
+    let tls = Store::of(settings).map_err(|why| Refusal { code: BAD_CONFIGURATION, why })?;
+    let doors = sentinel::Doors {
+        listeners: listen(settings)?,
+        tls_listeners: listen_for_tls(settings)?,
+        tls,
+        dials_by_tls: settings.tls_replication,
+    };
+    tracing::info!("Running mode=sentinel, port={}.", reached_by(settings));
     if settings.requirepass.0.is_empty() && !settings.protected_mode {
         tracing::warn!(
             "no requirepass: whoever reaches port {} may reconfigure this Sentinel",
             settings.port
         );
     }
-    Ok(Ready { sentinel, clock, file: file.clone(), listeners })
+    Ok(Ready { sentinel, clock, file: file.clone(), doors })
 }
 
 /// What a Sentinel is told of settings, process and host.
@@ -158,7 +165,7 @@ fn watched(settings: &Settings, file: &Path) -> watching::Settings {
         }
     }
     watching::Settings {
-        port: settings.port,
+        port: reached_by(settings),
         requirepass,
         users,
         protected_mode: settings.protected_mode,
@@ -173,6 +180,12 @@ fn watched(settings: &Settings, file: &Path) -> watching::Settings {
             config_file: facts.config_file,
         },
     }
+}
+
+/// The port by which other Sentinels reach this one.
+fn reached_by(settings: &Settings) -> u16 {
+    let by_tls = settings.tls_port != 0 && (settings.tls_replication || settings.port == 0);
+    if by_tls { settings.tls_port } else { settings.port }
 }
 
 fn is_executable(path: &str) -> bool {

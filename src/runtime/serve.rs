@@ -23,6 +23,7 @@ use crate::runtime::disk::Disk;
 use crate::runtime::looping::{self, Entrance, Seat};
 use crate::runtime::mesh::mesh;
 use crate::runtime::spill::Spill;
+use crate::runtime::tls::Store;
 use crate::runtime::{bus, host, logs, notify, sentinel_start, slices, texts};
 use crate::uring::room::{Room, descriptors_wanted};
 use crate::uring::{fit, sys};
@@ -83,10 +84,10 @@ fn start(
     let cpus = cpus(&settings)?;
     let cores = cpus.len();
     let room = settle_clients(&mut settings, cores);
+    let tls = Store::of(&settings).map_err(|why| Refusal { code: BAD_CONFIGURATION, why })?;
     let nodes = company::nodes(&settings, &cpus)?;
-    let doors =
-        |node: &Node| Ok((listen(&node.settings)?, listen_for_administration(&node.settings)?));
-    let doors = nodes.iter().map(doors).collect::<Result<Vec<_>, _>>()?;
+    let doors = nodes.iter().map(|node| Doors::open(&node.settings));
+    let doors = doors.collect::<Result<Vec<_>, _>>()?;
     let signals = sys::signal_descriptor()
         .map_err(|error| refuse(UNFIT_HOST, "cannot watch for signals", &error))?;
     write_pidfile(&settings)?;
@@ -103,7 +104,7 @@ fn start(
     let config_file = config_file.filter(|_| nodes.len() == 1);
     let mut seats = Vec::new();
     for (node, doors) in nodes.into_iter().zip(doors) {
-        let (given, file) = ((table, Arc::clone(&users)), config_file.as_deref());
+        let (given, file) = ((table, Arc::clone(&users), &tls), config_file.as_deref());
         seats.extend(open(node, doors, given, file, signals.take(), share, &exit)?);
     }
     let mut threads = Vec::new();
@@ -124,11 +125,28 @@ fn start(
     result.map(|()| exit.load(std::sync::atomic::Ordering::Acquire))
 }
 
+/// Where a node listens.
+struct Doors {
+    listeners: Vec<OwnedFd>,
+    tls_listeners: Vec<OwnedFd>,
+    admin_listeners: Vec<OwnedFd>,
+}
+
+impl Doors {
+    fn open(settings: &Settings) -> Result<Self, Refusal> {
+        Ok(Self {
+            listeners: listen(settings)?,
+            tls_listeners: listen_for_tls(settings)?,
+            admin_listeners: listen_for_administration(settings)?,
+        })
+    }
+}
+
 /// A node put together: its threads beside the cores, and a seat for each core.
 fn open(
     Node { settings, cpus, companion }: Node,
-    (listeners, admin_listeners): (Vec<OwnedFd>, Vec<OwnedFd>),
-    (table, users): (&'static Table, Arc<Users>),
+    doors: Doors,
+    (table, users, tls): (&'static Table, Arc<Users>, &Arc<Store>),
     config_file: Option<&Path>,
     signals: Option<OwnedFd>,
     room: Room,
@@ -146,13 +164,23 @@ fn open(
     let spill = Spill::start().map_err(|error| refuse(1, "the thread of the backlog", &error))?;
     let slots = Arc::<SlotCounts>::default();
     let bus = match settings.cluster_enabled {
-        true => Some(bus::start(&settings, Arc::clone(&slots))?),
+        true => Some(bus::start(&settings, Arc::clone(&slots), tls)?),
         false => None,
     };
-    let entrance =
-        Entrance { listeners, admin_listeners, signals, companion, disk, append, spill, bus };
+    let Doors { listeners, tls_listeners, admin_listeners } = doors;
+    let entrance = Entrance {
+        listeners,
+        admin_listeners,
+        tls_listeners,
+        signals,
+        companion,
+        disk,
+        append,
+        spill,
+        bus,
+    };
     let view = View::new(Arc::new(settings), users);
-    Ok(seats(view, (table, slots), cpus, entrance, host, room, exit))
+    Ok(seats(view, (table, slots), cpus, entrance, (host, tls), room, exit))
 }
 
 /// Waits for the cores' threads together: one that cannot start must end the others, which wait for
@@ -201,7 +229,7 @@ fn seats(
     (table, slots): (&'static Table, Arc<SlotCounts>),
     cpus: Vec<usize>,
     entrance: Entrance,
-    host: Arc<Host>,
+    (host, tls): (Arc<Host>, &Arc<Store>),
     room: Room,
     exit: &Arc<AtomicU8>,
 ) -> Vec<Seat> {
@@ -233,6 +261,7 @@ fn seats(
         host: Arc::clone(&host),
         descriptors: if room.parks { share } else { usize::MAX },
         exit: Arc::clone(exit),
+        tls: Arc::clone(tls),
     };
     cpus.into_iter().zip(mesh(cores)).enumerate().map(seat).collect()
 }
@@ -284,10 +313,18 @@ pub(super) fn listen(settings: &Settings) -> Result<Vec<OwnedFd>, Refusal> {
     let backlog = i32::try_from(settings.tcp_backlog).unwrap_or(i32::MAX);
     listen_on(&settings.bind, settings.port, backlog, &mut listeners)?;
     listen_at(&settings.unixsocket, settings.unixsocketperm, &mut listeners)?;
-    if listeners.is_empty() {
-        let why = "nothing to listen on: give a port or a unixsocket".to_string();
+    if listeners.is_empty() && settings.tls_port == 0 {
+        let why = "nothing to listen on: give a port, a tls-port or a unixsocket".to_string();
         return Err(Refusal { code: BAD_CONFIGURATION, why });
     }
+    Ok(listeners)
+}
+
+/// The doors of TLS.
+pub(super) fn listen_for_tls(settings: &Settings) -> Result<Vec<OwnedFd>, Refusal> {
+    let mut listeners = Vec::new();
+    let backlog = i32::try_from(settings.tcp_backlog).unwrap_or(i32::MAX);
+    listen_on(&settings.bind, settings.tls_port, backlog, &mut listeners)?;
     Ok(listeners)
 }
 

@@ -251,6 +251,7 @@ impl World {
                 Action::SettingsChanged
                 | Action::Sleep { .. }
                 | Action::Text { .. }
+                | Action::Certificates(_)
                 | Action::Migrate(_) => {}
             }
         }

@@ -6,6 +6,7 @@ use super::value::reply_length;
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::os::unix::net::UnixStream;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// What a client reads from and writes to.
@@ -39,6 +40,21 @@ impl Stream for UnixStream {
     }
 }
 
+/// TLS over TCP.
+type Tls = rustls::StreamOwned<rustls::ClientConnection, TcpStream>;
+
+impl Stream for Tls {
+    fn set_patience(&self, patience: Duration) -> io::Result<()> {
+        self.sock.set_read_timeout(Some(patience))
+    }
+    fn end_of_requests(&self) -> io::Result<()> {
+        self.sock.shutdown(Shutdown::Write)
+    }
+    fn another(&self) -> io::Result<Box<dyn Stream>> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+}
+
 /// One connection.
 pub struct Client {
     stream: Box<dyn Stream>,
@@ -56,6 +72,19 @@ impl Client {
 
     pub fn connect_unix(path: &std::path::Path) -> io::Result<Self> {
         Self::over(UnixStream::connect(path)?)
+    }
+
+    /// Over TLS, once the handshake is over.
+    pub fn connect_tls(address: &str, config: Arc<rustls::ClientConfig>) -> io::Result<Self> {
+        let mut stream = TcpStream::connect(address)?;
+        stream.set_nodelay(true)?;
+        stream.set_patience(PATIENCE)?;
+        let name = rustls::pki_types::ServerName::from(stream.peer_addr()?.ip());
+        let mut tls = rustls::ClientConnection::new(config, name).map_err(io::Error::other)?;
+        while tls.is_handshaking() {
+            tls.complete_io(&mut stream)?;
+        }
+        Self::over(Tls::new(tls, stream))
     }
 
     fn over(stream: impl Stream + 'static) -> io::Result<Self> {

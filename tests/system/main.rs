@@ -25,6 +25,8 @@ mod replication;
 mod scripts;
 mod sentinel;
 mod settings;
+mod tls;
+mod tls_nodes;
 mod tuning;
 #[expect(dead_code, reason = "the tests in oracle/ use the other helpers")]
 #[path = "../support/mod.rs"]

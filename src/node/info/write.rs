@@ -89,7 +89,8 @@ impl Report<'_> {
         out.field("process_id", host.process_id);
         out.field("process_supervised", supervised);
         out.field("run_id", self.figures.text_of("run_id"));
-        out.field("tcp_port", settings.port);
+        let port = if settings.port == 0 { settings.tls_port } else { settings.port };
+        out.field("tcp_port", port);
         out.field("server_time_usec", micros);
         out.field("uptime_in_seconds", uptime);
         out.field("uptime_in_days", uptime / 86_400);

@@ -69,6 +69,28 @@ pub struct Settings {
     /// Distributions of how long commands take are kept.
     pub latency_tracking: bool,
 
+    // TLS.
+    pub tls_port: u16,
+    pub tls_cert_file: Vec<u8>,
+    pub tls_key_file: Vec<u8>,
+    pub tls_key_file_pass: Secret,
+    /// What is shown where this server connects, if not the same.
+    pub tls_client_cert_file: Vec<u8>,
+    pub tls_client_key_file: Vec<u8>,
+    pub tls_client_key_file_pass: Secret,
+    pub tls_ca_cert_file: Vec<u8>,
+    pub tls_ca_cert_dir: Vec<u8>,
+    pub tls_auth_clients: AuthClients,
+    pub tls_auth_clients_user: CertificateUser,
+    pub tls_protocols: Vec<u8>,
+    pub tls_ciphers: Vec<u8>,
+    pub tls_ciphersuites: Vec<u8>,
+    pub tls_prefer_server_ciphers: bool,
+    pub tls_session_caching: bool,
+    pub tls_session_cache_size: u32,
+    pub tls_replication: bool,
+    pub tls_cluster: bool,
+
     // Access.
     pub requirepass: Secret,
     pub aclfile: Vec<u8>,
@@ -119,6 +141,7 @@ pub struct Settings {
     pub cluster_port: u16,
     pub cluster_announce_ip: Vec<u8>,
     pub cluster_announce_port: u16,
+    pub cluster_announce_tls_port: u16,
     pub cluster_announce_bus_port: u16,
     pub cluster_announce_hostname: Vec<u8>,
     pub cluster_announce_human_nodename: Vec<u8>,
@@ -200,6 +223,14 @@ choices! {
 choices! {
     /// Who may do what could harm the host.
     Protected { No = "no", Yes = "yes", Local = "local" }
+}
+choices! {
+    /// Whether clients must show a certificate.
+    AuthClients { No = "no", Yes = "yes", Optional = "optional" }
+}
+choices! {
+    /// By what of its certificate a client is a user without a password.
+    CertificateUser { Off = "off", CommonName = "CN" }
 }
 choices! {
     /// Which channels a new user may use.

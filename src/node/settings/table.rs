@@ -11,7 +11,8 @@ use super::field::{Held, Home, Home::Kept, field};
 use super::kind::{Kind, Kind::*, Value};
 use super::reason::Reason;
 use super::{
-    AclPubsubDefault, AppendFsync, EndpointType, LogLevel, MaxmemoryPolicy, Protected, Supervised,
+    AclPubsubDefault, AppendFsync, AuthClients, CertificateUser, EndpointType, LogLevel,
+    MaxmemoryPolicy, Protected, Supervised,
 };
 
 /// One setting.
@@ -75,7 +76,7 @@ const NO_EVICTION: &str = "no key is ever evicted: writes are refused at maxmemo
 const NO_FILES_IN_SYNC: &str = "replicas are always fed without a file between";
 const NO_MODULES: &str = "there are no modules";
 const NO_SYSLOG: &str = "logs go to standard output or to logfile";
-const NO_TLS: &str = "there is no TLS yet: every port talks in the clear";
+const NO_DH: &str = "keys are agreed on by elliptic curves only";
 const NO_UPSTART: &str = "upstart is not told about readiness";
 const ALWAYS_LAZY: &str = "large values are always freed in slices";
 const FOR_TESTS: &str = "it is for Redis' own tests";
@@ -83,7 +84,10 @@ const NOT_THIS_PROCESS: &str = "it tunes something that this process does not ha
 const NOT_YET: &str = "it is not implemented yet";
 const OWN_ACCEPTS: &str = "new connections have a budget per turn of a core's loop";
 const OWN_BUS_LIMIT: &str = "what waits for a node of the cluster has a bound of its own";
+const OWN_HANDSHAKES: &str = "handshakes have a budget per turn of a core's loop";
 const OWN_ENCODINGS: &str = "collections choose their own form in memory";
+const OWN_TICKET_AGE: &str =
+    "how long a session may be gone on with is not set: new certificates end them all";
 const USE_CORES: &str = "threads are one per core: see the setting cores";
 
 const INT_MAX: i64 = i32::MAX as i64;
@@ -197,7 +201,7 @@ pub const ROWS: &[Row] = &{ use Change::*; use Effect::{Only, Works}; [
     row("cluster-announce-hostname", "", Text(host_name), "", Runtime, Works, field!(cluster_announce_hostname)),
     row("cluster-announce-ip", "", TEXT, "", Runtime, Works, field!(cluster_announce_ip)),
     row("cluster-announce-port", "", PORT, "0", Runtime, Works, field!(cluster_announce_port)),
-    row("cluster-announce-tls-port", "", PORT, "0", Runtime, Effect::None(NO_TLS), Kept),
+    row("cluster-announce-tls-port", "", PORT, "0", Runtime, Works, field!(cluster_announce_tls_port)),
     row("cluster-config-file", "", TEXT, "nodes.conf", AtStart, Works, field!(cluster_config_file)),
     row("cluster-enabled", "", Bool, "no", AtStart, Works, field!(cluster_enabled)),
     row("cluster-link-sendbuf-limit", "", MEMORY, "0", Runtime, Effect::None(OWN_BUS_LIMIT), Kept),
@@ -260,26 +264,26 @@ pub const ROWS: &[Row] = &{ use Change::*; use Effect::{Only, Works}; [
     row("syslog-enabled", "", Bool, "no", AtStart, Effect::None(NO_SYSLOG), Kept),
     row("syslog-facility", "", Choice(&["user", "local0", "local1", "local2", "local3", "local4", "local5", "local6", "local7"]), "local0", AtStart, Effect::None(NO_SYSLOG), Kept),
     row("syslog-ident", "", TEXT, "redis", AtStart, Effect::None(NO_SYSLOG), Kept),
-    row("tls-auth-clients", "", Choice(&["no", "yes", "optional"]), "yes", Runtime, Effect::None(NO_TLS), Kept),
-    row("tls-ca-cert-dir", "", TEXT, "", Runtime, Effect::None(NO_TLS), Kept),
-    row("tls-ca-cert-file", "", TEXT, "", Runtime, Effect::None(NO_TLS), Kept),
-    row("tls-cert-file", "", TEXT, "", Runtime, Effect::None(NO_TLS), Kept),
-    row("tls-ciphers", "", TEXT, "", Runtime, Effect::None(NO_TLS), Kept),
-    row("tls-ciphersuites", "", TEXT, "", Runtime, Effect::None(NO_TLS), Kept),
-    row("tls-client-cert-file", "", TEXT, "", Runtime, Effect::None(NO_TLS), Kept),
-    row("tls-client-key-file", "", TEXT, "", Runtime, Effect::None(NO_TLS), Kept),
-    row("tls-client-key-file-pass", "", Secret, "", Runtime, Effect::None(NO_TLS), Kept),
-    row("tls-cluster", "", Bool, "no", Runtime, Effect::None(NO_TLS), Kept),
-    row("tls-dh-params-file", "", TEXT, "", Runtime, Effect::None(NO_TLS), Kept),
-    row("tls-key-file", "", TEXT, "", Runtime, Effect::None(NO_TLS), Kept),
-    row("tls-key-file-pass", "", Secret, "", Runtime, Effect::None(NO_TLS), Kept),
-    row("tls-port", "", PORT, "0", Runtime, Effect::None(NO_TLS), Kept),
-    row("tls-prefer-server-ciphers", "", Bool, "no", Runtime, Effect::None(NO_TLS), Kept),
-    row("tls-protocols", "", TEXT, "", Runtime, Effect::None(NO_TLS), Kept),
-    row("tls-replication", "", Bool, "no", Runtime, Effect::None(NO_TLS), Kept),
-    row("tls-session-cache-size", "", INT, "20480", Runtime, Effect::None(NO_TLS), Kept),
-    row("tls-session-cache-timeout", "", INT, "300", Runtime, Effect::None(NO_TLS), Kept),
-    row("tls-session-caching", "", Bool, "yes", Runtime, Effect::None(NO_TLS), Kept),
+    row("tls-auth-clients", "", Choice(AuthClients::NAMES), "yes", Runtime, Works, field!(tls_auth_clients)),
+    row("tls-ca-cert-dir", "", TEXT, "", Runtime, Works, field!(tls_ca_cert_dir)),
+    row("tls-ca-cert-file", "", TEXT, "", Runtime, Works, field!(tls_ca_cert_file)),
+    row("tls-cert-file", "", TEXT, "", Runtime, Works, field!(tls_cert_file)),
+    row("tls-ciphers", "", TEXT, "", Runtime, Works, field!(tls_ciphers)),
+    row("tls-ciphersuites", "", TEXT, "", Runtime, Works, field!(tls_ciphersuites)),
+    row("tls-client-cert-file", "", TEXT, "", Runtime, Works, field!(tls_client_cert_file)),
+    row("tls-client-key-file", "", TEXT, "", Runtime, Works, field!(tls_client_key_file)),
+    row("tls-client-key-file-pass", "", Secret, "", Runtime, Works, field!(tls_client_key_file_pass)),
+    row("tls-cluster", "", Bool, "no", Runtime, Works, field!(tls_cluster)),
+    row("tls-dh-params-file", "", TEXT, "", Runtime, Effect::None(NO_DH), Kept),
+    row("tls-key-file", "", TEXT, "", Runtime, Works, field!(tls_key_file)),
+    row("tls-key-file-pass", "", Secret, "", Runtime, Works, field!(tls_key_file_pass)),
+    row("tls-port", "", PORT, "0", Runtime, Works, field!(tls_port)),
+    row("tls-prefer-server-ciphers", "", Bool, "no", Runtime, Works, field!(tls_prefer_server_ciphers)),
+    row("tls-protocols", "", TEXT, "", Runtime, Works, field!(tls_protocols)),
+    row("tls-replication", "", Bool, "no", Runtime, Works, field!(tls_replication)),
+    row("tls-session-cache-size", "", INT, "20480", Runtime, Works, field!(tls_session_cache_size)),
+    row("tls-session-cache-timeout", "", INT, "300", Runtime, Effect::None(OWN_TICKET_AGE), Kept),
+    row("tls-session-caching", "", Bool, "yes", Runtime, Works, field!(tls_session_caching)),
     row("tracking-table-max-keys", "", LONG, "1000000", Runtime, Works, field!(tracking_table_max_keys)),
     row("zset-max-listpack-entries", "zset-max-ziplist-entries", LONG, "128", Runtime, Works, field!(zset_max_listpack_entries)),
     row("zset-max-listpack-value", "zset-max-ziplist-value", memory(0), "64", Runtime, Works, field!(zset_max_listpack_value)),
@@ -288,9 +292,12 @@ pub const ROWS: &[Row] = &{ use Change::*; use Effect::{Only, Works}; [
     row("cluster-announce-human-nodename", "", TEXT, "", Runtime, Works, field!(cluster_announce_human_nodename)),
     row("locale-collate", "", TEXT, "", Runtime, Effect::None(NOT_YET), Kept),
     row("max-new-connections-per-cycle", "", int(1, 1_000), "10", Runtime, Effect::None(OWN_ACCEPTS), Kept),
-    row("max-new-tls-connections-per-cycle", "", int(1, 1_000), "1", Runtime, Effect::None(NO_TLS), Kept),
+    row("max-new-tls-connections-per-cycle", "", int(1, 1_000), "1", Runtime, Effect::None(OWN_HANDSHAKES), Kept),
     row("set-max-listpack-entries", "", LONG, "128", Runtime, Works, field!(set_max_listpack_entries)),
     row("set-max-listpack-value", "", memory(0), "64", Runtime, Works, field!(set_max_listpack_value)),
+
+    // Since Redis 8.6.
+    row("tls-auth-clients-user", "", Choice(CertificateUser::NAMES), "off", Runtime, Works, field!(tls_auth_clients_user)),
 
     // For Redis' own tests: no pattern shows them.
     hidden(row("key-load-delay", "", int(-INT_MAX - 1, INT_MAX), "0", Runtime, Effect::None(FOR_TESTS), Kept)),
@@ -426,7 +433,8 @@ mod tests {
                 "max-new-connections-per-cycle",
                 "max-new-tls-connections-per-cycle",
                 "set-max-listpack-entries",
-                "set-max-listpack-value"
+                "set-max-listpack-value",
+                "tls-auth-clients-user"
             ]
         );
     }

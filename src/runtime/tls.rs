@@ -1,0 +1,190 @@
+//! Keys and certificates from their files, for all cores; read anew when a setting says so.
+//!
+//! Reading takes as long as a disk may take, so it is done on a thread beside the loop, but at the start.
+//!
+//! Not here: what is made of them (`tls/contexts.rs`), connections (`streams.rs`).
+
+use crate::node::settings::{AuthClients, Settings};
+use crate::runtime::serve::path;
+use crate::tls::choice::Wish;
+use crate::tls::contexts::{Asks, Contexts, NO_AUTHORITY, Pair, Parts};
+use std::path::Path;
+use std::sync::mpsc::{Receiver, TryRecvError, channel};
+use std::sync::{Arc, RwLock};
+
+/// What new connections begin with, on whichever thread; none where TLS is not asked for.
+#[derive(Debug, Default)]
+pub struct Store(RwLock<Option<Arc<Contexts>>>);
+
+impl Store {
+    /// A store with what the settings say.
+    ///
+    /// # Errors
+    /// What cannot be used, with the name of its file.
+    pub fn of(settings: &Settings) -> Result<Arc<Self>, String> {
+        let store = Self::default();
+        store.put(build(settings)?);
+        Ok(Arc::new(store))
+    }
+
+    #[must_use]
+    pub fn get(&self) -> Option<Arc<Contexts>> {
+        self.0.read().map_or(None, |it| it.clone())
+    }
+
+    fn put(&self, contexts: Option<Arc<Contexts>>) {
+        if let Ok(mut place) = self.0.write() {
+            *place = contexts;
+        }
+    }
+}
+
+/// A reload under way.
+#[derive(Debug)]
+pub struct Reload {
+    built: Receiver<Result<Option<Arc<Contexts>>, String>>,
+}
+
+impl Reload {
+    #[must_use]
+    pub fn start(settings: Settings) -> Self {
+        let (tell, built) = channel();
+        let read = move || drop(tell.send(build(&settings)));
+        // Where no thread can be had, `take` says so.
+        let _ = std::thread::Builder::new().name("certificates".to_string()).spawn(read);
+        Self { built }
+    }
+
+    /// What became of it, once; what was built is what new connections begin with from here on.
+    #[must_use]
+    pub fn take(&self, store: &Store) -> Option<Result<(), String>> {
+        let built = match self.built.try_recv() {
+            Ok(built) => built,
+            Err(TryRecvError::Empty) => return None,
+            Err(TryRecvError::Disconnected) => Err("no thread can be started".into()),
+        };
+        Some(built.map(|contexts| store.put(contexts)))
+    }
+}
+
+/// None where nothing asks for TLS.
+fn build(settings: &Settings) -> Result<Option<Arc<Contexts>>, String> {
+    let wanted = settings.tls_port != 0 || settings.tls_replication || settings.tls_cluster;
+    if !wanted {
+        return Ok(None);
+    }
+    let contexts = parts(settings)?.build()?;
+    for line in &contexts.warnings {
+        tracing::warn!("{line}");
+    }
+    Ok(Some(Arc::new(contexts)))
+}
+
+/// The words of a setting.
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+fn parts(settings: &Settings) -> Result<Parts, String> {
+    if settings.tls_cert_file.is_empty() {
+        return Err("No tls-cert-file configured!".into());
+    }
+    if settings.tls_key_file.is_empty() {
+        return Err("No tls-key-file configured!".into());
+    }
+    for (name, secret) in [
+        ("tls-key-file-pass", &settings.tls_key_file_pass),
+        ("tls-client-key-file-pass", &settings.tls_client_key_file_pass),
+    ] {
+        if !secret.0.is_empty() {
+            return Err(format!(
+                "{name}: encrypted keys are not supported: decrypt the key (openssl pkey), and let only \
+                 this server's user read its file"
+            ));
+        }
+    }
+    let authorities = authorities(settings)?;
+    let asks = match settings.tls_auth_clients {
+        AuthClients::No => Asks::Nobody,
+        AuthClients::Yes => Asks::Everybody,
+        AuthClients::Optional => Asks::WhoeverHas,
+    };
+    let needs_authority = asks != Asks::Nobody || settings.tls_replication || settings.tls_cluster;
+    if needs_authority && authorities.is_empty() {
+        return Err(NO_AUTHORITY.into());
+    }
+    let own_as_client =
+        match (settings.tls_client_cert_file.as_slice(), settings.tls_client_key_file.as_slice()) {
+            ([], _) => None,
+            (_, []) => {
+                return Err("tls-client-cert-file is given, but no tls-client-key-file".into());
+            }
+            (certificate, key) => Some(pair(certificate, key)?),
+        };
+    Ok(Parts {
+        own: pair(&settings.tls_cert_file, &settings.tls_key_file)?,
+        own_as_client,
+        authorities,
+        asks,
+        wish: Wish {
+            protocols: text(&settings.tls_protocols),
+            ciphers: text(&settings.tls_ciphers),
+            ciphersuites: text(&settings.tls_ciphersuites),
+        },
+        prefers_own_order: settings.tls_prefer_server_ciphers,
+        sessions: match settings.tls_session_caching {
+            // Redis: no limit.
+            true if settings.tls_session_cache_size == 0 => SESSIONS_MAX,
+            true => usize::try_from(settings.tls_session_cache_size)
+                .map_or(SESSIONS_MAX, |it| it.min(SESSIONS_MAX)),
+            false => 0,
+        },
+    })
+}
+
+/// Sessions that are kept at most, of about a kilobyte each.
+const SESSIONS_MAX: usize = 262_144;
+
+fn pair(certificate: &[u8], key: &[u8]) -> Result<Pair, String> {
+    Ok(Pair {
+        certificate: read(path(certificate))?,
+        key: read(path(key))?,
+        certificate_file: text(certificate),
+        key_file: text(key),
+    })
+}
+
+/// The file and all files of the directory.
+fn authorities(settings: &Settings) -> Result<Vec<(String, Vec<u8>)>, String> {
+    let mut found = Vec::new();
+    if !settings.tls_ca_cert_file.is_empty() {
+        let file = path(&settings.tls_ca_cert_file);
+        found.push((file.display().to_string(), read(file)?));
+    }
+    if !settings.tls_ca_cert_dir.is_empty() {
+        let dir = path(&settings.tls_ca_cert_dir);
+        let wrong = |error| format!("{}: {error}", dir.display());
+        let mut files = Vec::new();
+        for entry in std::fs::read_dir(dir).map_err(wrong)? {
+            let file = entry.map_err(wrong)?.path();
+            if file.is_file() {
+                files.push(file);
+            }
+        }
+        files.sort();
+        for file in files {
+            let text = read(&file)?;
+            // Beside certificates such a directory has lists of revoked ones, notes and keys.
+            if text.windows(MARK.len()).any(|it| it == MARK) {
+                found.push((file.display().to_string(), text));
+            }
+        }
+    }
+    Ok(found)
+}
+
+const MARK: &[u8] = b"BEGIN CERTIFICATE";
+
+fn read(file: &Path) -> Result<Vec<u8>, String> {
+    std::fs::read(file).map_err(|error| format!("{}: {error}", file.display()))
+}
