@@ -3,6 +3,7 @@
 pub mod clock;
 pub mod host;
 pub mod logs;
+pub mod crash;
 pub mod notify;
 pub mod mesh;
 pub mod append;
@@ -12,6 +13,7 @@ pub mod links;
 pub mod migrations;
 pub mod slices;
 pub mod texts;
+pub mod metrics;
 pub mod looping;
 pub mod serve;
 pub mod keep;
