@@ -288,8 +288,8 @@ impl Flight {
             }
             Slot::Waiting { .. } | Slot::Ready { .. } => 0,
         });
-        let slots = self.slots.capacity() * size_of::<Slot>();
-        size_of::<Self>() + self.bytes.capacity().max(self.queued) + slots + parts.sum::<usize>()
+        let slots = self.slots.len() * size_of::<Slot>();
+        size_of::<Self>() + self.queued + slots + parts.sum::<usize>()
     }
 
     /// Its connection is gone: nobody waits for anything any more.

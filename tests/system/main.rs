@@ -25,6 +25,7 @@ mod scripts;
 mod sentinel;
 mod settings;
 mod tuning;
+mod watching;
 #[expect(dead_code, reason = "the tests in oracle/ use the other helpers")]
 #[path = "../support/mod.rs"]
 mod support;
