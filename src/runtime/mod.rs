@@ -20,4 +20,6 @@ pub mod keep;
 pub mod sentinel;
 pub mod bus;
 pub mod sentinel_start;
+pub mod papers;
+pub mod top;
 pub mod cli;

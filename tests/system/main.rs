@@ -18,6 +18,7 @@ mod files;
 mod hops;
 mod hosts;
 mod migrate;
+mod packaging;
 mod process;
 mod pubsub;
 mod replication;
