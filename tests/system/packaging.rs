@@ -134,7 +134,7 @@ fn build(out: &Path, version: &str) -> PathBuf {
     let said = Command::new(tuning("debian/build"))
         .arg("--binary")
         .arg(under_test())
-        .args(["--version", version, "--out", out.to_str().unwrap()])
+        .args(["--version", version, "--out", out.to_str().unwrap(), "--compression", "none"])
         .output()
         .unwrap();
     assert!(said.status.success(), "{said:?}");
