@@ -101,8 +101,10 @@ pub enum Input<'a> {
     File(FileEvent),
     /// Core 0: the mind of a cluster's node said something.
     Bus(crate::node::cluster::FromBus),
-    /// Core 0: a signal asks for an orderly end.
-    Terminate,
+    /// Core 0: a signal asks for an orderly end; SIGINT, or else SIGTERM.
+    Terminate {
+        interrupt: bool,
+    },
 }
 
 /// What the outside says of the RDB file.
@@ -409,7 +411,9 @@ impl Core {
             Input::Migrated { number, migrated } => self.migrated(number, &migrated, out),
             Input::File(event) => self.with_control(out, |it, cx| it.file(cx, event)),
             Input::Bus(said) => self.with_control(out, |it, cx| it.heard_of_bus(cx, said)),
-            Input::Terminate => self.with_control(out, |it, cx| it.terminate(cx)),
+            Input::Terminate { interrupt } => {
+                self.with_control(out, |it, cx| it.terminate(cx, interrupt));
+            }
         }
     }
 

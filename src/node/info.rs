@@ -148,6 +148,9 @@ fn count_clients(core: &Core, figures: &mut Figures) {
     let totals = core.session_totals();
     figures.add("clients", core.sessions.len().saturating_sub(totals.replicas));
     figures.add("blocked", totals.blocked);
+    let (keys, of_group) = core.waiting.keys();
+    figures.add("blocking_keys", keys);
+    figures.add("blocking_keys_on_nokey", of_group);
     figures.peak("input_max", totals.input_max);
     figures.peak("output_max", totals.output_max);
     figures.add("client_bytes", totals.client_bytes);

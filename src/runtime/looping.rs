@@ -383,7 +383,8 @@ impl Loop {
                         logs::reopen();
                     }
                     if signals.end {
-                        pending.push(Pending::Input(Input::Terminate));
+                        let interrupt = signals.interrupt;
+                        pending.push(Pending::Input(Input::Terminate { interrupt }));
                     }
                 }
                 Event::Readable { tag } if tag == BUS => self.bus.iter().for_each(Bus::silence),

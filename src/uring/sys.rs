@@ -254,6 +254,8 @@ pub fn raise_soft_limit(resource: libc::__rlimit_resource_t, wanted: u64) -> u64
 pub struct Signals {
     /// SIGTERM or SIGINT: an orderly end.
     pub end: bool,
+    /// SIGINT was one of them.
+    pub interrupt: bool,
     /// SIGHUP: whoever moved the log file away wants a new one.
     pub reopen: bool,
 }
@@ -295,6 +297,7 @@ pub fn take_signals(fd: &OwnedFd) -> Signals {
         let number = i32::from_le_bytes([info[0], info[1], info[2], info[3]]);
         signals.reopen |= number == libc::SIGHUP;
         signals.end |= number != libc::SIGHUP;
+        signals.interrupt |= number == libc::SIGINT;
     }
 }
 

@@ -71,7 +71,10 @@ fn info_has_every_field_of_a_stock_server() {
         "Clients: socket_tables",
         "Clients: sockets_parked",
         "Clients: sockets_with_descriptor",
+        "Clients: total_blocking_keys",
+        "Clients: total_blocking_keys_on_nokey",
         "Server: cores",
+        "Server: listener0",
         "Server: ringfold_version",
         "Stats: acl_access_denied_auth",
         "Stats: acl_access_denied_channel",
@@ -408,6 +411,25 @@ fn a_bug_leaves_a_report() {
     assert!(log.contains("src/node/debug.rs") && log.contains("ringfold::"), "{log}");
     server.restart();
     server.client().expect(&["PING"], "+PONG\r\n");
+}
+
+/// What a signal means may be said, and is as SHUTDOWN with these words.
+#[test]
+fn a_signal_saves_or_not_as_it_was_told() {
+    for kind in [Kind::Ours(2), Kind::Redis] {
+        for (signal_name, words, saved) in [
+            ("TERM", &["save", "now"][..], true),
+            ("INT", &["nosave"], false),
+            ("TERM", &["default"], false),
+        ] {
+            let setting = format!("shutdown-on-sig{}", signal_name.to_lowercase());
+            let mut server = Plan::new(kind).arg(&setting, words).start();
+            server.client().expect(&["SET", "k", "v"], "+OK\r\n");
+            signal(server.pid(), signal_name);
+            assert!(server.wait_for_exit().success(), "{kind:?} {words:?}");
+            assert_eq!(server.path("dump.rdb").exists(), saved, "{kind:?} {setting} {words:?}");
+        }
+    }
 }
 
 /// Our settings by name, beside those of a stock server as it runs here.

@@ -100,8 +100,28 @@ impl Report<'_> {
         out.field("executable", &host.executable);
         out.field("config_file", &host.config_file);
         out.field("io_threads_active", 0);
+        self.listeners(out);
         out.field("ringfold_version", env!("CARGO_PKG_VERSION"));
         out.field("cores", self.cores);
+    }
+
+    /// As Redis 7.2 tells where it listens.
+    fn listeners(&self, out: &mut Lines) {
+        let settings = self.settings;
+        let tcp = |binds: &[Vec<u8>], port: u16| {
+            let binds = binds.iter().map(|it| format!(",bind={}", String::from_utf8_lossy(it)));
+            format!("name=tcp{},port={port}", binds.collect::<String>())
+        };
+        let unix = |path: &[u8]| format!("name=unix,bind={}", String::from_utf8_lossy(path));
+        let all = [
+            (settings.port != 0).then(|| tcp(&settings.bind, settings.port)),
+            (settings.admin_port != 0).then(|| tcp(&settings.admin_bind, settings.admin_port)),
+            (!settings.unixsocket.is_empty()).then(|| unix(&settings.unixsocket)),
+            (!settings.admin_unixsocket.is_empty()).then(|| unix(&settings.admin_unixsocket)),
+        ];
+        for (number, listener) in all.into_iter().flatten().enumerate() {
+            out.field(&format!("listener{number}"), listener);
+        }
     }
 
     fn clients(&self, out: &mut Lines) {
@@ -114,6 +134,8 @@ impl Report<'_> {
         out.field("blocked_clients", self.get("blocked"));
         out.field("tracking_clients", self.get("tracking_clients"));
         out.field("clients_in_timeout_table", 0);
+        out.field("total_blocking_keys", self.get("blocking_keys"));
+        out.field("total_blocking_keys_on_nokey", self.get("blocking_keys_on_nokey"));
         let host = self.host;
         out.field("socket_admin_clients", signed(&host.admitted));
         out.field("sockets_with_descriptor", signed(&host.seated));
@@ -462,6 +484,7 @@ mod tests {
             .split("\r\n")
             .map(name)
             .filter(|it| it != "ringfold_version" && it != "cores" && !it.starts_with("socket"))
+            .filter(|it| !it.starts_with("listener") && !it.starts_with("total_blocking_keys"))
             .filter(|it| !it.starts_with("acl_access_denied") && !it.ends_with("_disconnections"))
             .collect();
         let mut expected: Vec<String> = golden.lines().map(str::to_string).collect();

@@ -69,6 +69,9 @@ pub struct Settings {
     pub hz: u16,
     /// Seconds that a shutdown waits for lagging replicas.
     pub shutdown_timeout: u32,
+    /// Words of SHUTDOWN that a signal means; `default`: none.
+    pub shutdown_on_sigint: Vec<u8>,
+    pub shutdown_on_sigterm: Vec<u8>,
     /// Milliseconds after which a script answers others with `-BUSY` (also `lua-time-limit`).
     pub busy_reply_threshold: i64,
     pub slowlog_log_slower_than: i64,

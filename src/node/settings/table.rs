@@ -253,8 +253,8 @@ pub const ROWS: &[Row] = &{ use Change::*; use Effect::{Only, Works}; [
     row("server_cpulist", "", TEXT, "", AtStart, Effect::None(USE_CORES), Kept),
     row("set-max-intset-entries", "", LONG, "512", Runtime, Works, field!(set_max_intset_entries)),
     row("set-proc-title", "", Bool, "yes", AtStart, Effect::None(NOT_THIS_PROCESS), Kept),
-    row("shutdown-on-sigint", "", ShutdownOptions, "default", Runtime, Effect::None(NOT_YET), Kept),
-    row("shutdown-on-sigterm", "", ShutdownOptions, "default", Runtime, Effect::None(NOT_YET), Kept),
+    row("shutdown-on-sigint", "", ShutdownOptions, "default", Runtime, Works, field!(shutdown_on_sigint)),
+    row("shutdown-on-sigterm", "", ShutdownOptions, "default", Runtime, Works, field!(shutdown_on_sigterm)),
     row("socket-mark-id", "", int(0, 4_294_967_295), "0", AtStart, Effect::None(NOT_YET), Kept),
     row("stream-node-max-bytes", "", memory(0), "4096", Runtime, Works, field!(stream_node_max_bytes)),
     row("stream-node-max-entries", "", LONG, "100", Runtime, Works, field!(stream_node_max_entries)),
@@ -376,6 +376,22 @@ mod tests {
             "a snapshot costs no fork, so a replica need not wait for others to share one",
         ),
     ];
+
+    /// What is not as in Redis is told where a stranger looks.
+    #[test]
+    fn the_readme_names_what_differs() {
+        let readme = include_str!("../../../README.md");
+        let settings = readme.split("\n## Settings\n").nth(1).unwrap();
+        let rows = settings.split("\n## ").next().unwrap();
+        let golden: BTreeSet<&str> = GOLDEN.lines().filter_map(|it| it.split(' ').next()).collect();
+        let since_7_2 = ROWS.iter().position(|it| it.name == "cluster-announce-human-nodename");
+        let own = ROWS[..since_7_2.unwrap()].iter().map(|it| it.name);
+        let own = own.filter(|name| !golden.contains(name));
+        for name in own.chain(DEVIATIONS.iter().map(|it| it.0)) {
+            assert!(rows.contains(name), "README.md, Settings: {name} is missing");
+        }
+        assert!(!rows.contains("no-such-setting"));
+    }
 
     #[test]
     fn names_defaults_and_changeability_are_those_of_redis() {
