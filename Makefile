@@ -18,10 +18,14 @@ CLIENTS ?= auto
 export RINGFOLD_ORACLE_COMMANDS ?= $(ORACLE)
 export RINGFOLD_SEED ?= $(SEED)
 
-.PHONY: build run test bench compare million fuzz soak tools peers clients
+.PHONY: build deb run test bench compare million fuzz soak tools peers clients
 
 build: ## the server and the load generator, as released
 	cargo build --release --workspace
+
+deb: ## a Debian package: target/ringfold_VERSION_ARCH.deb
+	cargo build --release --bin ringfold
+	tuning/debian/build
 
 run: ## a server on the default port
 	cargo run --release

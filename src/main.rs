@@ -4,7 +4,8 @@
 use ringfold::base::huge::Huge;
 use ringfold::doctor::command::{self, Answer};
 use ringfold::runtime::cli::{self, Invocation};
-use ringfold::runtime::{sentinel_start, serve};
+use ringfold::runtime::{sentinel_start, serve, top};
+use std::io::Write;
 use std::process::ExitCode;
 
 #[global_allocator]
@@ -18,6 +19,17 @@ fn main() -> ExitCode {
         Invocation::Sentinel(told) => sentinel_start::run(told),
         Invocation::Doctor(asked) => say(&command::doctor(&asked)),
         Invocation::Tune(asked) => say(&command::tune(&asked)),
+        Invocation::Top(asked) => match top::run(&asked, &mut std::io::stdout()) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(why) => {
+                eprintln!("{why}");
+                ExitCode::FAILURE
+            }
+        },
+        Invocation::Print(bytes) => match std::io::stdout().write_all(&bytes) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(_) => ExitCode::FAILURE,
+        },
         Invocation::Help(text) | Invocation::Version(text) => {
             print!("{text}");
             ExitCode::SUCCESS

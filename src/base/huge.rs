@@ -37,6 +37,41 @@ pub fn give_back_what_is_large() {
     }
 }
 
+/// Gives what is free in the C library's heaps back to the system. It looks at all of them, so this is
+/// nothing for a thread that others wait for.
+pub fn give_back() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: takes no pointers, and locks by itself what it works on.
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}
+
+/// What the C library's allocator says of itself.
+#[must_use]
+pub fn statistics() -> String {
+    #[cfg(target_env = "gnu")]
+    {
+        // SAFETY: takes no pointers, and locks by itself what it looks at.
+        let it = unsafe { libc::mallinfo2() };
+        let lines = [
+            ("heap bytes", it.arena),
+            ("heap bytes in use", it.uordblks),
+            ("heap bytes free", it.fordblks),
+            ("heap bytes free at its end", it.keepcost),
+            ("free chunks", it.ordblks),
+            ("mapped blocks", it.hblks),
+            ("mapped bytes", it.hblkhd),
+        ];
+        let lines = lines.iter().map(|(name, number)| format!("{name}: {number}\n"));
+        lines.fold(String::from("allocator: glibc\n"), |text, line| text + &line)
+    }
+    #[cfg(not(target_env = "gnu"))]
+    {
+        "Stats not supported for the current allocator".into()
+    }
+}
+
 fn placed(layout: Layout) -> Layout {
     if layout.size() < LARGE_BYTES {
         return layout;
@@ -109,6 +144,22 @@ unsafe impl GlobalAlloc for Huge {
 #[expect(clippy::cast_possible_truncation, reason = "drawn numbers are below small bounds")]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_allocator_tells_what_it_has() {
+        let number = |text: &str, name: &str| {
+            let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
+            line.unwrap().parse::<usize>().unwrap()
+        };
+        let block = vec![1_u8; 64 << 20];
+        let text = statistics();
+        assert!(
+            number(&text, "mapped bytes") + number(&text, "heap bytes") >= block.len(),
+            "{text}"
+        );
+        drop(block);
+        give_back();
+    }
 
     #[test]
     fn large_memory_is_aligned_and_keeps_its_bytes_when_it_grows_and_shrinks() {

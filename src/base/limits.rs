@@ -141,6 +141,17 @@ const _: () = assert!(ACCEPTS_PER_TURN_MIN > 0 && ACCEPTS_PER_TURN_MIN < ACCEPTS
 /// Sessions that a core looks at in one turn, of the round in which it looks at all of them.
 pub const SWEPT_ROWS_PER_TURN: usize = 256;
 
+/// From so many bytes on a client is known by itself where clients take too much together.
+pub const HEAVY_CLIENT_BYTES: usize = 16 * 1024;
+
+/// Clients that a core closes in one turn where all of them take too much.
+pub const EVICTED_CLIENTS_PER_TURN: usize = 128;
+
+/// The least that `maxmemory-clients` means.
+pub const CLIENT_BYTES_MAX_MIN: u64 = 128 * 1024;
+
+const _: () = assert!(CLIENT_BYTES_MAX_MIN > 4 * HEAVY_CLIENT_BYTES as u64);
+
 /// With more clients than this, CLIENT LIST is written as it is sent: lines of one length, in pages.
 pub const LIST_AT_ONCE_MAX: usize = 10_000;
 pub const LIST_LINE_BYTES: usize = 384;

@@ -47,10 +47,16 @@ impl Default for Directory {
 }
 
 impl Directory {
-    /// Lists the rows of one more family.
+    /// Lists the rows of one more family; a container may stand in several.
     pub fn add<F>(&mut self, table: &'static [Command<F>]) {
         for row in table {
-            let subcommands = row.subcommands.iter().map(|sub| &sub.spec).collect();
+            let subcommands: Vec<_> = row.subcommands.iter().map(|sub| &sub.spec).collect();
+            if let Some(at) = self.by_name.get(row.name.as_bytes())
+                && let Some(entry) = self.entries.get_mut(at)
+            {
+                entry.subcommands.extend(subcommands);
+                continue;
+            }
             self.by_name.insert(row.name.as_bytes(), self.entries.len());
             self.entries.push(Entry { spec: &row.spec, subcommands });
         }
@@ -180,6 +186,12 @@ impl Directory {
 
 /// `<container> HELP`: its sub-commands with their arguments, and what each is for.
 pub fn write_help<F>(container: &str, rows: &[Command<F>], reply: &mut Reply<'_>) {
+    let rows: Vec<&Spec> = rows.iter().map(|row| &row.spec).collect();
+    write_help_of(container, &rows, reply);
+}
+
+/// As [`write_help`], where the rows are of several families.
+pub fn write_help_of(container: &str, rows: &[&Spec], reply: &mut Reply<'_>) {
     let title = format!("{container} <subcommand> [<arg> ...]. The sub-commands:");
     reply.array(1 + 2 * rows.len());
     reply.simple(title.as_bytes());

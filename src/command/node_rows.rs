@@ -36,6 +36,10 @@ const OPERATOR: Flags = CONNECTION.and(Flags::ADMIN);
 /// What each node of a cluster has of its own.
 const EACH_NODE: &[&str] =
     &["nondeterministic_output", "request_policy:all_nodes", "response_policy:special"];
+/// As `EACH_NODE`, of each shard.
+const EACH_SHARD: &[&str] =
+    &["nondeterministic_output", "request_policy:all_shards", "response_policy:special"];
+const SLOW_WITH_MUCH_MEMORY: &str = "Depends on how much memory is allocated, could be slow";
 /// Reads or replaces the whole data set.
 const DISK: Flags = Flags::ADMIN.and(Flags::NOSCRIPT).and(Flags::NO_ASYNC_LOADING);
 
@@ -471,6 +475,23 @@ rows! {
             .about(Group::Server, "2.8.13", "O(1)", "Forgets samples")
             .tips(&["request_policy:all_nodes", "response_policy:all_succeeded"])
             .takes(&[Argument::string("event").optional().multiple()]);
+    };
+    MEMORY = Spec::new("MEMORY", AtLeast(2), NONE, &[])
+        .about(Group::Server, "4.0.0", "", "Commands about memory") => {
+        MEMORY_DOCTOR = Spec::new("DOCTOR", Exactly(2), NONE, &[])
+            .about(Group::Server, "4.0.0", "O(1)", "What is wrong with the memory, in words").tips(EACH_SHARD);
+        MEMORY_HELP = Spec::new("HELP", Exactly(2), ANYTIME, &[])
+            .about(Group::Server, "4.0.0", "O(1)", "Lists the sub-commands");
+        MEMORY_MALLOC_STATS = Spec::new("MALLOC-STATS", Exactly(2), NONE, &[])
+            .about(Group::Server, "4.0.0", SLOW_WITH_MUCH_MEMORY, "What the allocator says of itself").tips(EACH_SHARD);
+        MEMORY_PURGE = Spec::new("PURGE", Exactly(2), NONE, &[])
+            .about(Group::Server, "4.0.0", SLOW_WITH_MUCH_MEMORY, "Gives memory that nobody uses back to the system")
+            .tips(ALL_SHARDS_SUCCEED);
+        MEMORY_STATS = Spec::new("STATS", Exactly(2), NONE, &[])
+            .about(Group::Server, "4.0.0", "O(1)", "What takes how much memory").tips(EACH_SHARD);
+        MEMORY_USAGE = Spec::new("USAGE", AtLeast(3), READ, const { &[KeySpec::at(2, KeyFlags::RO)] })
+            .about(Group::Server, "4.0.0", "O(N)", "How many bytes a key takes")
+            .takes(&[Argument::key("key", 0), Argument::integer("count").token("SAMPLES").optional()]);
     };
     LOLWUT = Spec::new("LOLWUT", AtLeast(1), READ_FAST, &[])
         .about(Group::Server, "5.0.0", "", "Draws a picture, and tells the version")

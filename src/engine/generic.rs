@@ -14,6 +14,7 @@ use crate::command::arguments::{
     Argument, KEY, KEYS, MILLISECONDS, SECONDS, UNIX_MILLISECONDS, UNIX_SECONDS,
 };
 use crate::command::docs;
+use crate::command::node_rows as rows;
 use crate::command::spec::Arity::{AtLeast, Exactly};
 use crate::command::spec::{
     Categories, Command, Flags, Gather, Group, Hop, KeyFlags, KeySpec, Spec,
@@ -82,8 +83,6 @@ pub const COMMANDS: &[Command<ShardFn>] = &[
     Command::new(Spec::new("EXPIRETIME", Exactly(2), READ_FAST, &[KeySpec::at(1, RO.and(ACCESS))])
         .about(Group::Generic, "7.0.0", "O(1)", "When a key expires, in seconds of Unix time")
         .takes(&[KEY]), expiry::expiretime),
-    Command::container(Spec::new("MEMORY", AtLeast(2), NONE, &[])
-        .about(Group::Server, "4.0.0", "", "Commands about memory"), no_subcommand, MEMORY),
     Command::new(Spec::new("MOVE", Exactly(3), WRITE_FAST, &[KeySpec::at(1, RW.and(ACCESS).and(UPDATE))])
         .about(Group::Generic, "1.0.0", "O(1)", "Moves a key to another database")
         .takes(&[KEY, Argument::integer("db")]), moves::move_key),
@@ -133,14 +132,12 @@ pub const COMMANDS: &[Command<ShardFn>] = &[
         .hop(Hop::Split(Gather::Sum)), unlink),
 ];
 
-#[rustfmt::skip] // As above.
-const MEMORY: &[Command<ShardFn>] = &[
-    Command::new(Spec::new("HELP", Exactly(2), ANYTIME, &[])
-        .about(Group::Server, "4.0.0", "O(1)", "Lists the sub-commands"), memory_help),
-    Command::new(Spec::new("USAGE", AtLeast(3), READ, &[KeySpec::at(2, RO)])
-        .about(Group::Server, "4.0.0", "O(N)", "How many bytes a key takes")
-        .takes(&[KEY, Argument::integer("count").token("SAMPLES").optional()]), memory_usage),
-];
+/// The part of MEMORY that is about a key; the node has the rest (`node/memory_report.rs`).
+pub const MEMORY: &[Command<ShardFn>] = &[Command::container(
+    rows::MEMORY,
+    no_subcommand,
+    &[Command::new(rows::MEMORY_USAGE, memory_usage)],
+)];
 
 #[rustfmt::skip] // As above.
 const OBJECT: &[Command<ShardFn>] = &[
@@ -293,12 +290,6 @@ fn memory_usage(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), ErrorKind> {
     Ok(())
 }
 
-/// `MEMORY HELP`
-fn memory_help(cx: &mut Cx<'_>, _: Args<'_>) -> Result<(), ErrorKind> {
-    docs::write_help("MEMORY", MEMORY, &mut cx.reply);
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use crate::engine::transcript;
@@ -369,7 +360,7 @@ mod tests {
 
     /// Sizes are ours and not Redis', but requests are read as there.
     #[test]
-    fn memory_usage_and_help() {
+    fn memory_usage_is_asked_for_as_in_redis() {
         let mut shard = transcript::Shard::default();
         let mut ask = |request: &str| {
             let words: Vec<&[u8]> = request.split(' ').map(str::as_bytes).collect();
@@ -386,7 +377,6 @@ mod tests {
             "-ERR value is not an integer or out of range|"
         );
         assert_eq!(ask("MEMORY NOSUCH"), "-ERR unknown subcommand 'NOSUCH'. Try MEMORY HELP.|");
-        assert!(ask("MEMORY HELP").contains("|+USAGE <key> [SAMPLES <count>]|"));
         assert!(ask("OBJECT HELP").starts_with("*11|+OBJECT <subcommand>"));
     }
 }

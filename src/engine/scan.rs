@@ -55,6 +55,18 @@ impl Keyspace {
         self.store.used_bytes() + tables.sum::<usize>()
     }
 
+    /// Bytes of a database's table, without those of its segments, which all databases share.
+    #[must_use]
+    pub fn table_bytes(&self, db: usize) -> usize {
+        self.databases[db].as_ref().map_or(0, |it| it.table.directory_bytes())
+    }
+
+    /// Bytes of pages that hold no record now.
+    #[must_use]
+    pub fn unused_bytes(&self) -> usize {
+        self.store.unused_bytes()
+    }
+
     /// As `used_bytes`, without what only a snapshot still needs.
     #[must_use]
     pub fn counted_bytes(&self) -> usize {

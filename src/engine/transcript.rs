@@ -127,6 +127,7 @@ fn find(
         bits::COMMANDS,
         hyperloglog::COMMANDS,
         generic::COMMANDS,
+        generic::MEMORY,
         sort::COMMANDS,
         more,
     ];

@@ -1,7 +1,7 @@
 //! One client as a line of `CLIENT LIST` and `CLIENT INFO`, and which clients a list has.
 //!
 //! The fields and their order are Redis 7.0's, with `lib-name` and `lib-ver` behind, where 7.2 has
-//! them. What this server has no notion of (transactions, a query buffer of a connection
+//! them. What this server has no notion of (a query buffer of a connection
 //! whose input lies in the kernel's) stands there as it would for a client without it.
 //!
 //! A core describes its own clients; `gather.rs` sorts all lines by number, which is the order in
@@ -121,9 +121,11 @@ impl Core {
         let counts = self.pubsub.counts(conn);
         let queued = session.flight.as_ref().map_or(0, |flight| flight.queued_bytes());
         let unsent = rare.map_or(0, |rare| rare.backlog_bytes);
-        let words = rare.map_or(0, |it| it.name.len() + it.lib_name.len() + it.lib_ver.len());
-        let input = session.input_bytes();
-        let memory = size_of::<Session>() + words + input + queued + unsent;
+        let multi = session.rare.as_ref().and_then(|rare| rare.multi.as_ref());
+        let queued_requests = multi.filter(|_| session.in_multi).map(|multi| multi.queued());
+        let queued_requests = queued_requests.and_then(|it| i64::try_from(it).ok()).unwrap_or(-1);
+        let (multi, input) = (session.multi_bytes(), session.input_bytes());
+        let memory = self.client_bytes(conn, session);
         let command = match session.last_command {
             NO_COMMAND => "NULL",
             number => self.shared.table.row(number).full_name.as_str(),
@@ -133,7 +135,7 @@ impl Core {
         };
         let line = format!(
             "id={} addr={addr} laddr={laddr} fd={} name={} age={} idle={} flags={} db={} \
-             sub={} psub={} ssub={} multi=-1 qbuf={input} qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 \
+             sub={} psub={} ssub={} multi={queued_requests} qbuf={input} qbuf-free=0 argv-mem=0 multi-mem={multi} rbs=0 \
              rbp=0 obl={queued} oll=0 omem={unsent} tot-mem={memory} events={} cmd={command} \
              user={} redir={} resp={} lib-name={} lib-ver={}\n",
             session.id,
@@ -208,6 +210,8 @@ fn flags(session: &Session) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::node::flight::{Flight, Gathering};
+    use crate::node::gather::Summary;
     use crate::node::testing::check;
 
     #[test]
@@ -234,12 +238,17 @@ mod tests {
             )
         };
         let none = "lib-name= lib-ver=";
+        // A list is gathered in the flight of who asks for it.
+        let mut flight = Flight::new(0);
+        let gathering = Gathering { combine: Summary::Sum, parts: vec![None], muted: false };
+        flight.depart_split(gathering, true);
         let a = |command: &str| {
-            let bytes = size_of::<Session>();
+            let waits = if command == "client|list" { flight.memory() } else { 0 };
+            let bytes = size_of::<Session>() + waits;
             let rest = format!("name= age=3 idle=0 flags=N db=0 {}", tail(bytes, command, 2, none));
             line(1, &rest)
         };
-        let bytes = size_of::<Session>() + 9;
+        let bytes = size_of::<Session>() + size_of::<Rare>() + 9;
         let b = tail(bytes, "client|setinfo", 2, "lib-name=lib lib-ver=1.0");
         let b = line(2, &format!("name=bob age=2 idle=1 flags=e db=5 {b}"));
         let c = tail(size_of::<Session>(), "NULL", 2, none);

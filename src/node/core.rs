@@ -106,8 +106,10 @@ pub enum Input<'a> {
     File(FileEvent),
     /// Core 0: the mind of a cluster's node said something.
     Bus(crate::node::cluster::FromBus),
-    /// Core 0: a signal asks for an orderly end.
-    Terminate,
+    /// Core 0: a signal asks for an orderly end; SIGINT, or else SIGTERM.
+    Terminate {
+        interrupt: bool,
+    },
 }
 
 /// What the outside says of the RDB file.
@@ -204,6 +206,9 @@ pub struct Core {
     pub(super) serial: u32,
     pub(super) began: u32,
     pub(super) sweep: crate::node::sweep::Sweep,
+    /// The last report that this core had its part in.
+    pub(super) reported: u64,
+    pub(super) weights: crate::node::client_memory::Weights,
     pub(super) lists: crate::node::listing::Lists,
     /// Where the search for keys of a slot goes on.
     pub(super) slot_search: (u16, u64),
@@ -278,6 +283,8 @@ impl Core {
             serial: 1, // Sessions begin with 0: staged in no window of this turn.
             began: 1,
             sweep: crate::node::sweep::Sweep::default(),
+            reported: 0,
+            weights: crate::node::client_memory::Weights::default(),
             lists: crate::node::listing::Lists::default(),
             slot_search: (0, 0),
             scratch: Vec::new(),
@@ -413,7 +420,9 @@ impl Core {
             Input::Migrated { number, migrated } => self.migrated(number, &migrated, out),
             Input::File(event) => self.with_control(out, |it, cx| it.file(cx, event)),
             Input::Bus(said) => self.with_control(out, |it, cx| it.heard_of_bus(cx, said)),
-            Input::Terminate => self.with_control(out, |it, cx| it.terminate(cx)),
+            Input::Terminate { interrupt } => {
+                self.with_control(out, |it, cx| it.terminate(cx, interrupt));
+            }
         }
     }
 
@@ -421,17 +430,22 @@ impl Core {
     fn tick(&mut self, out: &mut Outbox) {
         self.stats.tick(self.now);
         self.tell_bytes();
+        self.tell_client_bytes();
         self.ask_for_sweep();
         self.unpause(out);
         self.report_changes(out);
         self.retry_stuck(out);
         self.report_watchers(out);
+        self.report_figures(out);
         self.with_control(out, |control, cx| control.tick(cx));
     }
 
     /// What is done in slices between requests: expiry, the snapshot's walk, freeing.
     fn background(&mut self, out: &mut Outbox) {
         self.sweep_some(out);
+        if self.view.client_bytes_max > 0 {
+            self.evict_clients(out);
+        }
         if !self.frozen.is_frozen() && self.expires_actively {
             self.expire_some();
         }

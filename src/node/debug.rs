@@ -31,6 +31,7 @@ const HELP: &[(&str, &str)] = &[
     ("DIGEST-VALUE <key> [<key> ...]", "The digest of each key's value"),
     ("HELP", "Lists the sub-commands"),
     ("OBJECT <key>", "How a value is kept"),
+    ("PANIC", "Ends the process as a bug would, with a report in the log"),
     ("POPULATE <count> [<prefix>] [<size>]", "Sets keys <prefix>:<n>, without telling replicas"),
     ("RELOAD", "Saves the data set and loads it again"),
     ("SET-ACTIVE-EXPIRE <0|1>", "Removes expired keys in the background, or only when they are met"),
@@ -59,6 +60,7 @@ fn debug(cx: &mut NodeCx<'_>, args: Args<'_>) -> Result<(), ErrorKind> {
             let owner = cx.core.owner(&args[2]);
             cx.ask_core(owner, "debug-object", args.skip(2));
         }
+        () if args.is(1, "PANIC") && words == 2 => panic!("DEBUG PANIC was asked for"),
         () if args.is(1, "POPULATE") && (3..=5).contains(&words) => {
             Populate::parse(args.skip(2))?;
             cx.ask_all("populate", args.skip(2), Summary::AllOk);

@@ -11,14 +11,22 @@ use crate::resp::error::ErrorKind;
 
 impl Control {
     /// A signal asks for an orderly end.
-    pub(super) fn terminate(&mut self, cx: &mut ControlCx<'_>) {
+    pub(super) fn terminate(&mut self, cx: &mut ControlCx<'_>, interrupt: bool) {
         if self.exiting.is_some() {
             // Asked twice: somebody is impatient.
             cx.out.actions.push(Action::Exit { code: 1 });
             return;
         }
         cx.log(Level::Warning, "Received a signal, scheduling shutdown...");
-        self.shutdown(cx, None, None, false, false, false);
+        let settings = &self.view.settings;
+        let words = match interrupt {
+            true => &settings.shutdown_on_sigint,
+            false => &settings.shutdown_on_sigterm,
+        };
+        let has = |word: &[u8]| words.split(|&byte| byte == b' ').any(|it| it == word);
+        let save = if has(b"save") { Some(true) } else { has(b"nosave").then_some(false) };
+        let (now, force) = (has(b"now"), has(b"force"));
+        self.shutdown(cx, None, save, now, force, false);
     }
 
     /// `save`: `None` saves where there are save points. `now`: does not wait for replicas.

@@ -10,8 +10,8 @@ use crate::node::part::PARTS;
 use crate::node::scripts::{self, ScriptFn};
 use crate::node::table::Table;
 use crate::node::{
-    access, clients, cluster, connection, debug, dump, functions, info, keys, migrate, monitor,
-    multi, publish, replicate, server, slowlog,
+    access, clients, cluster, connection, debug, dump, functions, info, keys, memory_report,
+    migrate, monitor, multi, publish, replicate, server, slowlog,
 };
 use std::sync::LazyLock;
 
@@ -27,6 +27,7 @@ const SHARD: &[&[Command<ShardFn>]] = &[
     bits::COMMANDS,
     hyperloglog::COMMANDS,
     generic::COMMANDS,
+    generic::MEMORY,
     sort::COMMANDS,
     dump::COMMANDS,
 ];
@@ -51,6 +52,7 @@ const NODE: &[&[Command<NodeFn>]] = &[
     info::COMMANDS,
     access::COMMANDS,
     slowlog::COMMANDS,
+    memory_report::COMMANDS,
     monitor::COMMANDS,
 ];
 

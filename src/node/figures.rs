@@ -7,6 +7,8 @@
 //!   [kind: 1][bytes of the name: 1][name][i64 | bytes of the text: 8][text]
 //! ```
 
+use crate::node::slow::histogram;
+use hdrhistogram::Histogram;
 use std::collections::BTreeMap;
 
 /// See the file's header.
@@ -55,6 +57,21 @@ impl Figures {
         all.filter_map(move |(name, number)| Some((name.strip_prefix(prefix)?, *number)))
     }
 
+    /// How long commands took, by their numbers: `latency.NUMBER.NANOSECONDS` is how many calls did.
+    #[must_use]
+    pub fn latencies(&self) -> BTreeMap<u16, Histogram<u64>> {
+        let mut all: BTreeMap<u16, Histogram<u64>> = BTreeMap::new();
+        for (name, calls) in self.sums_of("latency.") {
+            let Some((number, nanoseconds)) = name.split_once('.') else { continue };
+            let (Ok(number), Ok(nanoseconds)) = (number.parse(), nanoseconds.parse()) else {
+                continue;
+            };
+            let calls = u64::try_from(calls).unwrap_or(0);
+            all.entry(number).or_insert_with(histogram).saturating_record_n(nanoseconds, calls);
+        }
+        all
+    }
+
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut out = Vec::new();
@@ -72,6 +89,13 @@ impl Figures {
             put(TEXT, name, i64::try_from(text.len()).unwrap_or(0), text);
         }
         out
+    }
+
+    /// Takes in what another core put down.
+    pub fn merge(&mut self, other: &Self) {
+        other.sums.iter().for_each(|(name, number)| self.add(name.as_str(), *number));
+        other.peaks.iter().for_each(|(name, number)| self.peak(name.as_str(), *number));
+        other.texts.iter().for_each(|(name, text)| self.text(name.as_str(), text.as_str()));
     }
 
     /// Takes in what another core wrote with [`Figures::to_bytes`].

@@ -279,6 +279,19 @@ impl Flight {
         self.queued
     }
 
+    /// What it takes: replies that wait, and the places of those to come.
+    #[must_use]
+    pub fn memory(&self) -> usize {
+        let parts = self.slots.iter().map(|slot| match slot {
+            Slot::Gather(it) => {
+                it.parts.iter().flatten().map(Vec::len).sum::<usize>() + size_of::<Gathering>()
+            }
+            Slot::Waiting { .. } | Slot::Ready { .. } => 0,
+        });
+        let slots = self.slots.len() * size_of::<Slot>();
+        size_of::<Self>() + self.queued + slots + parts.sum::<usize>()
+    }
+
     /// Its connection is gone: nobody waits for anything any more.
     pub fn forget(&mut self) {
         self.slots.clear();

@@ -6,6 +6,7 @@ use crate::node::core::Core;
 use crate::node::figures::Figures;
 use crate::node::flight::Gathering;
 use crate::node::info::{Section, write::Report};
+use crate::node::memory_report::{self, Taken};
 use crate::node::slowlog::{self, Shown};
 use crate::resp::decode::{self, Value};
 use crate::resp::reply::{Proto, Reply};
@@ -36,6 +37,8 @@ pub enum Summary {
     Digest,
     /// Figures of all cores, written as INFO.
     Info { sections: Vec<Section> },
+    /// As `Info`, written as MEMORY tells it.
+    Memory(memory_report::Shown),
     /// Lines of `CLIENT LIST`: by number, or these in this order.
     Clients { ids: Vec<u64> },
     /// What was slow on all cores.
@@ -92,6 +95,12 @@ impl Core {
                 reply.simple(hex(&all.finish()).as_bytes());
             }
             Summary::Info { sections } => self.write_info(sections, parts, reply),
+            Summary::Memory(shown) => {
+                let figures = figures(parts);
+                let taken = Taken::new(&figures, &self.shared.host, &self.view.settings);
+                let replicas = figures.get("replicas");
+                memory_report::summarize(*shown, &figures, &taken, replicas, reply);
+            }
             Summary::Clients { ids } => {
                 let texts: Vec<Vec<u8>> = parts.iter().map(|part| bulk(part)).collect();
                 client_list::merge(&texts, ids, reply);
@@ -114,8 +123,7 @@ impl Core {
     }
 
     fn write_info(&self, sections: &[Section], parts: &[&[u8]], reply: &mut Reply<'_>) {
-        let mut figures = Figures::default();
-        parts.iter().for_each(|part| figures.merge_bytes(&bulk(part)));
+        let figures = figures(parts);
         let report = Report {
             figures: &figures,
             host: &self.shared.host,
@@ -141,6 +149,12 @@ impl Core {
         }
         reply.null();
     }
+}
+
+fn figures(parts: &[&[u8]]) -> Figures {
+    let mut figures = Figures::default();
+    parts.iter().for_each(|part| figures.merge_bytes(&bulk(part)));
+    figures
 }
 
 fn digest_values(parts: &[&[u8]], reply: &mut Reply<'_>) {

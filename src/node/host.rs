@@ -37,11 +37,37 @@ pub struct Host {
     pub admitted: AtomicU64,
     /// Nanoseconds that the last busy turn of each core took.
     pub lags: Vec<AtomicU64>,
+    /// How busy each core is.
+    pub loads: Vec<Load>,
+    /// What the clients of all cores take, and the heaviest of each core (`client_memory.rs`).
+    pub client_bytes: AtomicU64,
+    pub heaviest: Vec<AtomicU64>,
+    /// The number of the newest report that somebody wants of all cores: each tells its figures once it has
+    /// seen a new one, at its next tick.
+    pub report_wanted: AtomicU64,
+    /// What of the backlog counts against `maxmemory`.
+    pub backlog_bytes: AtomicU64,
     /// A bit for each core whose keys may not go or are gone; see [`Host::nothing_to_evict`].
     pub bare: [AtomicU64; CORES_MAX / 64],
     /// What the keys take, and took at most; see [`Host::note_used`].
     pub used_bytes: AtomicU64,
     pub peak_bytes: AtomicU64,
+}
+
+/// How busy one core is, as its loop says once a second.
+#[derive(Debug, Default)]
+pub struct Load {
+    /// CPU time of its thread since the start.
+    pub cpu_us: AtomicU64,
+    /// Of a thousand: how much of the last second it had a CPU.
+    pub busy_permille: AtomicU64,
+    /// The longest turn of that second.
+    pub longest_ns: AtomicU64,
+    /// Turns since the start.
+    pub turns: AtomicU64,
+    /// Its sockets with a descriptor, and those without.
+    pub seated: AtomicU64,
+    pub parked: AtomicU64,
 }
 
 /// How many sockets a core has; see [`Host::note_sockets`].

@@ -16,12 +16,15 @@ use crate::node::cx::{NodeCx, NodeFn, PartHead};
 use crate::node::feeding::why;
 use crate::node::figures::Figures;
 use crate::node::gather::Summary;
+use crate::node::host::Load;
+use crate::node::outbox::{Action, Outbox, Report};
 use crate::node::pubsub::Topic;
 use crate::node::stats::Stats;
 use crate::replication::info::{MasterLink, Replication};
 use crate::replication::ring::Ring;
 use crate::resp::error::ErrorKind;
 use crate::resp::reply::Reply;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 pub const COMMANDS: &[Command<NodeFn>] = &[Command::new(rows::INFO, info)];
 
@@ -75,10 +78,17 @@ const SECTIONS: [(Section, &str, Shown); 14] = {
     ]
 };
 
+/// A word for the parts: figures of how long commands took are wanted, too.
+const WITH_LATENCIES: &str = "latencies";
+
 /// `INFO [section ...]`
 fn info(cx: &mut NodeCx<'_>, args: Args<'_>) -> Result<(), ErrorKind> {
     let sections = chosen(args);
-    cx.ask_all("info", Args::new(&[]), Summary::Info { sections });
+    let latencies: &[&[u8]] = match sections.contains(&Section::Latencystats) {
+        true => &[WITH_LATENCIES.as_bytes()],
+        false => &[],
+    };
+    cx.ask_all("info", Args::new(latencies), Summary::Info { sections });
     Ok(())
 }
 
@@ -100,41 +110,77 @@ fn chosen(args: Args<'_>) -> Vec<Section> {
 }
 
 /// This core's figures.
-pub(super) fn part(core: &mut Core, _: &PartHead, _: Args<'_>, reply: &mut Reply<'_>) {
-    let mut figures = Figures::default();
-    count_clients(core, &mut figures);
-    count_keys(core, &mut figures);
-    count_stats(&core.stats, &mut figures);
-    if let Some(control) = &core.control {
-        control.describe(core, &mut figures);
+pub(super) fn part(core: &mut Core, _: &PartHead, args: Args<'_>, reply: &mut Reply<'_>) {
+    reply.bulk(&core.figures(args.is(0, WITH_LATENCIES)).to_bytes());
+}
+
+impl Core {
+    /// Tells its figures where somebody wants a report.
+    pub(super) fn report_figures(&mut self, out: &mut Outbox) {
+        let number = self.shared.host.report_wanted.load(Ordering::Relaxed);
+        if number != self.reported {
+            self.reported = number;
+            let (figures, settings) = (self.figures(true), self.settings());
+            let report = Report { number, core: self.id, figures, settings };
+            out.actions.push(Action::Report(Box::new(report)));
+        }
     }
-    reply.bulk(&figures.to_bytes());
+
+    /// This core's figures; with latencies they are some thousands.
+    pub(super) fn figures(&self, latencies: bool) -> Figures {
+        let core = self;
+        let mut figures = Figures::default();
+        count_clients(core, &mut figures);
+        count_keys(core, &mut figures);
+        count_stats(&core.stats, &mut figures);
+        count_core(core, &mut figures);
+        if latencies {
+            count_latencies(core, &mut figures);
+        }
+        if let Some(control) = &core.control {
+            control.describe(core, &mut figures);
+        }
+        figures
+    }
 }
 
 fn count_clients(core: &Core, figures: &mut Figures) {
     let totals = core.session_totals();
     figures.add("clients", core.sessions.len().saturating_sub(totals.replicas));
     figures.add("blocked", totals.blocked);
+    let (keys, of_group) = core.waiting.keys();
+    figures.add("blocking_keys", keys);
+    figures.add("blocking_keys_on_nokey", of_group);
     figures.peak("input_max", totals.input_max);
     figures.peak("output_max", totals.output_max);
     figures.add("client_bytes", totals.client_bytes);
     figures.add("link_bytes", totals.link_bytes);
+    figures.add("replicas", totals.replicas);
+    let scripting = &core.scripting;
+    figures.add("script_machine_bytes", scripting.machine.used_bytes());
+    figures.add("script_text_bytes", scripting.scripts.bytes());
+    // All cores have the same ones.
+    figures.peak("scripts", scripting.scripts.len());
+    figures.peak("script_bytes", scripting.scripts.bytes());
+    figures.peak("libraries", scripting.libraries.iter().len());
+    figures.peak("functions", scripting.libraries.functions_len());
+    let code = scripting.libraries.iter().map(|it| it.code.len()).sum::<usize>();
+    figures.peak("function_bytes", code);
 }
 
 fn count_keys(core: &Core, figures: &mut Figures) {
-    let mut all = 0;
     for db in 0..core.keyspace.databases() {
         let keys = core.keyspace.len(db);
         if keys == 0 {
             continue;
         }
-        all += keys;
         let expires = core.keyspace.expires(db);
         figures.add(format!("db.{db:05}.keys"), keys);
         figures.add(format!("db.{db:05}.expires"), expires);
         // The mean of means must be weighed.
         let ttl = core.keyspace.avg_ttl(db).saturating_mul(expires as u64);
         figures.add(format!("db.{db:05}.ttl"), ttl);
+        figures.add(format!("db.{db:05}.table"), core.keyspace.table_bytes(db));
     }
     let stats = core.keyspace.stats();
     figures.add("hits", stats.hits);
@@ -146,14 +192,69 @@ fn count_keys(core: &Core, figures: &mut Figures) {
     figures.add("evicted", stats.evicted);
     core.add_tracking_figures(figures);
     figures.add("key_bytes", core.keyspace.used_bytes());
+    figures.add("page_bytes_unused", core.keyspace.unused_bytes());
     figures.add("walk_bytes", core.keyspace.pool_bytes());
-    let core_line = format!(
-        "connections={},keys={all},hops={},ops={}",
-        core.sessions.len(),
+}
+
+/// What is told of each core by itself, in this order.
+pub const OF_CORES: [&str; 13] = [
+    "connections",
+    "keys",
+    "hops",
+    "ops",
+    "busy_permille",
+    "cpu_us",
+    "turns",
+    "lag_us",
+    "lag_max_us",
+    "key_bytes",
+    "client_bytes",
+    "sockets",
+    "parked",
+];
+
+/// The figures of this core alone.
+fn count_core(core: &Core, figures: &mut Figures) {
+    let keys: usize = (0..core.keyspace.databases()).map(|db| core.keyspace.len(db)).sum();
+    let host = &core.shared.host;
+    let load = |of: fn(&Load) -> &AtomicU64| {
+        host.loads.get(core.id).map_or(0, |load| of(load).load(Ordering::Relaxed))
+    };
+    let lag = host.lags.get(core.id).map_or(0, |lag| lag.load(Ordering::Relaxed));
+    let numbers: [u64; OF_CORES.len()] = [
+        core.sessions.len() as u64,
+        keys as u64,
         core.stats.hops,
-        core.stats.processed
-    );
-    figures.text(format!("core{:03}", core.id), core_line);
+        core.stats.processed,
+        load(|it| &it.busy_permille),
+        load(|it| &it.cpu_us),
+        load(|it| &it.turns),
+        lag / 1_000,
+        load(|it| &it.longest_ns) / 1_000,
+        core.keyspace.used_bytes() as u64,
+        core.weights.bytes(),
+        load(|it| &it.seated),
+        load(|it| &it.parked),
+    ];
+    for (name, number) in OF_CORES.iter().zip(numbers) {
+        figures.add(format!("core.{:03}.{name}", core.id), number);
+    }
+}
+
+/// How long commands took: of each so many calls in each bucket.
+fn count_latencies(core: &Core, figures: &mut Figures) {
+    for (number, histogram) in core.slow.histograms.iter().enumerate() {
+        let Some(histogram) = histogram else { continue };
+        for it in histogram.iter_recorded() {
+            let name = format!("latency.{number:05}.{}", it.value_iterated_to());
+            figures.add(name, it.count_at_value());
+        }
+    }
+}
+
+fn count_denied(stats: &Stats, figures: &mut Figures) {
+    let names = ["denied_cmd", "denied_key", "denied_channel", "denied_auth"];
+    names.iter().zip(stats.denied).for_each(|(name, count)| figures.add(*name, count));
 }
 
 fn count_stats(stats: &Stats, figures: &mut Figures) {
@@ -173,6 +274,8 @@ fn count_stats(stats: &Stats, figures: &mut Figures) {
         ("connections", stats.connections),
         ("rejected_connections", stats.rejected_connections),
         ("evicted_clients", stats.evicted_clients),
+        ("output_disconnections", stats.output_disconnections),
+        ("input_disconnections", stats.input_disconnections),
         ("input_bytes", stats.input_bytes),
         ("output_bytes", stats.output_bytes),
         ("repl_input_bytes", stats.repl_input_bytes),
@@ -183,6 +286,7 @@ fn count_stats(stats: &Stats, figures: &mut Figures) {
     ] {
         figures.add(name, number);
     }
+    count_denied(stats, figures);
     let names = ["ops_rate", "input_rate", "output_rate", "repl_input_rate", "repl_output_rate"];
     names.iter().zip(stats.rates()).for_each(|(name, rate)| figures.add(*name, rate));
 }
@@ -195,6 +299,7 @@ impl Control {
         figures.add("uptime", Stats::uptime(self.started, core.now));
         figures.text("run_id", self.run_id.as_str());
         figures.text("replication", self.replication_text(core));
+        self.describe_state(core, figures);
         figures.add("changes", snapshots.changes);
         figures.add("saving", i64::from(snapshots.is_saving()));
         figures.add("last_save", snapshots.last_save_s);
@@ -244,6 +349,32 @@ impl Control {
         let (taken, merged) = self.tickets(core);
         figures.add("tickets", taken);
         figures.add("tickets_merged", merged);
+    }
+
+    /// How it is, for whoever watches it.
+    fn describe_state(&self, core: &Core, figures: &mut Figures) {
+        let view = &self.view;
+        let status = self.following.replica.status(core.now.mono);
+        let refused = view.save_failed || view.aof_failed.is_some() || view.few_replicas;
+        for (name, is) in [
+            ("is_loading", view.loading),
+            ("is_replica", view.is_replica()),
+            ("master_link_up", view.is_replica() && status.up),
+            ("save_failed", view.save_failed),
+            ("few_replicas", view.few_replicas),
+            ("writes_refused", refused),
+        ] {
+            figures.add(name, i64::from(is));
+        }
+        let last_io_s = if view.is_replica() { status.last_io_s } else { -1 };
+        figures.add("master_last_io_s", last_io_s);
+        figures.add("repl_offset", self.offset());
+        for row in self.master.rows(core.now.mono) {
+            let name = format!("replica.{}:{}", String::from_utf8_lossy(row.ip), row.port);
+            figures.add(format!("{name}|offset"), row.offset);
+            figures.add(format!("{name}|lag"), row.lag_s);
+            figures.add(format!("{name}|online"), i64::from(row.state == "online"));
+        }
     }
 
     fn replication_text(&self, core: &Core) -> String {

@@ -218,6 +218,7 @@ impl Core {
         if bytes > INPUT_BYTES_MAX.max(limit) {
             session.closing = true;
             let id = session.id;
+            self.stats.input_disconnections += 1;
             self.say(
                 out,
                 Level::Warning,
@@ -225,5 +226,6 @@ impl Core {
             );
             out.actions.push(Action::CloseNow(conn));
         }
+        self.weigh(conn);
     }
 }

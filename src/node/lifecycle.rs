@@ -68,6 +68,7 @@ impl Core {
                 self.forget_watcher(conn);
                 self.leaves_lists(conn);
                 self.forget_tracker(conn);
+                self.weights.note(conn, 0);
                 let Some(session) = self.sessions.close(conn) else { continue };
                 out.actions.push(Action::Move { conn, core: 0, session: Box::new(session) });
             }
@@ -92,6 +93,7 @@ impl Core {
         self.forget_watcher(conn);
         self.leaves_lists(conn);
         self.forget_tracker(conn);
+        self.weights.note(conn, 0);
         let Some(session) = self.sessions.close(conn) else { return };
         if session.admitted {
             self.shared.host.admitted.fetch_sub(1, Ordering::Relaxed);
@@ -128,6 +130,7 @@ impl Core {
         if let Some(session) = self.sessions.get_mut(conn) {
             session.rare_mut().backlog_bytes = bytes;
             self.check_output(conn, 0, out);
+            self.weigh(conn);
         }
     }
 
@@ -135,6 +138,7 @@ impl Core {
         if let Some(rare) = self.sessions.get_mut(conn).and_then(|it| it.rare.as_mut()) {
             rare.backlog_bytes = 0;
             rare.over_soft_since = None;
+            self.weigh(conn);
         }
         self.with_control(out, |control, cx| control.writable(cx, conn));
     }
@@ -169,7 +173,7 @@ impl Core {
         if let Some(why) = why {
             session.closing = true;
             let id = session.id;
-            self.stats.evicted_clients += 1;
+            self.stats.output_disconnections += 1;
             let text =
                 format!("Closing client {id}: {bytes} bytes of output wait, over its {why} limit");
             out.log(Level::Warning, text);

@@ -2,7 +2,7 @@
 //!
 //! What counts is what the keys of all cores take: each core says so as it goes (`node/host.rs`), and knows its
 //! own to the byte. What only a snapshot still holds on to does not count, as little as a child's copies do in
-//! Redis, and neither do clients and replicas.
+//! Redis, and neither do replicas. Clients do (`client_memory.rs`), and so does the backlog as far as `repl-backlog-size`.
 //!
 //! ```text
 //!   a write comes for a key of this core      -> its keys go until there is room, a bounded number at once
@@ -109,14 +109,23 @@ fn keys_at_once(tenacity: i64) -> usize {
 }
 
 impl Core {
-    /// What the keys of all cores take, as far as this core knows.
+    /// What the keys and clients of all cores take, as far as this core knows.
     fn counted_bytes(&self) -> u64 {
         let all = self.shared.host.used_bytes.load(Ordering::Relaxed);
-        all.wrapping_sub(self.told_bytes).wrapping_add(self.keyspace.counted_bytes() as u64)
+        let keys = all.wrapping_sub(self.told_bytes);
+        let keys = keys.wrapping_add(self.keyspace.counted_bytes() as u64);
+        let clients = self.shared.host.client_bytes.load(Ordering::Relaxed);
+        let backlog = self.shared.host.backlog_bytes.load(Ordering::Relaxed);
+        keys.saturating_add(clients).saturating_add(backlog)
     }
 
     /// Tells the others what this core's keys take.
     pub(super) fn tell_bytes(&mut self) {
+        if let Some(control) = &self.control {
+            let held = control.ring.as_ref().map_or(0, |ring| ring.held().end - ring.held().start);
+            let counted = held.min(self.view.settings.repl_backlog_size);
+            self.shared.host.backlog_bytes.store(counted, Ordering::Relaxed);
+        }
         let used = self.keyspace.counted_bytes() as u64;
         if used != self.told_bytes {
             self.shared.host.note_used(std::mem::replace(&mut self.told_bytes, used), used);

@@ -63,6 +63,7 @@ pub mod migrate;
 pub mod connection;
 pub mod clients;
 pub mod client_list;
+pub mod client_memory;
 pub mod listing;
 pub mod client_kill;
 pub mod replicate;
@@ -72,6 +73,8 @@ pub mod server;
 pub mod debug;
 pub mod figures;
 pub mod host;
+pub mod memory_report;
+pub mod metrics;
 pub mod info;
 pub mod families;
 #[cfg(test)]

@@ -22,6 +22,7 @@
 //!
 //! The trap: who watches must say so when it ends, else the owner keeps an entry for ever.
 
+use crate::base::limits::HEAVY_CLIENT_BYTES;
 use crate::command::args::Args;
 use crate::command::node_rows as rows;
 use crate::command::spec::{Command, Flags};
@@ -99,8 +100,16 @@ impl Multi {
         self.queued
     }
 
+    /// What the queue and the watched keys take.
     pub fn bytes(&self) -> usize {
-        self.frames.capacity()
+        let watched = self.watched.iter().map(|it| size_of::<Watched>() + it.key.len());
+        let pieces = self.pieces.iter().map(|piece| match piece {
+            Piece::Unit { frames, .. } => frames.capacity(),
+            Piece::Node { frame } => frame.capacity(),
+            Piece::Refused { .. } => 0,
+        });
+        let pieces = pieces.sum::<usize>() + self.pieces.len() * size_of::<Piece>();
+        size_of::<Self>() + self.frames.capacity() + watched.sum::<usize>() + pieces
     }
 
     pub fn is_executing(&self) -> bool {
@@ -268,9 +277,14 @@ impl Core {
             session.closing = true;
             let id = session.id;
             let text = format!("Closing client {id}: its transaction is over the limit of input");
+            self.stats.input_disconnections += 1;
             self.say(out, Level::Warning, text);
             out.actions.push(Action::CloseNow(conn));
             return;
+        }
+        let is_long = multi.frames.len() >= HEAVY_CLIENT_BYTES;
+        if is_long {
+            self.weigh(conn);
         }
         self.reply(conn, out, |buffer| buffer.extend_from_slice(b"+QUEUED\r\n"));
     }

@@ -6,6 +6,7 @@
 
 use crate::base::limits::FLIGHT_HELD_BYTES_MAX;
 use crate::node::aof::AofStep;
+use crate::node::figures::Figures;
 use crate::node::message::Message;
 use crate::node::migrate::Migration;
 use crate::node::session::Session;
@@ -13,6 +14,7 @@ use crate::node::settings::Settings;
 use crate::node::spilling::SpillStep;
 use bytes::Bytes;
 use std::ops::Range;
+use std::sync::Arc;
 
 /// A connection of one core: a small number, used again after it was closed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -83,6 +85,10 @@ pub enum Action {
     Exit {
         code: u8,
     },
+    /// This core's figures, for the report of that number (`Host::report_wanted`).
+    Report(Box<Report>),
+    /// What the allocator keeps for nothing goes back to the system.
+    GiveBackMemory,
     /// One line for the log.
     Log {
         level: Level,
@@ -92,6 +98,15 @@ pub enum Action {
     Sleep {
         micros: u64,
     },
+}
+
+/// What one core tells of itself to whoever watches the process.
+#[derive(Debug)]
+pub struct Report {
+    pub number: u64,
+    pub core: usize,
+    pub figures: Figures,
+    pub settings: Arc<Settings>,
 }
 
 /// A step of saving: begin (a temporary file), append, commit (sync and rename), abandon.

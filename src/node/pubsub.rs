@@ -113,6 +113,15 @@ impl PubSub {
         Counts { channels: channels.len(), patterns: patterns.len(), shards: shards.len() }
     }
 
+    /// What its names take of the lists: the names themselves lie there once for all.
+    #[must_use]
+    pub fn memory(&self, conn: Conn) -> usize {
+        let counts = self.counts(conn);
+        let names = counts.channels + counts.patterns + counts.shards;
+        let table = if names == 0 { 0 } else { size_of::<Mine>() };
+        table + names * (size_of::<(Bytes, usize)>() + size_of::<Conn>())
+    }
+
     /// A client's names of one kind.
     #[must_use]
     pub fn names_of(&self, conn: Conn, topic: Topic) -> Vec<Bytes> {

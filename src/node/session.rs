@@ -210,6 +210,19 @@ pub struct Rare {
     pub over_soft_since: Option<u32>,
 }
 
+impl Rare {
+    fn memory(&self) -> usize {
+        let modes = [&self.tracking, &self.tracking_soon].into_iter().flatten();
+        let modes = modes.map(|it| {
+            let prefixes = it.prefixes.iter().map(|prefix| size_of::<Vec<u8>>() + prefix.len());
+            size_of::<Modes>() + prefixes.sum::<usize>()
+        });
+        let words = self.name.len() + self.lib_name.len() + self.lib_ver.len();
+        let multi = self.multi.as_ref().map_or(0, |multi| multi.bytes());
+        size_of::<Self>() + words + self.backlog_bytes + multi + modes.sum::<usize>()
+    }
+}
+
 impl Session {
     /// A session that has just connected.
     #[must_use]
@@ -303,6 +316,21 @@ impl Session {
     /// Keeps what was left, and what has arrived since.
     pub fn wait_with(&mut self, left: Bytes, since: Vec<u8>) {
         self.input = Some(Box::new(Waiting::Stalled(left, since)));
+    }
+
+    /// What it takes here besides what it listens to, output that the peer has not taken included.
+    #[must_use]
+    pub fn memory(&self) -> usize {
+        let flight = self.flight.as_ref().map_or(0, |flight| flight.memory());
+        let rare = self.rare.as_ref().map_or(0, |rare| rare.memory());
+        size_of::<Self>() + self.input_bytes() + flight + rare
+    }
+
+    /// Bytes of what it has queued and watched.
+    #[must_use]
+    pub fn multi_bytes(&self) -> usize {
+        let multi = self.rare.as_ref().and_then(|rare| rare.multi.as_ref());
+        multi.map_or(0, |multi| multi.bytes())
     }
 
     /// Bytes of input that wait.

@@ -28,6 +28,9 @@ pub struct Stats {
     pub connections: u64,
     pub rejected_connections: u64,
     pub evicted_clients: u64,
+    /// Clients closed since too much of their output, or of their input, waited.
+    pub output_disconnections: u64,
+    pub input_disconnections: u64,
     pub input_bytes: u64,
     pub output_bytes: u64,
     pub repl_input_bytes: u64,

@@ -33,6 +33,8 @@ pub struct Sweep {
     /// Rows that this tick still asks for.
     left: usize,
     totals: Totals,
+    /// What those clients take that are not heavy (`client_memory.rs`).
+    light_bytes: usize,
     last: Totals,
 }
 
@@ -46,7 +48,7 @@ impl Totals {
         self.blocked += usize::from(rare.is_some_and(|rare| rare.blocked));
         self.input_max = self.input_max.max(input);
         self.output_max = self.output_max.max(output);
-        let bytes = size_of::<Session>() + input + output;
+        let bytes = session.memory();
         if session.kind == Kind::Normal {
             self.client_bytes += bytes;
         } else {
@@ -84,6 +86,12 @@ impl Core {
             let conn = Conn(u32::try_from(index).unwrap_or(u32::MAX));
             let Some(session) = self.sessions.get(conn) else { continue };
             self.sweep.totals.add(session);
+            if session.kind == Kind::Normal && !session.closing {
+                let bytes = self.client_bytes(conn, session);
+                if !self.weights.note(conn, bytes) {
+                    self.sweep.light_bytes += bytes;
+                }
+            }
             if session.closing || session.kind != Kind::Normal {
                 continue;
             }
@@ -101,6 +109,7 @@ impl Core {
         if end == rows {
             // What a tick asks for beyond the end is of the next round.
             (self.sweep.next, self.sweep.left) = (0, 0);
+            self.weights.set_light(std::mem::take(&mut self.sweep.light_bytes));
             self.sweep.last = std::mem::take(&mut self.sweep.totals);
         }
         for conn in late {

@@ -121,6 +121,12 @@ impl Table {
         &self.rows[usize::from(number)]
     }
 
+    /// The row with that number, where there is one.
+    #[must_use]
+    pub fn get(&self, number: u16) -> Option<&Row> {
+        self.rows.get(usize::from(number))
+    }
+
     pub fn iter(&self) -> impl Iterator<Item = (u16, &Row)> {
         self.rows.iter().enumerate().map(|(index, row)| (number(index), row))
     }
@@ -226,6 +232,13 @@ fn add<F: Copy>(
         (sub.spec.name, number(rows.len() - 1))
     });
     let subcommands: Vec<_> = subcommands.collect();
+    // A container may stand in two families: some of its sub-commands work on keys, others do not.
+    if let Some((_, container)) = names.iter().find(|(it, _)| *it == name)
+        && let Some(known) = rows[usize::from(*container)].subcommands.as_mut()
+    {
+        subcommands.iter().for_each(|(name, number)| known.insert(name.as_bytes(), *number));
+        return;
+    }
     names.push((name, number(rows.len())));
     rows.push(Row {
         spec: &command.spec,

@@ -20,6 +20,7 @@ use crate::base::time::{Mono, Now, Wall};
 use crate::node::control::Ask;
 use crate::node::core::{Core, FileEvent, Input, Shared, TICK_MS};
 use crate::node::families;
+use crate::node::host::Host;
 use crate::node::message::{self, Message};
 use crate::node::outbox::{Action, Conn, Outbox, SaveStep};
 use crate::node::rights::users_of;
@@ -30,6 +31,7 @@ use crate::resp::reply::write_request;
 use std::cell::Cell;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 /// See the file's header.
 #[track_caller]
@@ -90,6 +92,7 @@ impl Node {
         let table = families::renamed(&settings.renamed_commands).unwrap();
         let users = Arc::new(users_of(&settings, table.catalog()).unwrap());
         let view = View::new(Arc::new(settings), users);
+        let heaviest = (0..cores).map(|_| AtomicU64::default()).collect();
         let shared = Shared {
             tickets: Arc::default(),
             clients: Arc::default(),
@@ -101,7 +104,7 @@ impl Node {
             stopwatch,
             slow_ids: Arc::default(),
             slots: Arc::default(),
-            host: Arc::default(),
+            host: Arc::new(Host { heaviest, ..Host::default() }),
         };
         let now = Now { mono: Mono(0), wall: Wall(1_700_000_000_000_000) };
         let core = |id| Core::new(id, cores, view.clone(), shared.clone(), 1, now);

@@ -48,6 +48,8 @@ pub struct View {
     pub notices: Wanted,
     /// `maxmemory` and what belongs to it.
     pub limit: Limit,
+    /// What all clients may take together; 0: any.
+    pub client_bytes_max: u64,
     /// Where clients of a cluster are to go; `None`: this is no node of one.
     pub cluster: Option<Arc<Map>>,
     /// Cores that have clients of MONITOR.
@@ -72,6 +74,7 @@ impl View {
             writes_wait: false,
             notices: Wanted::default(),
             limit: Limit::default(),
+            client_bytes_max: 0,
             cluster: settings_cluster,
             watching: Vec::new(),
             plain: false,
@@ -84,6 +87,7 @@ impl View {
     pub fn settle(&mut self) {
         self.notices = Wanted::parse(&self.settings.notify_keyspace_events);
         self.limit = Limit::new(&self.settings, self.is_replica());
+        self.client_bytes_max = self.settings.client_bytes_max();
         self.plain = self.role == Role::Master
             && !self.loading
             && !self.save_failed

@@ -90,6 +90,12 @@ pub(super) enum Readiness {
 }
 
 impl Waiting {
+    /// Keys that somebody waits for, and those of them whose end somebody waits for, too.
+    pub(super) fn keys(&self) -> (usize, usize) {
+        let of_group = self.queues.values().filter(|queue| queue.of_group > 0).count();
+        (self.queues.len(), of_group)
+    }
+
     /// The first who waits for a key, from that number on.
     fn next(&self, at: At, from: u64) -> Option<(u64, Id)> {
         let queue = &self.queues.get(&at)?.waiters;

@@ -13,9 +13,11 @@ use crate::base::settings::grammar::quote;
 use crate::doctor::command::{DOCTOR_HELP, Doctor, TUNE_HELP, Tune};
 use crate::node::settings::load::{Source, load};
 use crate::node::settings::{Settings, Warning};
+use crate::runtime::papers::{self, Completions, Man};
 use crate::runtime::sentinel_start::{Told, defaults, split};
+use crate::runtime::top::{TOP_HELP, Top};
 use clap::error::ErrorKind;
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 use std::ffi::{OsStr, OsString};
 use std::io::Read;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -24,13 +26,23 @@ use std::path::{Path, PathBuf};
 /// What the command line asks for.
 #[derive(Debug)]
 pub enum Invocation {
-    Server { settings: Box<Settings>, warnings: Vec<Warning>, config_file: Option<PathBuf> },
+    Server {
+        settings: Box<Settings>,
+        warnings: Vec<Warning>,
+        config_file: Option<PathBuf>,
+    },
     Sentinel(Told),
     Doctor(Doctor),
     Tune(Tune),
+    Top(Top),
+    /// What to print on standard output.
+    Print(Vec<u8>),
     Help(String),
     Version(String),
-    Error { text: String, code: u8 },
+    Error {
+        text: String,
+        code: u8,
+    },
 }
 
 /// Reads `argv`, the program's name first, and the files that it names.
@@ -43,6 +55,16 @@ pub fn parse(argv: impl IntoIterator<Item = OsString>) -> Invocation {
         }
         Ok(Line { command: Some(Sub::Doctor(asked)), .. }) => return Invocation::Doctor(asked),
         Ok(Line { command: Some(Sub::Tune(asked)), .. }) => return Invocation::Tune(asked),
+        Ok(Line { command: Some(Sub::Top(asked)), .. }) => return Invocation::Top(asked),
+        Ok(Line { command: Some(Sub::Completions(asked)), .. }) => {
+            return Invocation::Print(papers::completions(Line::command(), &asked));
+        }
+        Ok(Line { command: Some(Sub::Man(asked)), .. }) => {
+            return match papers::man(Line::command(), &asked) {
+                Ok(()) => Invocation::Print(Vec::new()),
+                Err(error) => Invocation::Error { text: format!("{error}\n"), code: 1 },
+            };
+        }
         Ok(Line { command: None, server }) => server.words,
         Err(error) => {
             let text = error.render().to_string();
@@ -81,6 +103,15 @@ enum Sub {
     /// Change what `doctor` would change, or take it back
     #[command(disable_version_flag = true, after_help = TUNE_HELP)]
     Tune(Tune),
+    /// Show a running server: cores, clients, replicas, commands
+    #[command(disable_version_flag = true, after_help = TOP_HELP)]
+    Top(Top),
+    /// Print completions for a shell
+    #[command(disable_version_flag = true)]
+    Completions(Completions),
+    /// Write the man pages
+    #[command(disable_version_flag = true)]
+    Man(Man),
 }
 
 #[derive(Args)]

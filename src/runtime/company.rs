@@ -82,6 +82,7 @@ fn part(settings: &Settings, number: usize, count: usize, cpu: usize) -> Option<
     let mut own = settings.clone();
     own.port = moved(settings.port)?;
     own.tls_port = moved(settings.tls_port)?;
+    own.metrics_port = moved(settings.metrics_port)?;
     own.admin_port = moved(settings.admin_port)?;
     own.cluster_port = moved(settings.cluster_port)?;
     own.cluster_announce_port = moved(settings.cluster_announce_port)?;

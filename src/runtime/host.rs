@@ -1,6 +1,7 @@
 //! What INFO tells of the process and its host: read once at the start, and sampled by a thread of
 //! its own once a second, so that no core ever waits for `/proc`.
 
+use crate::base::huge;
 use crate::node::host::Host;
 use crate::node::settings::{Settings, Supervised};
 use crate::uring::sys;
@@ -56,6 +57,14 @@ pub fn watch(host: Arc<Host>) {
     });
     if let Err(error) = spawned {
         tracing::warn!("INFO will not show memory and CPU time: {error}");
+    }
+}
+
+/// Has the allocator give back what it keeps for nothing, on a thread of its own: it takes a while.
+pub fn give_back_memory() {
+    let worker = std::thread::Builder::new().name("give-back".to_string());
+    if let Err(error) = worker.spawn(huge::give_back) {
+        tracing::warn!("memory is not given back to the system: {error}");
     }
 }
 

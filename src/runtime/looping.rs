@@ -29,13 +29,14 @@ use crate::runtime::clock::Clock;
 use crate::runtime::company::Companion;
 use crate::runtime::disk::Disk;
 use crate::runtime::mesh::{Mesh, Parcel};
+use crate::runtime::metrics::Note;
 use crate::runtime::migrations::Migrations;
 use crate::runtime::slices::Slices;
 use crate::runtime::spill::Spill;
 use crate::runtime::streams::Streams;
 use crate::runtime::texts::Texts;
 use crate::runtime::tls::{Reload, Store};
-use crate::runtime::{links, logs, notify, serve};
+use crate::runtime::{crash, host, links, logs, notify, serve};
 use crate::uring::driver::{Buffer, Driver, Event, Segment, Sizes, Socket, Wait};
 use crate::uring::sys;
 use std::net::SocketAddr;
@@ -43,6 +44,7 @@ use std::ops::Range;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::mpsc::Sender;
 use std::time::Duration;
 
 /// What a core's thread starts with.
@@ -55,6 +57,8 @@ pub struct Seat {
     pub entrance: Option<Entrance>,
     pub exit: Arc<AtomicU8>,
     pub host: Arc<Host>,
+    /// Where reports go, with a port for metrics.
+    pub reports: Option<Sender<Note>>,
     /// Descriptors that this core's sockets may have.
     pub descriptors: usize,
     pub tls: Arc<Store>,
@@ -108,6 +112,7 @@ pub(super) struct Loop {
     companion: Option<Companion>,
     exit: Arc<AtomicU8>,
     host: Arc<Host>,
+    reports: Option<Sender<Note>>,
     /// What the host was last told of this core's sockets.
     pub(super) told: Sockets,
     admission: Admission,
@@ -132,7 +137,19 @@ pub(super) struct Loop {
     pub(super) connecting: Option<Socket>,
     ended: Option<u8>,
     ready: bool,
+    second: Second,
 }
+
+/// What is known of the second that runs, for those who watch how busy the core is.
+#[derive(Default)]
+struct Second {
+    began: u64,
+    cpu_us: u64,
+    turns: u64,
+    longest_ns: u64,
+}
+
+const SECOND_NS: u64 = 1_000_000_000;
 
 /// A session on its way to another core.
 pub(super) struct Leaving {
@@ -154,7 +171,8 @@ pub async fn serve(seat: Seat) {
 }
 
 async fn run(seat: Seat) -> std::io::Result<()> {
-    let Seat { id, clock, mesh, mut core, entrance, exit, host, descriptors, tls, .. } = seat;
+    let Seat { id, clock, mesh, mut core, entrance, exit, host, reports, .. } = seat;
+    let Seat { descriptors, tls, .. } = seat;
     let driver = Driver::new(Sizes { descriptors, ..Sizes::default() })?;
     let settings = core.settings();
     let cores = core.cores();
@@ -177,6 +195,7 @@ async fn run(seat: Seat) -> std::io::Result<()> {
         companion: None,
         exit,
         host,
+        reports,
         told: Sockets::default(),
         admission: Admission::default(),
         is_full: false,
@@ -193,6 +212,7 @@ async fn run(seat: Seat) -> std::io::Result<()> {
         connecting: None,
         ended: None,
         ready: false,
+        second: Second::default(),
     };
     looping.mesh.announce(looping.driver.ring_fd());
     while !looping.mesh.is_complete() {
@@ -263,6 +283,7 @@ impl Loop {
             let done = self.clock.mono().0;
             core.charge(done.saturating_sub(started.mono.0));
             self.admit(done.saturating_sub(woke.0));
+            self.tell_load(done, done.saturating_sub(woke.0));
             segments.clear();
             segments.extend(out.segments().iter().map(|it| Segment {
                 socket: Socket(it.conn.0),
@@ -299,6 +320,32 @@ impl Loop {
             self.driver.admit(most);
             self.is_full = most == 0 && self.driver.has_callers();
         }
+    }
+
+    /// Counts the turn, and once a second says how busy this core is.
+    fn tell_load(&mut self, now: u64, took: u64) {
+        let second = &mut self.second;
+        second.turns += 1;
+        second.longest_ns = second.longest_ns.max(took);
+        let passed = now.saturating_sub(second.began);
+        if passed < SECOND_NS {
+            return;
+        }
+        let Some(load) = self.host.loads.get(self.id) else { return };
+        let cpu_us = sys::thread_cpu_micros();
+        let permille = cpu_us.saturating_sub(second.cpu_us).saturating_mul(1_000_000) / passed;
+        let (parked, _) = self.driver.parked();
+        for (place, number) in [
+            (&load.cpu_us, cpu_us),
+            (&load.busy_permille, permille.min(1_000)),
+            (&load.longest_ns, second.longest_ns),
+            (&load.seated, self.driver.seated() as u64),
+            (&load.parked, parked as u64),
+        ] {
+            place.store(number, Ordering::Relaxed);
+        }
+        load.turns.fetch_add(second.turns, Ordering::Relaxed);
+        *second = Second { began: now, cpu_us, ..Second::default() };
     }
 
     fn tell_sockets(&mut self) {
@@ -384,12 +431,16 @@ impl Loop {
                     }
                 }
                 Event::Readable { tag } if tag == SIGNALS => {
-                    let signalled = self.signals.as_ref().is_some_and(sys::take_signals);
-                    if signalled {
+                    let signals = self.signals.as_ref().map(sys::take_signals).unwrap_or_default();
+                    if signals.reopen {
+                        logs::reopen();
+                    }
+                    if signals.end {
                         self.companion.iter().for_each(Companion::call_others);
                     }
-                    if self.companion.as_ref().is_some_and(Companion::is_called) || signalled {
-                        pending.push(Pending::Input(Input::Terminate));
+                    if self.companion.as_ref().is_some_and(Companion::is_called) || signals.end {
+                        let interrupt = signals.interrupt;
+                        pending.push(Pending::Input(Input::Terminate { interrupt }));
                     }
                 }
                 Event::Readable { tag } if tag == BUS => self.bus.iter().for_each(Bus::silence),
@@ -627,6 +678,8 @@ impl Loop {
                 Action::Certificates(settings) => self.reload = Some(Reload::start(*settings)),
                 Action::SettingsChanged => {
                     self.settings = core.settings();
+                    logs::set_level(self.settings.loglevel);
+                    crash::enable(self.settings.crash_log_enabled);
                     if let Some(disk) = &mut self.disk {
                         disk.set_target(rdb_path(&self.settings));
                     }
@@ -638,6 +691,12 @@ impl Loop {
                     }
                 }
                 Action::Exit { code } => self.ended = Some(code),
+                Action::Report(report) => {
+                    if let Some(reports) = &self.reports {
+                        let _ = reports.send(Note::Report(report)); // It hears as long as we live.
+                    }
+                }
+                Action::GiveBackMemory => host::give_back_memory(),
                 Action::Log { level, text } => logs::write(level, &text),
                 Action::Sleep { micros } => std::thread::sleep(Duration::from_micros(micros)),
             }

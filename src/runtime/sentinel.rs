@@ -255,7 +255,11 @@ impl Host {
                 self.ended(socket, out);
             }
             Event::Readable { tag: SIGNALS } => {
-                if self.signals.as_ref().is_some_and(sys::take_signals) {
+                let signals = self.signals.as_ref().map(sys::take_signals).unwrap_or_default();
+                if signals.reopen {
+                    logs::reopen();
+                }
+                if signals.end {
                     self.handle(Input::Terminate, out);
                 }
             }

@@ -8,8 +8,8 @@ use crate::node::settings::load::Source;
 use crate::node::settings::{Settings, Supervised, Warning, report};
 use crate::runtime::clock::Clock;
 use crate::runtime::serve::{
-    BAD_CONFIGURATION, Refusal, UNFIT_HOST, clean_up, listen, listen_for_tls, path, random_seed,
-    refuse, write_pidfile,
+    BAD_CONFIGURATION, Refusal, UNFIT_HOST, clean_up, listen, listen_for_tls, random_seed, refuse,
+    write_pidfile,
 };
 use crate::runtime::tls::Store;
 use crate::runtime::{cli, host, logs, notify, sentinel};
@@ -71,7 +71,7 @@ fn start(told: Told) -> Result<u8, Refusal> {
     if settings.daemonize {
         sys::daemonize().map_err(|error| refuse(UNFIT_HOST, "cannot daemonize", &error))?;
     }
-    logs::start(settings.loglevel, path(&settings.logfile))
+    logs::start(settings)
         .map_err(|error| refuse(BAD_CONFIGURATION, "cannot open the log file", &error))?;
     fit::check().map_err(|unfit| Refusal { code: UNFIT_HOST, why: unfit.to_string() })?;
     let signals = sys::signal_descriptor()

@@ -11,7 +11,7 @@ use crate::base::settings::value::Cores;
 use crate::engine::slot_counts::SlotCounts;
 use crate::node::core::{Core, Shared};
 use crate::node::families;
-use crate::node::host::Host;
+use crate::node::host::{Host, Load};
 use crate::node::rights::users_of;
 use crate::node::settings::{Settings, Supervised, Warning, report};
 use crate::node::table::Table;
@@ -24,7 +24,7 @@ use crate::runtime::looping::{self, Entrance, Seat};
 use crate::runtime::mesh::mesh;
 use crate::runtime::spill::Spill;
 use crate::runtime::tls::Store;
-use crate::runtime::{bus, host, logs, notify, sentinel_start, slices, texts};
+use crate::runtime::{bus, crash, host, logs, metrics, notify, sentinel_start, slices, texts};
 use crate::uring::room::{Room, descriptors_wanted};
 use crate::uring::{fit, sys};
 use glommio::{ExecutorJoinHandle, LocalExecutorBuilder, Placement, PoolPlacement};
@@ -38,10 +38,13 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize};
+use std::sync::mpsc::Sender;
 use std::time::Duration;
 
 pub(super) const BAD_CONFIGURATION: u8 = 1;
 pub(super) const UNFIT_HOST: u8 = 2;
+
+const METRICS_BACKLOG: i32 = 16;
 
 /// How often, and after how long, a port that is taken is asked for again: a second in all.
 const LISTEN_TRIES: u32 = 50;
@@ -74,7 +77,7 @@ fn start(
     if settings.daemonize {
         sys::daemonize().map_err(|error| refuse(UNFIT_HOST, "cannot daemonize", &error))?;
     }
-    logs::start(settings.loglevel, path(&settings.logfile))
+    logs::start(&settings)
         .map_err(|error| refuse(BAD_CONFIGURATION, "cannot open the log file", &error))?;
     for line in report(warnings) {
         tracing::warn!("{line}");
@@ -98,6 +101,7 @@ fn start(
     }
 
     let exit = Arc::new(AtomicU8::new(0));
+    crash::enable(settings.crash_log_enabled);
     let mut signals = Some(signals);
     let share = Room { seats: room.seats / nodes.len() as u64, ..room };
     // What one of several nodes would write into the file is not for the others.
@@ -154,9 +158,12 @@ fn open(
 ) -> Result<Vec<Seat>, Refusal> {
     let mut host = host::describe(&settings, config_file);
     host.seats = room.seats.into();
+    host.loads = cpus.iter().map(|_| Load::default()).collect();
+    host.heaviest = cpus.iter().map(|_| AtomicU64::default()).collect();
     host.lags = cpus.iter().map(|_| AtomicU64::default()).collect();
     let host = Arc::new(host);
     host::watch(Arc::clone(&host));
+    crash::watch(&host);
     let disk = Disk::start(looping::rdb_path(&settings))
         .map_err(|error| refuse(UNFIT_HOST, "cannot start the thread for files", &error))?;
     let append =
@@ -179,8 +186,11 @@ fn open(
         spill,
         bus,
     };
+    let reports = watched(&settings, &host, table, cpus.len())?;
     let view = View::new(Arc::new(settings), users);
-    Ok(seats(view, (table, slots), cpus, entrance, (host, tls), room, exit))
+    let mut seats = seats(view, (table, slots), cpus, entrance, (host, tls), room, exit);
+    seats.iter_mut().for_each(|seat| seat.reports = reports.clone());
+    Ok(seats)
 }
 
 /// Waits for the cores' threads together: one that cannot start must end the others, which wait for
@@ -197,6 +207,23 @@ fn wait_for(threads: Vec<ExecutorJoinHandle<()>>) -> Result<(), Refusal> {
         end.map_err(|error| refuse(UNFIT_HOST, "a core ended badly", &error))?;
     }
     Ok(())
+}
+
+/// Opens the port for metrics, where there is one.
+fn watched(
+    settings: &Settings,
+    host: &Arc<Host>,
+    table: &'static Table,
+    cores: usize,
+) -> Result<Option<Sender<metrics::Note>>, Refusal> {
+    let mut listeners = Vec::new();
+    listen_on(&settings.metrics_bind, settings.metrics_port, METRICS_BACKLOG, &mut listeners)?;
+    if listeners.is_empty() {
+        return Ok(None);
+    }
+    let (host, settings) = (Arc::clone(host), Arc::new(settings.clone()));
+    let started = metrics::start(listeners, metrics::Node { host, table, cores, settings });
+    started.map(Some).map_err(|error| refuse(UNFIT_HOST, "cannot serve metrics", &error))
 }
 
 /// The commands by their names, and the users, from the configuration or from a file of their own.
@@ -259,6 +286,7 @@ fn seats(
         core: Core::new(id, cores, view.clone(), shared.clone(), seed, clock.now()),
         entrance: first.take(),
         host: Arc::clone(&host),
+        reports: None,
         descriptors: if room.parks { share } else { usize::MAX },
         exit: Arc::clone(exit),
         tls: Arc::clone(tls),

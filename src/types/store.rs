@@ -481,6 +481,12 @@ impl Store {
         self.arena.page_bytes()
     }
 
+    /// Bytes of those pages that hold no record.
+    #[must_use]
+    pub fn unused_bytes(&self) -> usize {
+        self.arena.page_bytes().saturating_sub(self.arena.used_bytes())
+    }
+
     #[inline]
     fn part<'a>(&'a self, part: Part<'a>) -> &'a [u8] {
         match part {

@@ -249,7 +249,18 @@ pub fn raise_soft_limit(resource: libc::__rlimit_resource_t, wanted: u64) -> u64
     soft_limit(resource)
 }
 
-/// Blocks SIGTERM and SIGINT for this thread and all that it starts, and returns a descriptor that
+/// What signals ask for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Signals {
+    /// SIGTERM or SIGINT: an orderly end.
+    pub end: bool,
+    /// SIGINT was one of them.
+    pub interrupt: bool,
+    /// SIGHUP: whoever moved the log file away wants a new one.
+    pub reopen: bool,
+}
+
+/// Blocks SIGTERM, SIGINT and SIGHUP for this thread and all that it starts, and returns a descriptor that
 /// turns readable when one comes.
 ///
 /// # Errors
@@ -262,8 +273,8 @@ pub fn signal_descriptor() -> io::Result<OwnedFd> {
         libc::sigemptyset(&raw mut set);
         libc::sigaddset(&raw mut set, libc::SIGTERM);
         libc::sigaddset(&raw mut set, libc::SIGINT);
+        libc::sigaddset(&raw mut set, libc::SIGHUP);
         libc::pthread_sigmask(libc::SIG_BLOCK, &raw const set, std::ptr::null_mut());
-        libc::signal(libc::SIGHUP, libc::SIG_IGN);
     }
     // SAFETY: as above.
     let fd = check(unsafe {
@@ -272,12 +283,22 @@ pub fn signal_descriptor() -> io::Result<OwnedFd> {
     Ok(own(fd))
 }
 
-/// Takes the signals that came off the descriptor; `true` if there was one.
-pub fn take_signals(fd: &OwnedFd) -> bool {
-    let mut info = [0u8; 128];
-    // SAFETY: the pointer and length are those of the buffer.
-    let read = unsafe { libc::read(fd.as_raw_fd(), info.as_mut_ptr().cast(), info.len()) };
-    read > 0
+/// Takes the signals that came off the descriptor.
+pub fn take_signals(fd: &OwnedFd) -> Signals {
+    let mut signals = Signals::default();
+    loop {
+        // `signalfd(2)`: 128 bytes each, the number first.
+        let mut info = [0u8; 128];
+        // SAFETY: the pointer and length are those of the buffer.
+        let read = unsafe { libc::read(fd.as_raw_fd(), info.as_mut_ptr().cast(), info.len()) };
+        if read <= 0 {
+            return signals;
+        }
+        let number = i32::from_le_bytes([info[0], info[1], info[2], info[3]]);
+        signals.reopen |= number == libc::SIGHUP;
+        signals.end |= number != libc::SIGHUP;
+        signals.interrupt |= number == libc::SIGINT;
+    }
 }
 
 /// Goes into the background: the caller's process ends, a child without a terminal goes on. Before
@@ -326,6 +347,19 @@ pub(super) fn coarse_ms() -> u64 {
     unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC_COARSE, &raw mut time) };
     let (seconds, ns) = (u64::try_from(time.tv_sec), u64::try_from(time.tv_nsec));
     seconds.unwrap_or(0) * 1_000 + ns.unwrap_or(0) / 1_000_000
+}
+
+/// CPU time of this thread so far, in microseconds.
+#[must_use]
+pub fn thread_cpu_micros() -> u64 {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the pointer is to a whole `timespec` that outlives the call.
+    let result = unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut time) };
+    if result != 0 {
+        return 0;
+    }
+    let (seconds, nanoseconds) = (u64::try_from(time.tv_sec), u64::try_from(time.tv_nsec));
+    seconds.unwrap_or(0) * 1_000_000 + nanoseconds.unwrap_or(0) / 1_000
 }
 
 /// CPU time of this process so far, in microseconds: user and system.

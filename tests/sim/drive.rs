@@ -249,6 +249,8 @@ impl World {
                     }
                 }
                 Action::SettingsChanged
+                | Action::GiveBackMemory
+                | Action::Report(_)
                 | Action::Sleep { .. }
                 | Action::Text { .. }
                 | Action::Certificates(_)

@@ -154,7 +154,9 @@ fn the_slow_are_bounded() {
             reader
         })
         .collect();
-    wait_until("who takes nothing is closed", || count_of(&mut client, "evicted_clients") >= 100);
+    wait_until("who takes nothing is closed", || {
+        count_of(&mut client, "client_output_buffer_limit_disconnections") >= 100
+    });
     wait_until("who says nothing is closed", || count_of(&mut client, "connected_clients") <= 1);
     // Were it not so it would be 5 GB: what is left is what the allocator keeps.
     let grown = resident(&server).saturating_sub(before);

@@ -19,6 +19,7 @@ mod hops;
 mod hosts;
 mod loads;
 mod migrate;
+mod packaging;
 mod process;
 mod pubsub;
 mod replication;
@@ -28,6 +29,7 @@ mod settings;
 mod tls;
 mod tls_nodes;
 mod tuning;
+mod watching;
 #[expect(dead_code, reason = "the tests in oracle/ use the other helpers")]
 #[path = "../support/mod.rs"]
 mod support;

@@ -7,7 +7,8 @@ use crate::base::glob;
 use crate::base::time::Now;
 use crate::node::figures::Figures;
 use crate::node::host::Host;
-use crate::node::info::Section;
+use crate::node::info::{OF_CORES, Section};
+use crate::node::memory_report::Taken;
 use crate::node::settings::Settings;
 use crate::node::table::Table;
 use crate::node::{REDIS_VERSION, config};
@@ -46,7 +47,7 @@ impl Report<'_> {
                 Section::Modules => out.title("Modules"),
                 Section::Commandstats => self.commandstats(&mut out),
                 Section::Errorstats => self.errorstats(&mut out),
-                Section::Latencystats => out.title("Latencystats"),
+                Section::Latencystats => self.latencystats(&mut out),
                 Section::Cluster => {
                     out.title("Cluster");
                     out.field("cluster_enabled", u8::from(self.settings.cluster_enabled));
@@ -100,8 +101,28 @@ impl Report<'_> {
         out.field("executable", &host.executable);
         out.field("config_file", &host.config_file);
         out.field("io_threads_active", 0);
+        self.listeners(out);
         out.field("ringfold_version", env!("CARGO_PKG_VERSION"));
         out.field("cores", self.cores);
+    }
+
+    /// As Redis 7.2 tells where it listens.
+    fn listeners(&self, out: &mut Lines) {
+        let settings = self.settings;
+        let tcp = |binds: &[Vec<u8>], port: u16| {
+            let binds = binds.iter().map(|it| format!(",bind={}", String::from_utf8_lossy(it)));
+            format!("name=tcp{},port={port}", binds.collect::<String>())
+        };
+        let unix = |path: &[u8]| format!("name=unix,bind={}", String::from_utf8_lossy(path));
+        let all = [
+            (settings.port != 0).then(|| tcp(&settings.bind, settings.port)),
+            (settings.admin_port != 0).then(|| tcp(&settings.admin_bind, settings.admin_port)),
+            (!settings.unixsocket.is_empty()).then(|| unix(&settings.unixsocket)),
+            (!settings.admin_unixsocket.is_empty()).then(|| unix(&settings.admin_unixsocket)),
+        ];
+        for (number, listener) in all.into_iter().flatten().enumerate() {
+            out.field(&format!("listener{number}"), listener);
+        }
     }
 
     fn clients(&self, out: &mut Lines) {
@@ -114,6 +135,8 @@ impl Report<'_> {
         out.field("blocked_clients", self.get("blocked"));
         out.field("tracking_clients", self.get("tracking_clients"));
         out.field("clients_in_timeout_table", 0);
+        out.field("total_blocking_keys", self.get("blocking_keys"));
+        out.field("total_blocking_keys_on_nokey", self.get("blocking_keys_on_nokey"));
         let host = self.host;
         out.field("socket_admin_clients", signed(&host.admitted));
         out.field("sockets_with_descriptor", signed(&host.seated));
@@ -124,13 +147,9 @@ impl Report<'_> {
 
     #[rustfmt::skip] // One field, one line.
     fn memory(&self, out: &mut Lines) {
-        let keys = self.get("key_bytes");
-        let (clients, links) = (self.get("client_bytes"), self.get("link_bytes"));
-        let (ring, feeds) = (self.get("ring_bytes"), self.get("feed_bytes"));
-        let overhead = clients + links + ring + feeds + self.get("walk_bytes");
-        let used = keys + overhead;
-        let rss = signed(&self.host.rss_bytes);
-        let peak = i64::try_from(self.host.peak_bytes()).unwrap_or(i64::MAX).max(used);
+        let taken = Taken::new(self.figures, self.host, self.settings);
+        let (used, active, rss, peak) = (taken.used(), taken.active(), taken.rss, taken.peak);
+        let (vm, scripts) = (taken.interpreters, taken.scripts);
         let total = i64::try_from(self.host.memory_bytes).unwrap_or(i64::MAX);
         let maxmemory = i64::try_from(self.settings.maxmemory).unwrap_or(i64::MAX);
         out.title("Memory");
@@ -138,41 +157,42 @@ impl Report<'_> {
         out.bytes("used_memory_rss", rss);
         out.bytes("used_memory_peak", peak);
         out.field("used_memory_peak_perc", percent(used, peak));
-        out.field("used_memory_overhead", overhead);
+        out.field("used_memory_overhead", taken.overhead());
         out.field("used_memory_startup", 0);
-        out.field("used_memory_dataset", keys);
-        out.field("used_memory_dataset_perc", percent(keys, used));
+        out.field("used_memory_dataset", taken.keys);
+        out.field("used_memory_dataset_perc", percent(taken.keys, used));
         out.field("allocator_allocated", used);
-        out.field("allocator_active", rss);
+        out.field("allocator_active", active);
         out.field("allocator_resident", rss);
         out.bytes("total_system_memory", total);
-        out.field("used_memory_lua", 0);
-        out.field("used_memory_vm_eval", 0);
-        out.field("used_memory_lua_human", human(0));
-        for name in ["used_memory_scripts_eval", "number_of_cached_scripts", "number_of_functions",
-                     "number_of_libraries", "used_memory_vm_functions"] {
-            out.field(name, 0);
-        }
-        out.bytes("used_memory_vm_total", 0);
-        out.field("used_memory_functions", 0);
-        out.bytes("used_memory_scripts", 0);
+        out.field("used_memory_lua", vm);
+        out.field("used_memory_vm_eval", vm);
+        out.field("used_memory_lua_human", human(vm));
+        out.field("used_memory_scripts_eval", self.get("script_bytes"));
+        out.field("number_of_cached_scripts", self.get("scripts"));
+        out.field("number_of_functions", self.get("functions"));
+        out.field("number_of_libraries", self.get("libraries"));
+        out.field("used_memory_vm_functions", 0); // They share the interpreter of EVAL.
+        out.bytes("used_memory_vm_total", vm);
+        out.field("used_memory_functions", self.get("function_bytes"));
+        out.bytes("used_memory_scripts", scripts);
         out.bytes("maxmemory", maxmemory);
         out.field("maxmemory_policy", self.setting("maxmemory-policy"));
-        out.field("allocator_frag_ratio", ratio(rss, used));
-        out.field("allocator_frag_bytes", rss - used);
-        out.field("allocator_rss_ratio", ratio(rss, rss));
-        out.field("allocator_rss_bytes", 0);
+        out.field("allocator_frag_ratio", ratio(active, used));
+        out.field("allocator_frag_bytes", active - used);
+        out.field("allocator_rss_ratio", ratio(rss, active));
+        out.field("allocator_rss_bytes", rss - active);
         out.field("rss_overhead_ratio", ratio(rss, rss));
         out.field("rss_overhead_bytes", 0);
         out.field("mem_fragmentation_ratio", ratio(rss, used));
         out.field("mem_fragmentation_bytes", rss - used);
-        out.field("mem_not_counted_for_evict", overhead);
-        out.field("mem_replication_backlog", ring);
-        out.field("mem_total_replication_buffers", ring + feeds);
-        out.field("mem_clients_slaves", links);
-        out.field("mem_clients_normal", clients);
+        out.field("mem_not_counted_for_evict", taken.not_counted());
+        out.field("mem_replication_backlog", taken.ring);
+        out.field("mem_total_replication_buffers", taken.ring + taken.feeds);
+        out.field("mem_clients_slaves", taken.links);
+        out.field("mem_clients_normal", taken.clients);
         out.field("mem_cluster_links", 0);
-        out.field("mem_aof_buffer", 0);
+        out.field("mem_aof_buffer", taken.aof);
         out.field("mem_allocator", "libc");
         out.field("active_defrag_running", 0);
         out.field("lazyfree_pending_objects", 0);
@@ -266,6 +286,11 @@ impl Report<'_> {
         out.field("total_writes_processed", self.get("writes"));
         out.zeros(&["io_threaded_reads_processed", "io_threaded_writes_processed",
                     "reply_buffer_shrinks", "reply_buffer_expands"]);
+        out.field("client_query_buffer_limit_disconnections", self.get("input_disconnections"));
+        out.field("client_output_buffer_limit_disconnections", self.get("output_disconnections"));
+        for name in ["auth", "cmd", "key", "channel"] {
+            out.field(&format!("acl_access_denied_{name}"), self.get(&format!("denied_{name}")));
+        }
     }
 
     fn cpu(&self, out: &mut Lines) {
@@ -300,6 +325,22 @@ impl Report<'_> {
         }
     }
 
+    fn latencystats(&self, out: &mut Lines) {
+        out.title("Latencystats");
+        let percentiles = str::from_utf8(&self.settings.latency_tracking_info_percentiles);
+        let percentiles: Vec<&str> = percentiles.unwrap_or_default().split_whitespace().collect();
+        for (number, histogram) in self.figures.latencies() {
+            let Some(row) = self.table.get(number) else { continue };
+            let shown = percentiles.iter().filter_map(|it| Some((it, it.parse::<f64>().ok()?)));
+            let shown = shown.map(|(text, percentile)| {
+                let nanoseconds = histogram.value_at_percentile(percentile);
+                format!("p{text}={:.3}", nanoseconds as f64 / 1_000.0)
+            });
+            let line = shown.collect::<Vec<_>>().join(",");
+            out.field(&format!("latency_percentiles_usec_{}", row.full_name), line);
+        }
+    }
+
     fn errorstats(&self, out: &mut Lines) {
         out.title("Errorstats");
         for (code, count) in self.figures.sums_of("error.") {
@@ -324,7 +365,10 @@ impl Report<'_> {
     fn ringfold(&self, out: &mut Lines) {
         out.title("Ringfold");
         for core in 0..self.cores {
-            out.field(&format!("core{core}"), self.figures.text_of(&format!("core{core:03}")));
+            let number = |name: &&str| self.get(&format!("core.{core:03}.{name}"));
+            let line: Vec<String> =
+                OF_CORES.iter().map(|name| format!("{name}={}", number(name))).collect();
+            out.field(&format!("core{core}"), line.join(","));
         }
         out.field("tickets", self.get("tickets"));
         out.field("tickets_merged", self.get("tickets_merged"));
@@ -441,6 +485,8 @@ mod tests {
             .split("\r\n")
             .map(name)
             .filter(|it| it != "ringfold_version" && it != "cores" && !it.starts_with("socket"))
+            .filter(|it| !it.starts_with("listener") && !it.starts_with("total_blocking_keys"))
+            .filter(|it| !it.starts_with("acl_access_denied") && !it.ends_with("_disconnections"))
             .collect();
         let mut expected: Vec<String> = golden.lines().map(str::to_string).collect();
         // Core 0 writes that section (`replication/info.rs` has a test of its own).
@@ -460,20 +506,33 @@ mod tests {
         figures.add("db.00002.keys", 1);
         figures.add("error.WRONGTYPE", 2);
         figures.add("error.ERR", 7);
-        figures.text("core000", "keys=1");
+        figures.add("core.000.keys", 1);
+        figures.add("core.001.lag_us", 7);
+        figures.add("latency.00000.1000", 9);
+        figures.add("latency.00000.50000", 1);
         figures.add("reason.no_data", 4);
         let number =
             families::table().iter().find(|(_, row)| row.full_name == "config|get").unwrap().0;
         figures.add(format!("command.{number:05}.calls"), 2);
         figures.add(format!("command.{number:05}.ns"), 6_500);
         let sections =
-            [Section::Keyspace, Section::Errorstats, Section::Ringfold, Section::Commandstats];
+            [Section::Keyspace, Section::Errorstats, Section::Commandstats, Section::Latencystats];
         assert_eq!(
             text(&figures, &sections).replace("\r\n", "|"),
             "# Keyspace|db2:keys=1,expires=0,avg_ttl=0|db10:keys=3,expires=2,avg_ttl=1500||\
              # Errorstats|errorstat_ERR:count=7|errorstat_WRONGTYPE:count=2||\
-             # Ringfold|core0:keys=1|core1:|tickets:0|tickets_merged:0|sync_full_paced:0|repl_spilled_bytes:0|repl_spilled_chunks:0|repl_writers_waited:0|repl_writers_waited_ms:0|sync_full_reason_no_data:4||\
-             # Commandstats|cmdstat_config|get:calls=2,usec=6,usec_per_call=3.25,rejected_calls=0,failed_calls=0|"
+             # Commandstats|cmdstat_config|get:calls=2,usec=6,usec_per_call=3.25,rejected_calls=0,failed_calls=0||\
+             # Latencystats|latency_percentiles_usec_"
+                .to_string()
+                + &families::table().row(0).full_name
+                + ":p50=1.003,p99=50.175,p99.9=50.175|"
+        );
+        assert_eq!(
+            text(&figures, &[Section::Ringfold]).replace("\r\n", "|"),
+            "# Ringfold|core0:connections=0,keys=1,hops=0,ops=0,busy_permille=0,cpu_us=0,turns=0,lag_us=0,\
+             lag_max_us=0,key_bytes=0,client_bytes=0,sockets=0,parked=0|core1:connections=0,keys=0,hops=0,ops=0,\
+             busy_permille=0,cpu_us=0,turns=0,lag_us=7,lag_max_us=0,key_bytes=0,client_bytes=0,sockets=0,parked=0|\
+             tickets:0|tickets_merged:0|sync_full_paced:0|repl_spilled_bytes:0|repl_spilled_chunks:0|repl_writers_waited:0|repl_writers_waited_ms:0|sync_full_reason_no_data:4|"
         );
         assert_eq!(
             [0, 1_023, 1_024, 1_138_808, 25_276_502_016].map(human),

@@ -17,7 +17,7 @@ pub mod reason;
 pub mod rewrite;
 pub mod table;
 
-use crate::base::limits::CLIENTS_DEFAULT_MAX;
+use crate::base::limits::{CLIENT_BYTES_MAX_MIN, CLIENTS_DEFAULT_MAX};
 use crate::base::settings::value::Cores;
 use field::{Home, choices};
 use kind::{BufferLimits, Master, SaveRule, Value};
@@ -37,6 +37,9 @@ pub struct Settings {
     pub admin_port: u16,
     pub admin_bind: Vec<Vec<u8>>,
     pub admin_unixsocket: Vec<u8>,
+    /// Where `/metrics` and `/healthz` are told; 0: nowhere.
+    pub metrics_port: u16,
+    pub metrics_bind: Vec<Vec<u8>>,
     /// Seconds without a request until a client is closed; 0 is never.
     pub timeout: u32,
     pub tcp_keepalive: u32,
@@ -56,10 +59,19 @@ pub struct Settings {
     pub pidfile: Vec<u8>,
     pub loglevel: LogLevel,
     pub logfile: Vec<u8>,
+    pub log_format: LogFormat,
+    pub syslog_enabled: bool,
+    pub syslog_ident: Vec<u8>,
+    pub syslog_facility: SyslogFacility,
+    /// What a panic leaves behind is logged.
+    pub crash_log_enabled: bool,
     pub databases: u32,
     pub hz: u16,
     /// Seconds that a shutdown waits for lagging replicas.
     pub shutdown_timeout: u32,
+    /// Words of SHUTDOWN that a signal means; `default`: none.
+    pub shutdown_on_sigint: Vec<u8>,
+    pub shutdown_on_sigterm: Vec<u8>,
     /// Milliseconds after which a script answers others with `-BUSY` (also `lua-time-limit`).
     pub busy_reply_threshold: i64,
     pub slowlog_log_slower_than: i64,
@@ -68,6 +80,8 @@ pub struct Settings {
     pub latency_monitor_threshold: i64,
     /// Distributions of how long commands take are kept.
     pub latency_tracking: bool,
+    /// Numbers in words, as `INFO latencystats` shows them.
+    pub latency_tracking_info_percentiles: Vec<u8>,
 
     // TLS.
     pub tls_port: u16,
@@ -156,6 +170,8 @@ pub struct Settings {
 
     // Memory and disk.
     pub maxmemory: u64,
+    /// Bytes, or a share of `maxmemory` (`5%`); see [`Settings::client_bytes_max`].
+    pub maxmemory_clients: Vec<u8>,
     pub maxmemory_policy: MaxmemoryPolicy,
     pub maxmemory_samples: i64,
     pub maxmemory_eviction_tenacity: i64,
@@ -215,6 +231,17 @@ impl std::fmt::Debug for Secret {
 choices! {
     /// How much is logged.
     LogLevel { Debug = "debug", Verbose = "verbose", Notice = "notice", Warning = "warning" }
+}
+choices! {
+    /// What a line of the log looks like.
+    LogFormat { RedisText = "redis-text", Json = "json" }
+}
+choices! {
+    /// As which part of the system it speaks to syslog.
+    SyslogFacility {
+        User = "user", Local0 = "local0", Local1 = "local1", Local2 = "local2", Local3 = "local3",
+        Local4 = "local4", Local5 = "local5", Local6 = "local6", Local7 = "local7",
+    }
 }
 choices! {
     /// Who watches this process and wants to be told when it is ready.
@@ -296,6 +323,21 @@ impl Settings {
                 self.kept.insert(row.name, value);
             }
         }
+    }
+
+    /// What all clients may take together; 0: they may take any.
+    #[must_use]
+    pub fn client_bytes_max(&self) -> u64 {
+        let text = str::from_utf8(&self.maxmemory_clients).unwrap_or_default();
+        let bytes = match text.strip_suffix('%') {
+            Some(percent) => {
+                let percent: u64 = percent.parse().unwrap_or(0);
+                self.maxmemory / 100 * percent + self.maxmemory % 100 * percent / 100
+            }
+            None => text.parse().unwrap_or(0),
+        };
+        // With less nobody could talk to the server to set it right.
+        if bytes == 0 { 0 } else { bytes.max(CLIENT_BYTES_MAX_MIN) }
     }
 
     /// The file of users, as a path from the root where `dir` is one; empty where there is none.
@@ -394,6 +436,22 @@ mod tests {
         check(2_000_000, u32::MAX, 2_000_000, None);
         check(10_000, 4_000, 4_000, Some(10_000));
         check(10, 0, 1, Some(10));
+    }
+
+    #[test]
+    fn clients_may_take_bytes_or_a_share() {
+        let check = |asked: &str, maxmemory: u64, expected: u64| {
+            let maxmemory_clients = asked.as_bytes().to_vec();
+            let settings = Settings { maxmemory, maxmemory_clients, ..Settings::new() };
+            assert_eq!(settings.client_bytes_max(), expected, "{asked} of {maxmemory}");
+        };
+        check("0", 1 << 30, 0);
+        check("1000000", 1, 1_000_000);
+        check("5", 0, 128 << 10);
+        check("10%", 1_000_000_050, 100_000_005);
+        check("100%", u64::MAX, u64::MAX);
+        check("10%", 0, 0);
+        check("0%", 1 << 30, 0);
     }
 
     #[test]

@@ -11,8 +11,8 @@ use super::field::{Held, Home, Home::Kept, field};
 use super::kind::{Kind, Kind::*, Value};
 use super::reason::Reason;
 use super::{
-    AclPubsubDefault, AppendFsync, AuthClients, CertificateUser, EndpointType, LogLevel,
-    MaxmemoryPolicy, Protected, Supervised,
+    AclPubsubDefault, AppendFsync, AuthClients, CertificateUser, EndpointType, LogFormat, LogLevel,
+    MaxmemoryPolicy, Protected, Supervised, SyslogFacility,
 };
 
 /// One setting.
@@ -72,10 +72,8 @@ impl Row {
 
 const NO_AOF: &str = "a base is always an RDB file, written and synced on threads of its own";
 const NO_DEFRAG: &str = "memory is not moved to join free space";
-const NO_EVICTION: &str = "no key is ever evicted: writes are refused at maxmemory";
 const NO_FILES_IN_SYNC: &str = "replicas are always fed without a file between";
 const NO_MODULES: &str = "there are no modules";
-const NO_SYSLOG: &str = "logs go to standard output or to logfile";
 const NO_DH: &str = "keys are agreed on by elliptic curves only";
 const NO_UPSTART: &str = "upstart is not told about readiness";
 const ALWAYS_LAZY: &str = "large values are always freed in slices";
@@ -168,6 +166,9 @@ pub const ROWS: &[Row] = &{ use Change::*; use Effect::{Only, Works}; [
     row("admin-port", "", PORT, "0", AtStart, Works, field!(admin_port)),
     row("admin-bind", "", Addresses, "127.0.0.1 -::1", AtStart, Works, field!(admin_bind)),
     row("admin-unixsocket", "", TEXT, "", AtStart, Works, field!(admin_unixsocket)),
+    row("metrics-port", "", PORT, "0", AtStart, Works, field!(metrics_port)),
+    row("metrics-bind", "", Addresses, "127.0.0.1 -::1", AtStart, Works, field!(metrics_bind)),
+    row("log-format", "", Choice(LogFormat::NAMES), "redis-text", AtStart, Works, field!(log_format)),
     row("cores", "", Cores, "all", AtStart, Works, field!(cores)),
     row("sentinel-file", "", TEXT, "", AtStart, Works, field!(sentinel_file)),
     row("cluster-node-per-core", "", Bool, "no", AtStart, Works, field!(cluster_node_per_core)),
@@ -212,7 +213,7 @@ pub const ROWS: &[Row] = &{ use Change::*; use Effect::{Only, Works}; [
     row("cluster-replica-no-failover", "cluster-slave-no-failover", Bool, "no", Runtime, Works, field!(cluster_replica_no_failover)),
     row("cluster-replica-validity-factor", "cluster-slave-validity-factor", INT, "10", Runtime, Works, field!(cluster_replica_validity_factor)),
     row("cluster-require-full-coverage", "", Bool, "yes", Runtime, Works, field!(cluster_require_full_coverage)),
-    row("crash-log-enabled", "", Bool, "yes", Runtime, Effect::None(NOT_THIS_PROCESS), Kept),
+    row("crash-log-enabled", "", Bool, "yes", Runtime, Works, field!(crash_log_enabled)),
     row("crash-memcheck-enabled", "", Bool, "yes", Runtime, Effect::None(NOT_THIS_PROCESS), Kept),
     row("disable-thp", "", Bool, "yes", AtStart, Effect::None(NOT_THIS_PROCESS), Kept),
     row("dynamic-hz", "", Bool, "yes", Runtime, Effect::None(NOT_THIS_PROCESS), Kept),
@@ -226,7 +227,7 @@ pub const ROWS: &[Row] = &{ use Change::*; use Effect::{Only, Works}; [
     row("jemalloc-bg-thread", "", Bool, "yes", Runtime, Effect::None(NOT_THIS_PROCESS), Kept),
     row("latency-monitor-threshold", "", LONG, "0", Runtime, Works, field!(latency_monitor_threshold)),
     row("latency-tracking", "", Bool, "yes", Runtime, Works, field!(latency_tracking)),
-    row("latency-tracking-info-percentiles", "", Percentiles, "50 99 99.9", Runtime, Effect::None(NOT_YET), Kept),
+    row("latency-tracking-info-percentiles", "", Percentiles, "50 99 99.9", Runtime, Works, field!(latency_tracking_info_percentiles)),
     row("lazyfree-lazy-eviction", "", Bool, "no", Runtime, Works, field!(lazyfree_lazy_eviction)),
     row("lazyfree-lazy-expire", "", Bool, "no", Runtime, Works, field!(lazyfree_lazy_expire)),
     row("lazyfree-lazy-server-del", "", Bool, "no", Runtime, Effect::None(ALWAYS_LAZY), Kept),
@@ -236,7 +237,7 @@ pub const ROWS: &[Row] = &{ use Change::*; use Effect::{Only, Works}; [
     row("lfu-log-factor", "", INT, "10", Runtime, Works, field!(lfu_log_factor)),
     row("list-compress-depth", "", INT, "0", Runtime, Works, field!(list_compress_depth)),
     row("list-max-listpack-size", "list-max-ziplist-size", int(-INT_MAX - 1, INT_MAX), "-2", Runtime, Works, field!(list_max_listpack_size)),
-    row("maxmemory-clients", "", MemoryOrPercent, "0", Runtime, Effect::None(NO_EVICTION), Kept),
+    row("maxmemory-clients", "", MemoryOrPercent, "0", Runtime, Works, field!(maxmemory_clients)),
     row("maxmemory-eviction-tenacity", "", int(0, 100), "10", Runtime, Works, field!(maxmemory_eviction_tenacity)),
     row("maxmemory-samples", "", int(1, INT_MAX), "5", Runtime, Works, field!(maxmemory_samples)),
     row("no-appendfsync-on-rewrite", "", Bool, "no", Runtime, Effect::None(NO_AOF), Kept),
@@ -256,14 +257,14 @@ pub const ROWS: &[Row] = &{ use Change::*; use Effect::{Only, Works}; [
     row("server_cpulist", "", TEXT, "", AtStart, Effect::None(USE_CORES), Kept),
     row("set-max-intset-entries", "", LONG, "512", Runtime, Works, field!(set_max_intset_entries)),
     row("set-proc-title", "", Bool, "yes", AtStart, Effect::None(NOT_THIS_PROCESS), Kept),
-    row("shutdown-on-sigint", "", ShutdownOptions, "default", Runtime, Effect::None(NOT_YET), Kept),
-    row("shutdown-on-sigterm", "", ShutdownOptions, "default", Runtime, Effect::None(NOT_YET), Kept),
+    row("shutdown-on-sigint", "", ShutdownOptions, "default", Runtime, Works, field!(shutdown_on_sigint)),
+    row("shutdown-on-sigterm", "", ShutdownOptions, "default", Runtime, Works, field!(shutdown_on_sigterm)),
     row("socket-mark-id", "", int(0, 4_294_967_295), "0", AtStart, Effect::None(NOT_YET), Kept),
     row("stream-node-max-bytes", "", memory(0), "4096", Runtime, Works, field!(stream_node_max_bytes)),
     row("stream-node-max-entries", "", LONG, "100", Runtime, Works, field!(stream_node_max_entries)),
-    row("syslog-enabled", "", Bool, "no", AtStart, Effect::None(NO_SYSLOG), Kept),
-    row("syslog-facility", "", Choice(&["user", "local0", "local1", "local2", "local3", "local4", "local5", "local6", "local7"]), "local0", AtStart, Effect::None(NO_SYSLOG), Kept),
-    row("syslog-ident", "", TEXT, "redis", AtStart, Effect::None(NO_SYSLOG), Kept),
+    row("syslog-enabled", "", Bool, "no", AtStart, Works, field!(syslog_enabled)),
+    row("syslog-facility", "", Choice(SyslogFacility::NAMES), "local0", AtStart, Works, field!(syslog_facility)),
+    row("syslog-ident", "", TEXT, "redis", AtStart, Works, field!(syslog_ident)),
     row("tls-auth-clients", "", Choice(AuthClients::NAMES), "yes", Runtime, Works, field!(tls_auth_clients)),
     row("tls-ca-cert-dir", "", TEXT, "", Runtime, Works, field!(tls_ca_cert_dir)),
     row("tls-ca-cert-file", "", TEXT, "", Runtime, Works, field!(tls_ca_cert_file)),
@@ -383,6 +384,22 @@ mod tests {
         ),
     ];
 
+    /// What is not as in Redis is told where a stranger looks.
+    #[test]
+    fn the_readme_names_what_differs() {
+        let readme = include_str!("../../../README.md");
+        let settings = readme.split("\n## Settings\n").nth(1).unwrap();
+        let rows = settings.split("\n## ").next().unwrap();
+        let golden: BTreeSet<&str> = GOLDEN.lines().filter_map(|it| it.split(' ').next()).collect();
+        let since_7_2 = ROWS.iter().position(|it| it.name == "cluster-announce-human-nodename");
+        let own = ROWS[..since_7_2.unwrap()].iter().map(|it| it.name);
+        let own = own.filter(|name| !golden.contains(name));
+        for name in own.chain(DEVIATIONS.iter().map(|it| it.0)) {
+            assert!(rows.contains(name), "README.md, Settings: {name} is missing");
+        }
+        assert!(!rows.contains("no-such-setting"));
+    }
+
     #[test]
     fn names_defaults_and_changeability_are_those_of_redis() {
         let settings = Settings::new();
@@ -425,6 +442,9 @@ mod tests {
                 "admin-port",
                 "admin-bind",
                 "admin-unixsocket",
+                "metrics-port",
+                "metrics-bind",
+                "log-format",
                 "cores",
                 "sentinel-file",
                 "cluster-node-per-core",
