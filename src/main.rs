@@ -3,6 +3,7 @@
 
 use ringfold::base::huge::Huge;
 use ringfold::doctor::command::{self, Answer};
+use ringfold::doctor::failover_report;
 use ringfold::runtime::cli::{self, Invocation};
 use ringfold::runtime::{sentinel_start, serve};
 use std::process::ExitCode;
@@ -18,6 +19,7 @@ fn main() -> ExitCode {
         Invocation::Sentinel(told) => sentinel_start::run(told),
         Invocation::Doctor(asked) => say(&command::doctor(&asked)),
         Invocation::Tune(asked) => say(&command::tune(&asked)),
+        Invocation::FailoverReport(asked) => say(&failover_report::report(&asked)),
         Invocation::Help(text) | Invocation::Version(text) => {
             print!("{text}");
             ExitCode::SUCCESS

@@ -70,6 +70,7 @@ pub mod redirect;
 pub mod server;
 pub mod debug;
 pub mod figures;
+pub mod record;
 pub mod host;
 pub mod info;
 pub mod families;

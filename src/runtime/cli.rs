@@ -11,6 +11,7 @@
 use crate::base::limits::CONFIG_FILE_BYTES_MAX;
 use crate::base::settings::grammar::quote;
 use crate::doctor::command::{DOCTOR_HELP, Doctor, TUNE_HELP, Tune};
+use crate::doctor::failover_report::FailoverReport;
 use crate::node::settings::load::{Source, load};
 use crate::node::settings::{Settings, Warning};
 use crate::runtime::sentinel_start::{Told, defaults, split};
@@ -28,6 +29,7 @@ pub enum Invocation {
     Sentinel(Told),
     Doctor(Doctor),
     Tune(Tune),
+    FailoverReport(FailoverReport),
     Help(String),
     Version(String),
     Error { text: String, code: u8 },
@@ -43,6 +45,9 @@ pub fn parse(argv: impl IntoIterator<Item = OsString>) -> Invocation {
         }
         Ok(Line { command: Some(Sub::Doctor(asked)), .. }) => return Invocation::Doctor(asked),
         Ok(Line { command: Some(Sub::Tune(asked)), .. }) => return Invocation::Tune(asked),
+        Ok(Line { command: Some(Sub::FailoverReport(asked)), .. }) => {
+            return Invocation::FailoverReport(asked);
+        }
         Ok(Line { command: None, server }) => server.words,
         Err(error) => {
             let text = error.render().to_string();
@@ -81,6 +86,9 @@ enum Sub {
     /// Change what `doctor` would change, or take it back
     #[command(disable_version_flag = true, after_help = TUNE_HELP)]
     Tune(Tune),
+    /// Ask servers and Sentinels what they remember of the last failover, and tell it in one order
+    #[command(disable_version_flag = true)]
+    FailoverReport(FailoverReport),
 }
 
 #[derive(Args)]
