@@ -3,6 +3,7 @@
 
 use ringfold::base::huge::Huge;
 use ringfold::doctor::command::{self, Answer};
+use ringfold::doctor::failover_report;
 use ringfold::runtime::cli::{self, Invocation};
 use ringfold::runtime::{sentinel_start, serve, top};
 use std::io::Write;
@@ -30,6 +31,7 @@ fn main() -> ExitCode {
             Ok(()) => ExitCode::SUCCESS,
             Err(_) => ExitCode::FAILURE,
         },
+        Invocation::FailoverReport(asked) => say(&failover_report::report(&asked)),
         Invocation::Help(text) | Invocation::Version(text) => {
             print!("{text}");
             ExitCode::SUCCESS

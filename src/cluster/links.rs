@@ -381,6 +381,11 @@ impl Cluster {
     /// Those who have not voted: the question may have come before they knew whose replica we are.
     pub(super) fn ask_again_for_votes(&mut self) {
         self.election.asked_at = self.now;
+        // A question carries our current epoch, and is answered in that one: votes of a later epoch than the
+        // election's are not for it.
+        if self.election.epoch != self.current_epoch {
+            return;
+        }
         for key in self.nodes.keys() {
             if self.node(key).votes() && !self.election.votes.contains(&key) {
                 self.send_to(key, Body::AuthRequest);

@@ -18,3 +18,5 @@ pub mod prove;
 pub mod report;
 pub mod tune;
 pub mod command;
+pub mod timeline;
+pub mod failover_report;

@@ -61,6 +61,7 @@ impl Control {
                 continue;
             }
             let Some((mut unit, end)) = self.following.units.pop_front() else { break };
+            cx.core.shared.host.record.heard_of_master(cx.now().wall);
             let used = self.apply_unit(cx, &unit);
             self.following.units_bytes -= used;
             if used == unit.len() {

@@ -487,6 +487,9 @@ impl Core {
         if self.log.is_empty() {
             return;
         }
+        if !self.view.is_replica() {
+            self.shared.host.record.wrote(self.now.wall);
+        }
         let ticket = self.shared.tickets.fetch_add(1, Ordering::AcqRel) + 1;
         let batch = self.log.seal(ticket);
         if self.id == 0 {

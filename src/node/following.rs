@@ -278,12 +278,18 @@ impl Control {
         }
         match master {
             None => {
+                if !was_master {
+                    cx.core.shared.host.record.promoted(cx.now().wall);
+                }
                 self.view.role = Role::Master;
                 self.view.loading = false;
                 self.view.streaming = self.ring.is_some();
                 cx.log(Level::Notice, "MASTER MODE enabled");
             }
             Some((host, port)) => {
+                if was_master {
+                    cx.core.shared.host.record.demoted(cx.now().wall);
+                }
                 self.drop_load(cx);
                 // A master's own data is the first bytes of its own history, which the new master
                 // may be able to continue (it was our replica); so ask for that.

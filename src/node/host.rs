@@ -4,6 +4,7 @@
 //! the system by itself. What the keys take is noted here by all cores, so that the peak is known.
 
 use crate::base::limits::CORES_MAX;
+use crate::node::record::Record;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// See the file's header.
@@ -52,6 +53,8 @@ pub struct Host {
     /// What the keys take, and took at most; see [`Host::note_used`].
     pub used_bytes: AtomicU64,
     pub peak_bytes: AtomicU64,
+    /// The last change of roles.
+    pub record: Record,
 }
 
 /// How busy one core is, as its loop says once a second.

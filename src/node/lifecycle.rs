@@ -10,6 +10,7 @@ use std::sync::atomic::Ordering;
 impl Core {
     /// A client connected; `admitted`: by a door for administration, which has places of its own.
     pub(super) fn opened(&mut self, conn: Conn, ends: Ends, admitted: bool, out: &mut Outbox) {
+        self.shared.host.record.arrived(self.now.wall);
         let settings = &self.view.settings;
         let open = self.view.users.get(0).is_some_and(|user| user.nopass);
         let id = self.shared.client_ids.fetch_add(1, Ordering::Relaxed) + 1;

@@ -72,6 +72,7 @@ pub mod redirect;
 pub mod server;
 pub mod debug;
 pub mod figures;
+pub mod record;
 pub mod host;
 pub mod memory_report;
 pub mod metrics;

@@ -11,6 +11,7 @@
 use crate::base::limits::CONFIG_FILE_BYTES_MAX;
 use crate::base::settings::grammar::quote;
 use crate::doctor::command::{DOCTOR_HELP, Doctor, TUNE_HELP, Tune};
+use crate::doctor::failover_report::FailoverReport;
 use crate::node::settings::load::{Source, load};
 use crate::node::settings::{Settings, Warning};
 use crate::runtime::papers::{self, Completions, Man};
@@ -37,6 +38,7 @@ pub enum Invocation {
     Top(Top),
     /// What to print on standard output.
     Print(Vec<u8>),
+    FailoverReport(FailoverReport),
     Help(String),
     Version(String),
     Error {
@@ -56,6 +58,9 @@ pub fn parse(argv: impl IntoIterator<Item = OsString>) -> Invocation {
         Ok(Line { command: Some(Sub::Doctor(asked)), .. }) => return Invocation::Doctor(asked),
         Ok(Line { command: Some(Sub::Tune(asked)), .. }) => return Invocation::Tune(asked),
         Ok(Line { command: Some(Sub::Top(asked)), .. }) => return Invocation::Top(asked),
+        Ok(Line { command: Some(Sub::FailoverReport(asked)), .. }) => {
+            return Invocation::FailoverReport(asked);
+        }
         Ok(Line { command: Some(Sub::Completions(asked)), .. }) => {
             return Invocation::Print(papers::completions(Line::command(), &asked));
         }
@@ -112,6 +117,9 @@ enum Sub {
     /// Write the man pages
     #[command(disable_version_flag = true)]
     Man(Man),
+    /// Ask servers and Sentinels what they remember of the last failover, and tell it in one order
+    #[command(disable_version_flag = true)]
+    FailoverReport(FailoverReport),
 }
 
 #[derive(Args)]

@@ -93,6 +93,7 @@ impl Sentinel {
         };
         let is_down = silent > down_after || odd;
         if is_down && !instance.s_down {
+            self.note_missed_ping(id, silent);
             self.event_of(Level::Warning, "+sdown", id, "");
             self.instances[id].s_down_since = now;
             self.instances[id].s_down = true;
@@ -100,6 +101,9 @@ impl Sentinel {
             self.event_of(Level::Warning, "-sdown", id, "");
             self.instances[id].s_down = false;
             self.instances[id].script_kill_sent = false;
+            if self.instances[id].replica().is_some_and(|it| it.deposed) {
+                self.ask_info(id); // It may take itself for the master still.
+            }
         }
     }
 

@@ -28,6 +28,7 @@ impl Sentinel {
     /// An event; `about` says whose script is called, where it is a warning.
     pub(super) fn event(&mut self, level: Level, kind: &str, about: Option<Id>, text: &str) {
         self.log(level, format!("{kind} {text}"));
+        about.into_iter().for_each(|id| self.note(kind, id));
         if level != Level::Debug {
             self.publish(kind.as_bytes(), text.as_bytes());
         }

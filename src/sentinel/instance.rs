@@ -231,6 +231,8 @@ pub struct Replica {
     pub master_port: u16,
     pub conf_changed: Ms,
     pub reconf: Reconf,
+    /// It was the master until the one that is now took its place.
+    pub deposed: bool,
 }
 
 /// How far it is with following the promoted one.
@@ -344,6 +346,7 @@ impl Replica {
             master_port: 0,
             conf_changed: now,
             reconf: Reconf::No,
+            deposed: false,
         }
     }
 }

@@ -155,7 +155,20 @@ impl Sentinel {
         {
             return self.adopt_claim(master_id);
         }
-        // It came back, or somebody promoted it. Wait for what others know before it is told to follow.
+        // It came back, or somebody promoted it. Wait for what others know before it is told to follow; but not
+        // where that is known already, since until then it goes on taking writes that will be lost.
+        if self.instances[id].replica().is_some_and(|it| it.deposed)
+            && !self.instances[id].s_down
+            && self.looks_sane(master_id)
+            && self.is_current(master_id)
+        {
+            // Once: should it not obey, the rule below holds.
+            if let Some(replica) = self.instances[id].replica_mut() {
+                replica.deposed = false;
+            }
+            self.send_slave_of(id, Slave::Of(master_id));
+            return self.event_of(Level::Notice, "+convert-to-slave", id, "");
+        }
         let wait = self.periods.publish * 4;
         if self.looks_sane(master_id)
             && self.is_up_for(id, wait)
@@ -223,6 +236,19 @@ impl Sentinel {
             && !it.s_down
             && !self.instances.master(master).o_down
             && self.now - it.info_refresh < self.periods.info * 2
+    }
+
+    /// Whom a new configuration would have needed were heard a moment ago, and none of them knows of one.
+    fn is_current(&self, master: Id) -> bool {
+        let group = self.instances.master(master);
+        let recent = |it: &&Id| {
+            let heard = self.instances[**it].peer().map_or(0, |it| it.last_hello);
+            heard != 0 && self.now - heard < self.periods.publish * 2
+        };
+        let heard = 1 + group.sentinels.values().filter(recent).count();
+        group.claim.is_none()
+            && !group.failover.in_progress()
+            && heard > group.sentinels.len().div_ceil(2)
     }
 
     /// A hello message.

@@ -17,6 +17,7 @@ use super::address::Book;
 use super::client::Client;
 use super::instance::{Id, Instances, LinkId, Ms};
 use super::link::{Link, Side};
+use super::record::Record;
 use super::scripts::{Ended, Scripts};
 use super::settings::{Failures, Globals, Periods, Settings};
 use crate::base::prng::Prng;
@@ -165,6 +166,9 @@ pub struct Sentinel {
     pub(super) next_client_id: u64,
     pub(super) counts: Counts,
     pub(super) now: Ms,
+    /// Tells, and decides nothing.
+    pub(super) wall_us: u64,
+    pub(super) record: Record,
     pub(super) out: Vec<Output>,
     #[cfg(test)]
     pub(super) plant: Option<super::sim::Plant>,
@@ -183,6 +187,7 @@ impl Sentinel {
     /// A Sentinel that has done nothing yet. [`Sentinel::begin`] comes first.
     #[must_use]
     pub fn new(now: Now, seed: u64, settings: Settings) -> Self {
+        let wall_us = now.wall.0;
         let now = ms(now);
         Self {
             settings,
@@ -209,6 +214,8 @@ impl Sentinel {
             next_client_id: 0,
             counts: Counts::default(),
             now,
+            wall_us,
+            record: Record::default(),
             out: Vec::new(),
             #[cfg(test)]
             plant: None,
@@ -234,6 +241,7 @@ impl Sentinel {
     /// The only way in.
     pub fn handle(&mut self, now: Now, input: Input<'_>, out: &mut Vec<Output>) {
         self.now = ms(now);
+        self.wall_us = now.wall.0;
         match input {
             Input::Tick => self.tick(),
             Input::Connected { wire, local } => self.wire_up(wire, local),

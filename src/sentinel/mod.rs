@@ -8,6 +8,7 @@ pub mod hello;
 pub mod scripts;
 pub mod settings;
 pub mod rewrite;
+pub mod record;
 pub mod machine;
 pub mod config;
 pub mod roster;

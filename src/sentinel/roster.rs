@@ -301,6 +301,7 @@ impl Sentinel {
     /// The group goes on with another master; the old one is its replica from now on.
     pub(super) fn switch_address(&mut self, id: Id, new: Address) {
         let old = self.instances[id].address.clone();
+        let before = old.clone();
         let replicas: Vec<Id> = self.instances.master(id).replicas.values().copied().collect();
         let mut others: Vec<Address> =
             replicas.iter().map(|it| self.instances[*it].address.clone()).collect();
@@ -318,6 +319,9 @@ impl Sentinel {
         for other in others {
             if let Ok(replica) = self.add_replica(id, &other.host, i64::from(other.port)) {
                 self.event_of(Level::Notice, "+slave", replica, "");
+                if let Some(replica) = self.instances[replica].replica_mut() {
+                    replica.deposed = other.is_same(&before);
+                }
             }
         }
         self.touch();

@@ -275,6 +275,42 @@ fn our_servers_are_watched_too() {
     let new = wait_for_another(&servers, &watchers);
     servers[0].restart();
     wait_until_all_follow(&servers, new);
+    assert_remembered(&servers, &watchers, new);
+}
+
+/// What all nodes remember of it is one story, as text, as JSON and as a drawing.
+fn assert_remembered(servers: &[Server], watchers: &[Watcher], new: u16) {
+    let folder = Folder::new();
+    let svg = folder.0.join("failover.svg");
+    let report = |more: &[&str]| {
+        let mut command = Command::new(under_test());
+        command.arg("failover-report").args(servers.iter().map(Server::address));
+        command.args(watchers.iter().map(|it| format!("127.0.0.1:{}", it.port)));
+        let output = command.args(more).output().unwrap();
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success(), "{text}");
+        text
+    };
+    let told: serde_json::Value = serde_json::from_str(&report(&["--json"])).unwrap();
+    assert_eq!(told["new_master"], format!("127.0.0.1:{new}"));
+    assert!(told["outage_seconds"].as_f64().is_none_or(|it| it > 0.0), "{told}");
+    let events = told["events"].to_string();
+    // The stock one may have led, and does not tell.
+    for what in [
+        "first-missed-ping",
+        "+sdown",
+        "+odown",
+        "+vote-for-leader",
+        "became the master",
+        "first write",
+        "+switch-master",
+        "became a replica",
+    ] {
+        assert!(events.contains(what), "{what}: {told}");
+    }
+    let text = report(&["--svg", svg.to_str().unwrap()]);
+    assert!(text.starts_with(&format!("failover to 127.0.0.1:{new}")), "{text}");
+    assert!(fs::read_to_string(&svg).unwrap().ends_with("</svg>\n"));
 }
 
 #[test]

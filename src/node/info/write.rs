@@ -377,6 +377,9 @@ impl Report<'_> {
         out.field("repl_spilled_chunks", self.get("spilled_chunks"));
         out.field("repl_writers_waited", self.get("writers_waited"));
         out.field("repl_writers_waited_ms", self.get("writers_waited_ms"));
+        for (name, at) in self.host.record.fields() {
+            out.field(name, at);
+        }
         for (reason, count) in self.figures.sums_of("reason.") {
             out.field(&format!("sync_full_reason_{reason}"), count);
         }

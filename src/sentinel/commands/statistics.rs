@@ -9,6 +9,9 @@ use std::fmt::Write;
 
 const SECTIONS: [&str; 5] = ["server", "clients", "stats", "cpu", "sentinel"];
 
+/// One of our own, where it is asked for by name or everything is.
+const OWN: &str = "ringfold";
+
 /// `INFO [section ..]`.
 pub(super) fn info(
     this: &mut Sentinel,
@@ -28,6 +31,10 @@ pub(super) fn info(
             write_section(this, section, &mut text);
         }
     }
+    if asked.iter().any(|it| is(it, OWN) || is(it, "everything")) {
+        text.push_str("\r\n");
+        write_section(this, OWN, &mut text);
+    }
     reply.verbatim(*b"txt", text.as_bytes());
     Ok(Then::Send)
 }
@@ -38,6 +45,7 @@ fn write_section(this: &Sentinel, section: &str, out: &mut String) {
         "clients" => clients(this, out),
         "stats" => statistics(this, out),
         "cpu" => out.push_str("# CPU\r\n"),
+        OWN => ringfold(this, out),
         _ => sentinel(this, out),
     }
 }
@@ -85,6 +93,15 @@ fn statistics(this: &Sentinel, out: &mut String) {
     line(out, "pubsub_channels", count(false));
     line(out, "pubsub_patterns", count(true));
     line(out, "total_error_replies", this.counts.errors);
+}
+
+fn ringfold(this: &Sentinel, out: &mut String) {
+    out.push_str("# Ringfold\r\n");
+    for (number, it) in this.record.events.iter().enumerate() {
+        let value =
+            format!("at_us={},kind={},master={},about={}", it.at_us, it.kind, it.master, it.about);
+        line(out, &format!("failover_event{number}"), value);
+    }
 }
 
 fn sentinel(this: &Sentinel, out: &mut String) {
