@@ -14,6 +14,8 @@ pub mod slices;
 pub mod texts;
 pub mod tls;
 pub mod streams;
+#[cfg(test)]
+mod streams_tests;
 pub mod looping;
 pub mod securing;
 pub mod serve;
