@@ -8,7 +8,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 rounds=${1:-5} seconds=${2:-5}
-bin=${CARGO_TARGET_DIR:-target}/release
+bin=$(cd "${CARGO_TARGET_DIR:-target}/${PROFILE:-release}" && pwd)
 dir=$(mktemp -d)
 pids=()
 trap 'kill "${pids[@]}" 2>/dev/null; rm -rf "$dir"' EXIT
@@ -31,11 +31,15 @@ start() { # name port command ..
     (cd "$dir" && exec taskset -c 0 "$@" "${common[@]}" --tls-port "${port[$name]}" >"$dir/$name.log" 2>&1) &
     pid[$name]=$!; pids+=($!)
 }
-start ringfold $base "$PWD/$bin/ringfold" --cores 1
+start ringfold $base "$bin/ringfold" --cores 1
 start redis $((base + 1)) redis-server
 tls=(--tls --cacert "$dir/ca.crt" --cert "$dir/server.crt" --key "$dir/server.key")
 for name in ringfold redis; do
     until redis-cli "${tls[@]}" --insecure -p "${port[$name]}" PING 2>/dev/null | grep -q PONG; do sleep 0.1; done
+done
+
+for name in ringfold redis; do # all keys are there: not counted
+    "$bin/loadgen" "${tls[@]}" -p "${port[$name]}" -n 50 --fill >/dev/null
 done
 
 uname -r; redis-server --version; git rev-parse --short HEAD

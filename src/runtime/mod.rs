@@ -17,6 +17,8 @@ pub mod company;
 pub mod tls;
 pub mod streams;
 pub mod metrics;
+#[cfg(test)]
+mod streams_tests;
 pub mod looping;
 pub mod securing;
 pub mod serve;

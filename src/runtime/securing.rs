@@ -25,7 +25,12 @@ impl Loop {
         let about = ends(fd.as_raw_fd());
         let socket = self.driver.adopt(fd);
         self.told.seated += 1; // Whoever sent it here has counted it.
+        // Those who are in count against `maxclients` in the core; nobody holds more by not coming in.
+        let room = usize::try_from(self.settings.maxclients).unwrap_or(usize::MAX);
         let begun = match self.tls.get() {
+            _ if self.streams.handshakes() >= room => Err(Failure(
+                "there are as many handshakes under way as there may be clients".into(),
+            )),
             Some(contexts) => self.streams.accept(socket, &contexts, about, self.clock.mono()),
             None => Err(Failure("there is no certificate any more".into())),
         };

@@ -39,6 +39,8 @@ pub struct Streams<T> {
     /// By the socket's number.
     rows: Vec<Option<Box<Secured<T>>>>,
     open: usize,
+    /// Of these, whose handshake is not over.
+    shaking: usize,
     /// Bytes of handshakes that wait, of all connections.
     held: usize,
     serial: u64,
@@ -95,6 +97,7 @@ impl<T> Default for Streams<T> {
         Self {
             rows: Vec::new(),
             open: 0,
+            shaking: 0,
             held: 0,
             serial: 0,
             deadlines: VecDeque::new(),
@@ -126,6 +129,12 @@ impl<T> Streams<T> {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.open == 0
+    }
+
+    /// Handshakes under way.
+    #[must_use]
+    pub fn handshakes(&self) -> usize {
+        self.shaking
     }
 
     /// Is its handshake over?
@@ -203,6 +212,7 @@ impl<T> Streams<T> {
     pub fn forget(&mut self, socket: Socket) -> Option<Box<Secured<T>>> {
         let secured = self.rows.get_mut(socket.0 as usize)?.take()?;
         self.open -= 1;
+        self.shaking -= usize::from(secured.about.is_some());
         self.held -= secured.held;
         if self.open == 0 {
             self.rows = Vec::new();
@@ -363,6 +373,7 @@ impl<T> Streams<T> {
             self.rows.resize_with(index + 1, || None);
         }
         self.held += secured.held;
+        self.shaking += usize::from(secured.about.is_some());
         if let Some(place) = self.rows.get_mut(index)
             && place.replace(secured).is_none()
         {
@@ -410,6 +421,7 @@ impl<T> Streams<T> {
         }
         if matches!(row.stream.state(), State::Open | State::Finished) {
             heard.opened = row.about.take();
+            self.shaking -= usize::from(heard.opened.is_some());
         }
         match result {
             Ok(State::Handshaking) if row.is_gone => {

@@ -8,7 +8,7 @@ use crate::node::settings::{AuthClients, Settings};
 use crate::runtime::serve::path;
 use crate::tls::choice::Wish;
 use crate::tls::contexts::{Asks, Contexts, NO_AUTHORITY, Pair, Parts};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, TryRecvError, channel};
 use std::sync::{Arc, RwLock};
 
@@ -119,10 +119,10 @@ fn parts(settings: &Settings) -> Result<Parts, String> {
             (_, []) => {
                 return Err("tls-client-cert-file is given, but no tls-client-key-file".into());
             }
-            (certificate, key) => Some(pair(certificate, key)?),
+            (certificate, key) => Some(pair(settings, certificate, key)?),
         };
     Ok(Parts {
-        own: pair(&settings.tls_cert_file, &settings.tls_key_file)?,
+        own: pair(settings, &settings.tls_cert_file, &settings.tls_key_file)?,
         own_as_client,
         authorities,
         asks,
@@ -145,10 +145,15 @@ fn parts(settings: &Settings) -> Result<Parts, String> {
 /// Sessions that are kept at most, of about a kilobyte each.
 const SESSIONS_MAX: usize = 262_144;
 
-fn pair(certificate: &[u8], key: &[u8]) -> Result<Pair, String> {
+/// A name is one from the root, or from `dir`.
+fn place(settings: &Settings, name: &[u8]) -> PathBuf {
+    path(&settings.dir).join(path(name))
+}
+
+fn pair(settings: &Settings, certificate: &[u8], key: &[u8]) -> Result<Pair, String> {
     Ok(Pair {
-        certificate: read(path(certificate))?,
-        key: read(path(key))?,
+        certificate: read(&place(settings, certificate))?,
+        key: read(&place(settings, key))?,
         certificate_file: text(certificate),
         key_file: text(key),
     })
@@ -158,14 +163,14 @@ fn pair(certificate: &[u8], key: &[u8]) -> Result<Pair, String> {
 fn authorities(settings: &Settings) -> Result<Vec<(String, Vec<u8>)>, String> {
     let mut found = Vec::new();
     if !settings.tls_ca_cert_file.is_empty() {
-        let file = path(&settings.tls_ca_cert_file);
-        found.push((file.display().to_string(), read(file)?));
+        let file = place(settings, &settings.tls_ca_cert_file);
+        found.push((file.display().to_string(), read(&file)?));
     }
     if !settings.tls_ca_cert_dir.is_empty() {
-        let dir = path(&settings.tls_ca_cert_dir);
+        let dir = place(settings, &settings.tls_ca_cert_dir);
         let wrong = |error| format!("{}: {error}", dir.display());
         let mut files = Vec::new();
-        for entry in std::fs::read_dir(dir).map_err(wrong)? {
+        for entry in std::fs::read_dir(&dir).map_err(wrong)? {
             let file = entry.map_err(wrong)?.path();
             if file.is_file() {
                 files.push(file);

@@ -5,6 +5,6 @@ pub mod trust;
 pub mod choice;
 pub mod contexts;
 #[cfg(test)]
-mod testing;
+pub mod testing;
 #[cfg(test)]
 mod stream_tests;

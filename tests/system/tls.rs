@@ -396,7 +396,8 @@ fn a_start_without_a_good_certificate() {
         for (name, value) in args {
             command.args([format!("--{name}"), value.to_string()]);
         }
-        let output = command.current_dir(&authority.folder.0).output().unwrap();
+        command.args(["--dir", authority.folder.0.to_str().unwrap()]);
+        let output = command.output().unwrap();
         let said = [output.stdout, output.stderr].concat();
         let said = String::from_utf8_lossy(&said);
         assert!(output.status.code() == Some(1) && said.contains(why), "{said}");
