@@ -147,6 +147,9 @@ pub const HEAVY_CLIENT_BYTES: usize = 16 * 1024;
 /// Clients that a core closes in one turn where all of them take too much.
 pub const EVICTED_CLIENTS_PER_TURN: usize = 128;
 
+/// As above, of those that are not known by themselves, in one tick.
+pub const EVICTED_CLIENTS_PER_TICK: usize = 1_024;
+
 /// The least that `maxmemory-clients` means.
 pub const CLIENT_BYTES_MAX_MIN: u64 = 128 * 1024;
 

@@ -12,14 +12,17 @@
 //!
 //! Over the limit the heaviest of all goes: each core looks at the others' heaviest, and closes its own where
 //! there is no heavier one. So nobody asks anybody, and a core that sleeps looks at its next tick. Where only
-//! light ones are left those go that a look at some thousands finds, the heaviest first.
+//! light ones are left those go that a look at some thousands finds, the heaviest first; a look a tick, for there
+//! may be nobody who may go.
 //!
 //! Replicas and masters have limits of their own and do not count; clients of `CLIENT NO-EVICT` and of the
 //! doors for administration count, and stay.
 //!
 //! Not here: the limit of one client's output (`lifecycle.rs`) and input (`input.rs`).
 
-use crate::base::limits::{EVICTED_CLIENTS_PER_TURN, HEAVY_CLIENT_BYTES, SWEPT_ROWS_PER_TURN};
+use crate::base::limits::{
+    EVICTED_CLIENTS_PER_TICK, EVICTED_CLIENTS_PER_TURN, HEAVY_CLIENT_BYTES, SWEPT_ROWS_PER_TURN,
+};
 use crate::base::map::HashMap;
 use crate::node::core::Core;
 use crate::node::outbox::{Action, Conn, Level, Outbox};
@@ -127,13 +130,16 @@ impl Core {
             }
             self.evict_client(conn, bytes, out);
         }
-        let none_is_heavy = |it: &std::sync::atomic::AtomicU64| it.load(Ordering::Relaxed) == 0;
-        if limit > 0 && self.shared.host.heaviest.iter().all(none_is_heavy) {
-            self.evict_light_clients(limit, out);
-        }
     }
 
-    fn evict_light_clients(&mut self, limit: u64, out: &mut Outbox) {
+    /// A tick: where no heavy client is left that may go, light ones do.
+    pub(super) fn evict_light_clients(&mut self, out: &mut Outbox) {
+        let limit = self.view.client_bytes_max;
+        let host = &self.shared.host;
+        let some_is_heavy = host.heaviest.iter().any(|it| it.load(Ordering::Relaxed) > 0);
+        if limit == 0 || some_is_heavy || host.client_bytes.load(Ordering::Relaxed) <= limit {
+            return;
+        }
         let rows = self.sessions.rows();
         let start = if self.weights.next < rows { self.weights.next } else { 0 };
         let end = rows.min(start + SWEPT_ROWS_PER_TURN);
@@ -146,7 +152,7 @@ impl Core {
             .collect();
         self.weights.next = end;
         found.sort_unstable_by_key(|(bytes, conn)| (std::cmp::Reverse(*bytes), conn.0));
-        for (bytes, conn) in found.into_iter().take(EVICTED_CLIENTS_PER_TURN) {
+        for (bytes, conn) in found.into_iter().take(EVICTED_CLIENTS_PER_TICK) {
             if self.shared.host.client_bytes.load(Ordering::Relaxed) <= limit {
                 return;
             }

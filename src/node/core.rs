@@ -431,6 +431,7 @@ impl Core {
         self.stats.tick(self.now);
         self.tell_bytes();
         self.tell_client_bytes();
+        self.evict_light_clients(out);
         self.ask_for_sweep();
         self.unpause(out);
         self.report_changes(out);

@@ -248,6 +248,7 @@ impl Core {
         } else {
             EXPIRE_BUCKETS_PER_TURN
         };
+        let budget = budget * usize::from(view.settings.active_expire_effort.max(1));
         let effect = &mut self.effect;
         self.expire_pressed =
             self.expire.step(&mut self.keyspace, self.now.wall, budget, &mut |db, key| {

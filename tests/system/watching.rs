@@ -419,6 +419,7 @@ fn a_signal_saves_or_not_as_it_was_told() {
     for kind in [Kind::Ours(2), Kind::Redis] {
         for (signal_name, words, saved) in [
             ("TERM", &["save", "now"][..], true),
+            ("INT", &["save", "now"], true),
             ("INT", &["nosave"], false),
             ("TERM", &["default"], false),
         ] {

@@ -67,6 +67,8 @@ pub struct Settings {
     pub crash_log_enabled: bool,
     pub databases: u32,
     pub hz: u16,
+    /// So many times the usual work goes into keys that have expired.
+    pub active_expire_effort: u16,
     /// Seconds that a shutdown waits for lagging replicas.
     pub shutdown_timeout: u32,
     /// Words of SHUTDOWN that a signal means; `default`: none.

@@ -183,7 +183,7 @@ pub const ROWS: &[Row] = &{ use Change::*; use Effect::{Only, Works}; [
     row("active-defrag-max-scan-fields", "", int(1, i64::MAX), "1000", Runtime, Effect::None(NO_DEFRAG), Kept),
     row("active-defrag-threshold-lower", "", int(0, 1_000), "10", Runtime, Effect::None(NO_DEFRAG), Kept),
     row("active-defrag-threshold-upper", "", int(0, 1_000), "100", Runtime, Effect::None(NO_DEFRAG), Kept),
-    row("active-expire-effort", "", int(1, 10), "1", Runtime, Effect::None(NOT_YET), Kept),
+    row("active-expire-effort", "", int(1, 10), "1", Runtime, Works, field!(active_expire_effort)),
     row("activedefrag", "", Bool, "no", Runtime, Effect::None(NO_DEFRAG), Kept),
     row("activerehashing", "", Bool, "yes", Runtime, Effect::None(OWN_ENCODINGS), Kept),
     row("always-show-logo", "", Bool, "no", AtStart, Effect::None(NOT_THIS_PROCESS), Kept),
