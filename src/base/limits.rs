@@ -56,6 +56,10 @@ pub const SYNC_WELL_MS: u64 = 60_000;
 /// Bytes that the append-only file may lack before writers wait for it.
 pub const AOF_BEHIND_BYTES: u64 = 64 * 1024 * 1024;
 
+/// Between two marks of the stream's end, and how many are kept, to measure lags by.
+pub const LAG_MARK_US: u64 = 200;
+pub const LAG_MARKS_MAX: usize = 64 * 1024;
+
 /// Seconds of the stream that `repl-backlog-seconds` may ask for.
 pub const BACKLOG_SECONDS_MAX: u64 = 3_600;
 

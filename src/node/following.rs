@@ -21,6 +21,7 @@ use crate::node::session::{Ends, Kind, Session};
 use crate::node::settings::Settings;
 use crate::node::settings::kind::Master as NamedMaster;
 use crate::node::view::Role;
+use crate::replication::lag::{Marks, Stage};
 use crate::replication::master::{Source, Stream};
 use crate::replication::psync::History;
 use crate::replication::replica::{self, Input, Output, Replica};
@@ -81,6 +82,9 @@ pub struct Following {
     pub(super) loaded_db: usize,
     /// DEBUG RELOAD is answered when the file is loaded.
     pub(super) reload: Option<Return>,
+    /// Units and when they came, and how long they took to be applied.
+    pub(super) came: Marks,
+    pub(super) applied_lag: Stage,
     /// A unit was none that can be applied.
     pub(super) refused: Option<String>,
 }
@@ -135,6 +139,8 @@ impl Following {
             loaded_db: 0,
             reload: None,
             refused: None,
+            came: Marks::default(),
+            applied_lag: Stage::default(),
         }
     }
 
@@ -475,7 +481,7 @@ impl Control {
                     }
                 }
                 Output::Apply { unit, range, end } => {
-                    self.queue_unit(unit, &bytes[range], end);
+                    self.queue_unit(cx.now().mono, unit, &bytes[range], end);
                 }
             }
         }

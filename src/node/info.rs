@@ -231,6 +231,7 @@ impl Control {
         let spilled = self.ring.as_ref().map_or(0, Ring::spilled_bytes);
         figures.add("spilled_bytes", spilled);
         figures.add("spilled_chunks", self.spilling.chunks);
+        figures.text("lags", self.lag_lines());
         figures.add("syncs_paced", self.syncs_paced);
         figures.add("writers_waited", self.held_back.times);
         let since = self.held_back.since.map_or(0, |since| core.now.mono.ms_since(since));
@@ -244,6 +245,22 @@ impl Control {
         let (taken, merged) = self.tickets(core);
         figures.add("tickets", taken);
         figures.add("tickets_merged", merged);
+    }
+
+    /// How far replicas are behind, in time, by stage; and how far we are, if we are one.
+    fn lag_lines(&self) -> String {
+        let mut lines = String::new();
+        for (at, (replica, sent, acknowledged)) in self.master.lags().enumerate() {
+            let ip = String::from_utf8_lossy(&replica.ip);
+            let who = format!("ip={ip},port={}", replica.port);
+            lines.push_str(&format!("slave{at}_lag_us_sent:{who},{sent}\n"));
+            lines.push_str(&format!("slave{at}_lag_us_acknowledged:{who},{acknowledged}\n"));
+        }
+        if self.following.master.is_some() {
+            let applied = self.following.applied_lag.summary();
+            lines.push_str(&format!("replica_lag_us_applied:{applied}\n"));
+        }
+        lines
     }
 
     fn replication_text(&self, core: &Core) -> String {

@@ -6,6 +6,7 @@
 //! Not here: what moves a replica from one state to the next (`master.rs`).
 
 use crate::base::time::Mono;
+use crate::replication::lag::{Marks, Stage};
 use crate::replication::psync::parse_i64;
 use crate::resp::error::ErrorKind;
 
@@ -62,6 +63,9 @@ pub struct Attached {
     /// When it began to follow the stream.
     pub online_since: Option<Mono>,
     pub over_soft_since: Option<Mono>,
+    /// Since bytes were appended: until its socket took them, and until it acknowledged them.
+    pub sent_lag: Stage,
+    pub ack_lag: Stage,
 }
 
 /// A row of INFO's `slaveN` and of ROLE.
@@ -102,7 +106,15 @@ impl Attached {
             took: now,
             online_since: None,
             over_soft_since: None,
+            sent_lag: Stage::default(),
+            ack_lag: Stage::default(),
         }
+    }
+
+    /// It follows the stream from here on.
+    pub fn goes_online(&mut self, now: Mono, marks: &Marks) {
+        self.online_since = Some(now);
+        (self.sent_lag, self.ack_lag) = (marks.begin(), marks.begin());
     }
 
     /// The oldest byte that it still needs.

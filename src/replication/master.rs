@@ -28,6 +28,7 @@ use crate::base::time::Mono;
 use crate::replication::admission::Admission;
 use crate::replication::attached::{Attached, LinkId, Row, Said, State};
 use crate::replication::behind::{self, Verdict};
+use crate::replication::lag::{Marks, Summary};
 use crate::replication::psync::{Answer, FullReason, History, Request};
 use crate::resp::error::ErrorKind;
 
@@ -224,6 +225,7 @@ pub struct Master {
     counters: Counters,
     admission: Admission,
     writers_wait: bool,
+    marks: Marks,
     pinged: Mono,
     newlines: Mono,
 }
@@ -240,6 +242,7 @@ impl Master {
             counters,
             admission: Admission::default(),
             writers_wait: false,
+            marks: Marks::default(),
             pinged: now,
             newlines: now,
         }
@@ -274,7 +277,12 @@ impl Master {
             Input::SnapshotSent { to, all } => self.snapshot_sent(now, stream, to, all, out),
             Input::Sent { to, bytes } => self.sent(now, stream, to, bytes, out),
             Input::Closed { from } => self.replicas.retain(|it| it.link != from),
-            Input::Appended => self.replicas.iter_mut().for_each(|it| pump(it, stream, out)),
+            Input::Appended => {
+                if !self.replicas.is_empty() {
+                    self.marks.note(now, stream.held.as_ref().map_or(0, |held| held.end));
+                }
+                self.replicas.iter_mut().for_each(|it| pump(it, stream, out));
+            }
             Input::BytesLost => {
                 let start = stream.held.as_ref().map_or(u64::MAX, |held| held.start);
                 let behind = |it: &&mut Attached| it.cursor().is_some_and(|at| at < start);
@@ -355,9 +363,18 @@ impl Master {
     }
 
     fn with(&mut self, link: LinkId, act: impl FnOnce(&mut Attached)) {
+        self.with_marks(link, |replica, _| act(replica));
+    }
+
+    fn with_marks(&mut self, link: LinkId, act: impl FnOnce(&mut Attached, &Marks)) {
         if let Some(replica) = self.replicas.iter_mut().find(|it| it.link == link) {
-            act(replica);
+            act(replica, &self.marks);
         }
+    }
+
+    /// How long bytes took to be sent to each replica, and to be acknowledged.
+    pub fn lags(&self) -> impl Iterator<Item = (&Attached, Summary, Summary)> {
+        self.online().map(|it| (it, it.sent_lag.summary(), it.ack_lag.summary()))
     }
 
     /// The row of `link`, made now if it is new; `None` if there are too many.
@@ -386,7 +403,7 @@ impl Master {
         match replica.replconf(options) {
             Said::Ok => out.push(Output::Reply { to: from, bytes: b"+OK\r\n".to_vec() }),
             Said::Refused(error) => refuse(from, &error, out),
-            Said::Ack(offset) => acknowledged(replica, now, stream, offset, out),
+            Said::Ack(offset) => acknowledged(replica, &self.marks, now, stream, offset, out),
             Said::Nothing => {}
         }
     }
@@ -431,7 +448,7 @@ impl Master {
                 out.push(Output::Reply { to: from, bytes: line });
                 replica.ack = resume;
                 replica.state = State::Online { cursor: resume, in_flight: false };
-                replica.online_since = Some(now);
+                replica.goes_online(now, &self.marks);
                 self.counters.sync_partial_ok += 1;
                 pump(replica, stream, out);
             }
@@ -532,7 +549,7 @@ impl Master {
         all: bool,
         out: &mut Vec<Output>,
     ) {
-        self.with(to, |replica| {
+        self.with_marks(to, |replica, marks| {
             let State::Receiving { cut, eof } = replica.state else { return };
             (replica.heard, replica.took) = (now, now);
             if all && replica.rdb_only {
@@ -541,7 +558,7 @@ impl Master {
                 replica.state = State::AwaitAck { cut };
             } else if all {
                 replica.state = State::Online { cursor: cut, in_flight: false };
-                replica.online_since = Some(now);
+                replica.goes_online(now, marks);
                 pump(replica, stream, out);
             }
         });
@@ -555,11 +572,12 @@ impl Master {
         bytes: usize,
         out: &mut Vec<Output>,
     ) {
-        self.with(to, |replica| {
+        self.with_marks(to, |replica, marks| {
             replica.took = now;
             if let State::Online { cursor, in_flight } = &mut replica.state {
                 assert!(*in_flight, "bytes left that nobody asked for");
                 (*cursor, *in_flight) = (*cursor + bytes as u64, false);
+                marks.reached(&mut replica.sent_lag, now, *cursor);
                 pump(replica, stream, out);
             }
         });
@@ -636,6 +654,7 @@ fn pump(replica: &mut Attached, stream: &Stream<'_>, out: &mut Vec<Output>) {
 
 fn acknowledged(
     replica: &mut Attached,
+    marks: &Marks,
     now: Mono,
     stream: &Stream<'_>,
     offset: u64,
@@ -645,7 +664,8 @@ fn acknowledged(
     match replica.state {
         State::AwaitAck { cut } => {
             replica.state = State::Online { cursor: cut, in_flight: false };
-            (replica.online_since, replica.took) = (Some(now), now);
+            replica.took = now;
+            replica.goes_online(now, marks);
             pump(replica, stream, out);
         }
         State::Online { .. } => {}
@@ -659,6 +679,7 @@ fn acknowledged(
     replica.heard = now;
     if offset <= end {
         replica.ack = replica.ack.max(offset);
+        marks.reached(&mut replica.ack_lag, now, replica.ack);
     }
 }
 

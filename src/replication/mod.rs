@@ -7,6 +7,7 @@ pub mod units;
 pub mod attached;
 pub mod admission;
 pub mod behind;
+pub mod lag;
 pub mod recent;
 pub mod master;
 pub mod replica;

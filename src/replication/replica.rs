@@ -43,6 +43,9 @@ const RETRY_MS: u64 = 1_000;
 const RETRY_MS_MAX: u64 = 60_000;
 const ACK_MS: u64 = 1_000;
 
+/// Something new is acknowledged at once, unless something was so recently: WAIT and lags are as exact as that.
+const ACK_NEWS_MS: u64 = 20;
+
 /// What an operator may set of the link.
 #[derive(Debug, Clone, Default)]
 pub struct Settings {
@@ -209,6 +212,8 @@ pub struct Replica {
     cutter: Cutter,
     heard: Mono,
     said: Mono,
+    /// What was acknowledged last.
+    acked: u64,
     down_since: Option<Mono>,
     full_failures: u32,
     loaded_bytes: u64,
@@ -229,6 +234,7 @@ impl Replica {
             cutter: Cutter::default(),
             heard: now,
             said: now,
+            acked: 0,
             down_since: None,
             full_failures: 0,
             loaded_bytes: 0,
@@ -278,7 +284,8 @@ impl Replica {
                     "applied what we never gave"
                 );
                 self.applied = offset;
-                if self.get_ack_at.is_some_and(|at| at <= offset) {
+                let soon = now.ms_since(self.said) >= ACK_NEWS_MS && offset > self.acked;
+                if soon || self.get_ack_at.is_some_and(|at| at <= offset) {
                     self.acknowledge(now, out);
                 }
             }
@@ -336,6 +343,7 @@ impl Replica {
     fn tick(&mut self, now: Mono, out: &mut Vec<Output>) {
         let silent = now.ms_since(self.heard) > self.settings.timeout_ms;
         let second = now.ms_since(self.said) >= ACK_MS;
+        let news = self.applied > self.acked && now.ms_since(self.said) >= ACK_NEWS_MS;
         match self.state {
             State::Idle | State::LoadingAlone(_) => {}
             State::Waiting { until } => {
@@ -357,7 +365,7 @@ impl Replica {
             {
                 self.give_up(now, CloseReason::Timeout, out);
             }
-            State::Streaming { nameless: false } if second => self.acknowledge(now, out),
+            State::Streaming { nameless: false } if second || news => self.acknowledge(now, out),
             // Loading goes on while the payload comes: the master must see that we live.
             State::Payload(..) if second => self.empty_line(now, out),
             State::Connecting
@@ -693,7 +701,7 @@ impl Replica {
     fn acknowledge(&mut self, now: Mono, out: &mut Vec<Output>) {
         self.get_ack_at = None;
         if self.state == (State::Streaming { nameless: false }) {
-            self.said = now;
+            (self.said, self.acked) = (now, self.applied);
             send(&[b"REPLCONF", b"ACK", self.applied.to_string().as_bytes()], out);
         }
     }

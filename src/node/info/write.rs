@@ -327,6 +327,11 @@ impl Report<'_> {
         }
         out.field("tickets", self.get("tickets"));
         out.field("tickets_merged", self.get("tickets_merged"));
+        for line in self.figures.text_of("lags").lines() {
+            if let Some((name, value)) = line.split_once(':') {
+                out.field(name, value);
+            }
+        }
         out.field("sync_full_paced", self.get("syncs_paced"));
         out.field("repl_spilled_bytes", self.get("spilled_bytes"));
         out.field("repl_spilled_chunks", self.get("spilled_chunks"));
