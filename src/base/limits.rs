@@ -89,6 +89,11 @@ pub const STREAM_UNIT_BYTES_MAX: usize = 2 * BULK_BYTES_MAX;
 /// Bytes of a master's line (`+FULLRESYNC`, `$EOF:`, errors) without a line end.
 pub const MASTER_LINE_BYTES_MAX: usize = 1_024;
 
+/// Bytes of a snapshot that are made before all who can go on with it have received them: what a broken link costs at
+/// most. And how often a replica says what it has received.
+pub const SYNC_WINDOW_BYTES: u64 = 4 * 1024 * 1024;
+pub const SYNC_RECEIVED_BYTES: u64 = 256 * 1024;
+
 /// Attached replicas, the ones in their handshake included.
 pub const REPLICAS_MAX: usize = 1_024;
 
@@ -97,6 +102,7 @@ const _: () = {
     assert!(STREAM_UNIT_BYTES_MAX > BULK_BYTES_MAX);
     assert!(LOG_SPARE_BYTES_MAX >= RING_CHUNK_BYTES);
     assert!(MERGE_TICKETS_MAX > CORES_MAX);
+    assert!(SYNC_RECEIVED_BYTES * 4 <= SYNC_WINDOW_BYTES);
 };
 
 /// Bytes of one configuration file, and of standard input where it holds the configuration.

@@ -84,6 +84,34 @@ impl Marks {
 }
 
 impl Stage {
+    /// HdrHistogram's percentile distribution, in microseconds: what its plotting tools read.
+    #[must_use]
+    pub fn hgrm(&self) -> String {
+        const TICKS_PER_HALF: u32 = 5;
+        let none = histogram();
+        let it = self.took_us.as_deref().unwrap_or(&none);
+        let mut text = String::from("       Value     Percentile TotalCount 1/(1-Percentile)\n\n");
+        let mut total = 0;
+        for step in it.iter_quantiles(TICKS_PER_HALF) {
+            total += step.count_since_last_iteration();
+            let (value, quantile) = (step.value_iterated_to(), step.quantile_iterated_to());
+            text.push_str(&format!("{value:12}.000 {quantile:2.12} {total:10}"));
+            if quantile < 1.0 {
+                text.push_str(&format!(" {:14.2}", 1.0 / (1.0 - quantile)));
+            }
+            text.push('\n');
+        }
+        let (mean, deviation, max, count) = (it.mean(), it.stdev(), it.max(), it.len());
+        text.push_str(&format!(
+            "#[Mean    = {mean:12.3}, StdDeviation   = {deviation:12.3}]\n\
+             #[Max     = {max:12}, Total count    = {count:12}]\n\
+             #[Buckets = {:12}, SubBuckets     = {:12}]\n",
+            it.buckets(),
+            256
+        ));
+        text
+    }
+
     #[must_use]
     pub fn summary(&self) -> Summary {
         self.took_us.as_ref().map_or_else(Summary::default, |it| Summary {
@@ -130,6 +158,25 @@ mod tests {
         assert!((48_000..=52_000).contains(&p50) && p99 >= 97_000, "{p50} {p99}");
         marks.reached(&mut stage, at(500), 5_000);
         assert_eq!(stage.summary().count, 100, "nothing new");
+    }
+
+    #[test]
+    fn the_distribution_counts_every_lag() {
+        let mut marks = Marks::default();
+        let mut stage = marks.begin();
+        (1..=100).for_each(|ms| marks.note(Mono(0).plus_ms(ms), ms));
+        marks.reached(&mut stage, Mono(0).plus_ms(100), 100);
+        let text = stage.hgrm();
+        let rows: Vec<Vec<f64>> = text
+            .lines()
+            .skip(2)
+            .filter(|line| !line.starts_with('#'))
+            .map(|line| line.split_whitespace().map(|it| it.parse().unwrap()).collect())
+            .collect();
+        assert!(rows.windows(2).all(|it| it[0][0] <= it[1][0] && it[0][2] <= it[1][2]), "{text}");
+        let last = rows.last().unwrap();
+        assert_eq!((last[1], last[2], last.len()), (1.0, 100.0, 3), "{text}");
+        assert!(Stage::default().hgrm().contains("Total count    =            0"));
     }
 
     #[test]

@@ -4,6 +4,7 @@ pub mod ring;
 pub mod merge;
 pub mod psync;
 pub mod units;
+pub mod resume;
 pub mod attached;
 pub mod admission;
 pub mod behind;

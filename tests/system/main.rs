@@ -21,6 +21,7 @@ mod migrate;
 mod process;
 mod pubsub;
 mod replication;
+mod resync;
 mod scripts;
 mod sentinel;
 mod settings;

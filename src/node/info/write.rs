@@ -205,6 +205,25 @@ impl Report<'_> {
             out.field("aof_pending_bio_fsync", self.get("aof_syncs"));
             out.field("aof_delayed_fsync", self.get("aof_delayed"));
         }
+        if self.loading {
+            self.load_progress(out);
+        }
+    }
+
+    /// A length that is not known is 0, as where Redis loads from a socket.
+    fn load_progress(&self, out: &mut Lines) {
+        let (total, loaded) = (self.get("load_total"), self.get("load_bytes"));
+        let began = self.get("load_began");
+        let seconds = i64::try_from(self.now.wall.ms() / 1_000).unwrap_or(began) - began;
+        let left = (total - loaded).max(0);
+        let eta = if loaded > 0 { seconds * left / loaded } else { 1 };
+        out.field("loading_start_time", began);
+        out.field("loading_total_bytes", total);
+        out.field("loading_rdb_used_mem", 0);
+        out.field("loading_loaded_bytes", loaded);
+        let percent = if total > 0 { loaded as f64 * 100.0 / total as f64 } else { 0.0 };
+        out.field("loading_loaded_perc", format!("{percent:.2}"));
+        out.field("loading_eta_seconds", eta);
     }
 
     fn append_only(&self, out: &mut Lines) {
@@ -333,6 +352,8 @@ impl Report<'_> {
             }
         }
         out.field("sync_full_paced", self.get("syncs_paced"));
+        out.field("sync_full_resumed", self.get("syncs_resumed"));
+        out.field("sync_full_awaited", self.get("syncs_away"));
         out.field("repl_spilled_bytes", self.get("spilled_bytes"));
         out.field("repl_spilled_chunks", self.get("spilled_chunks"));
         out.field("repl_writers_waited", self.get("writers_waited"));
@@ -476,7 +497,7 @@ mod tests {
             text(&figures, &sections).replace("\r\n", "|"),
             "# Keyspace|db2:keys=1,expires=0,avg_ttl=0|db10:keys=3,expires=2,avg_ttl=1500||\
              # Errorstats|errorstat_ERR:count=7|errorstat_WRONGTYPE:count=2||\
-             # Ringfold|core0:keys=1|core1:|tickets:0|tickets_merged:0|sync_full_paced:0|repl_spilled_bytes:0|repl_spilled_chunks:0|repl_writers_waited:0|repl_writers_waited_ms:0|sync_full_reason_no_data:4||\
+             # Ringfold|core0:keys=1|core1:|tickets:0|tickets_merged:0|sync_full_paced:0|sync_full_resumed:0|sync_full_awaited:0|repl_spilled_bytes:0|repl_spilled_chunks:0|repl_writers_waited:0|repl_writers_waited_ms:0|sync_full_reason_no_data:4||\
              # Commandstats|cmdstat_config|get:calls=2,usec=6,usec_per_call=3.25,rejected_calls=0,failed_calls=0|"
         );
         assert_eq!(
