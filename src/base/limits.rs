@@ -64,6 +64,10 @@ pub const SYNC_WELL_MS: u64 = 60_000;
 /// Bytes that the append-only file may lack before writers wait for it.
 pub const AOF_BEHIND_BYTES: u64 = 64 * 1024 * 1024;
 
+/// Between two marks of the stream's end, and how many are kept, to measure lags by.
+pub const LAG_MARK_US: u64 = 200;
+pub const LAG_MARKS_MAX: usize = 64 * 1024;
+
 /// Seconds of the stream that `repl-backlog-seconds` may ask for.
 pub const BACKLOG_SECONDS_MAX: u64 = 3_600;
 
@@ -93,6 +97,11 @@ pub const STREAM_UNIT_BYTES_MAX: usize = 2 * BULK_BYTES_MAX;
 /// Bytes of a master's line (`+FULLRESYNC`, `$EOF:`, errors) without a line end.
 pub const MASTER_LINE_BYTES_MAX: usize = 1_024;
 
+/// Bytes of a snapshot that are made before all who can go on with it have received them: what a broken link costs at
+/// most. And how often a replica says what it has received.
+pub const SYNC_WINDOW_BYTES: u64 = 4 * 1024 * 1024;
+pub const SYNC_RECEIVED_BYTES: u64 = 256 * 1024;
+
 /// Attached replicas, the ones in their handshake included.
 pub const REPLICAS_MAX: usize = 1_024;
 
@@ -101,6 +110,7 @@ const _: () = {
     assert!(STREAM_UNIT_BYTES_MAX > BULK_BYTES_MAX);
     assert!(LOG_SPARE_BYTES_MAX >= RING_CHUNK_BYTES);
     assert!(MERGE_TICKETS_MAX > CORES_MAX);
+    assert!(SYNC_RECEIVED_BYTES * 4 <= SYNC_WINDOW_BYTES);
 };
 
 /// Bytes of one configuration file, and of standard input where it holds the configuration.

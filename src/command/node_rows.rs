@@ -760,4 +760,9 @@ rows! {
         .acl(Categories::CONNECTION)
         .tips(&["request_policy:all_shards", "response_policy:agg_min"])
         .takes(&[Argument::integer("numreplicas"), Argument::integer("timeout")]);
+    WAITAOF = Spec::new("WAITAOF", Exactly(4), Flags::NOSCRIPT, &[])
+        .about(Group::Generic, "7.2.0", "O(1)", "Waits until append-only files, here and on replicas, have the writes of this connection")
+        .acl(Categories::CONNECTION)
+        .tips(&["request_policy:all_shards", "response_policy:agg_min"])
+        .takes(&[Argument::integer("numlocal"), Argument::integer("numreplicas"), Argument::integer("timeout")]);
 }

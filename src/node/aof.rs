@@ -31,6 +31,7 @@ use crate::node::outbox::{Action, Level};
 use crate::node::settings::AppendFsync;
 use crate::replication::psync::Replid;
 use crate::replication::ring::Ring;
+use crate::replication::{acks, replica};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -182,6 +183,12 @@ impl Aof {
         if matches!(self.state, State::On) { end.saturating_sub(self.written) } else { 0 }
     }
 
+    /// How much of the history is synced, where the files have all of the data.
+    #[must_use]
+    pub(super) fn synced(&self) -> Option<u64> {
+        (self.whole && matches!(self.state, State::On)).then_some(self.synced)
+    }
+
     #[must_use]
     pub(super) fn syncs_under_way(&self) -> usize {
         self.jobs.iter().filter(|job| matches!(job, Job::Sync { .. })).count()
@@ -229,6 +236,8 @@ impl Control {
                 self.abandon_base(cx, "appendonly was switched off");
                 (self.aof.state, self.aof.whole, self.aof.good) = (State::Off, false, None);
                 self.aof_failed(cx, None);
+                self.wait(cx, acks::Input::NoFile);
+                self.tell_synced(cx);
             }
             _ => {}
         }
@@ -362,7 +371,8 @@ impl Control {
         }
     }
 
-    /// Begins to write to `open`; `fresh`: what was in it is of no use.
+    /// Begins to write to `open`. What was open before must be synced by a step of its own: of one that fails nobody
+    /// may believe a second one.
     fn aof_open(&mut self, cx: &mut ControlCx<'_>, open: Open) {
         let path = self.aof_path(&open.file.name);
         let step = AofStep::Open { path, keep: Some(open.size) };
@@ -395,8 +405,19 @@ impl Control {
         }
         self.aof_pump(cx);
         self.tell_answerable(cx);
+        self.tell_synced(cx);
         self.exit_when_ready(cx);
         self.trim();
+    }
+
+    /// Whoever waits for the file hears of it: our clients, and our master's.
+    fn tell_synced(&mut self, cx: &mut ControlCx<'_>) {
+        if self.view.is_replica() {
+            let synced = self.aof.synced();
+            self.tell_link(cx, replica::Input::Synced(synced), &[]);
+        } else {
+            self.wait(cx, acks::Input::Acked);
+        }
     }
 
     fn aof_done(&mut self, cx: &mut ControlCx<'_>, job: Job, text: Option<Vec<u8>>) {
@@ -405,7 +426,10 @@ impl Control {
             Job::Manifest => self.manifest_read(cx, text),
             Job::Plain => {}
             Job::Opened(open) => {
-                (aof.written, aof.synced) = (open.offset, open.offset);
+                aof.written = open.offset;
+                // What was before a new file is synced, or is in the base that is to come; what is in an old one may be not.
+                let fresh = open.size == 0;
+                aof.synced = if fresh { open.offset } else { aof.synced.min(open.offset) };
                 aof.rewrite.rolled_bytes = aof.open.take().map_or(0, |old| old.size);
                 aof.open = Some(open);
             }

@@ -12,6 +12,7 @@
 //! Not here: the link, and loading (`following.rs`).
 
 use crate::base::limits::{APPLY_BYTES_MAX, APPLY_UNDER_WAY_MAX};
+use crate::base::time::Mono;
 use crate::command::args::Args;
 use crate::node::client::Call;
 use crate::node::control::{Control, ControlCx, Op};
@@ -34,7 +35,8 @@ use crate::resp::request::{self, RequestLimits};
 const MULTI: &[u8] = b"*1\r\n$5\r\nMULTI\r\n";
 
 impl Control {
-    pub(super) fn queue_unit(&mut self, unit: Unit, bytes: &[u8], end: u64) {
+    pub(super) fn queue_unit(&mut self, now: Mono, unit: Unit, bytes: &[u8], end: u64) {
+        self.following.came.note(now, end);
         if let Some(ring) = self.ring.as_mut() {
             self.merger.verbatim(bytes, ring);
         }
@@ -106,6 +108,8 @@ impl Control {
         if following.under_way == 0 && !following.in_section && following.load.is_none() {
             let offset = following.applied;
             if self.following.replica.status(cx.now().mono).applied < offset {
+                let (now, following) = (cx.now().mono, &mut self.following);
+                following.came.reached(&mut following.applied_lag, now, offset);
                 self.tell_link(cx, Input::Applied { offset }, &[]);
             }
         }

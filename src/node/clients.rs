@@ -276,6 +276,7 @@ fn place(part: &[u8]) -> Option<(usize, Conn, u32)> {
 mod tests {
     use super::*;
     use crate::node::testing::{Node, check};
+    use crate::replication::acks::Wish;
 
     #[test]
     fn names_and_modes() {
@@ -393,7 +394,7 @@ mod tests {
                     ("CLIENT UNBLOCK 1 TIMEOUT", ":0", 1),
                     ("CLIENT UNBLOCK 1", ":0", 1),
                 ] {
-                    node.ask(waits, Ask::Wait { replicas: 1, timeout_ms: 0 });
+                    node.ask(waits, Ask::Wait { wish: Wish::Replicas(1), timeout_ms: 0 });
                     assert_eq!(node.send(waits, b"PING\r\n"), b"");
                     let line = format!("{words}\r\n");
                     assert_eq!(

@@ -26,13 +26,14 @@ use crate::node::snapshots::Snapshots;
 use crate::node::spilling::Spilling;
 use crate::node::texts::{Purpose, Texts};
 use crate::node::view::{Role, View};
-use crate::replication::acks::{self, Waiters};
+use crate::replication::acks::{self, Counts, Waiters, Wish};
 use crate::replication::failover::Failover;
 use crate::replication::log::Batch;
 use crate::replication::master::{self, Master};
 use crate::replication::merge::Merger;
 use crate::replication::psync::{History, replid_from};
 use crate::replication::recent::Recent;
+use crate::replication::replica;
 use crate::replication::ring::Ring;
 use crate::resp::error::ErrorKind;
 use std::sync::Arc;
@@ -43,9 +44,9 @@ use std::sync::atomic::Ordering;
 pub enum Ask {
     /// FLUSHALL, FLUSHDB, SWAPDB.
     Section(Op),
-    /// `WAIT`: after everything that was written before it.
+    /// `WAIT`, `WAITAOF`: after everything that was written before it.
     Wait {
-        replicas: usize,
+        wish: Wish,
         timeout_ms: u64,
     },
     /// `CLIENT UNBLOCK`: end the WAIT of that session.
@@ -135,7 +136,7 @@ pub struct Control {
     pub(super) merger: Merger,
     pub(super) master: Master,
     pub(super) waiters: Waiters,
-    waiting: Vec<(u64, Return)>,
+    waiting: Vec<(u64, Wish, Return)>,
     early: Vec<Early>,
     next_waiter: u64,
     pub(super) feeds: Vec<Feed>,
@@ -180,7 +181,7 @@ pub(super) struct HeldBack {
 struct Early {
     ticket: u64,
     waiter: u64,
-    replicas: usize,
+    wish: Wish,
     deadline: Option<Mono>,
 }
 
@@ -370,6 +371,7 @@ impl Control {
         let seconds = u64::from(self.view.settings.repl_backlog_seconds);
         self.recent.note(cx.now().mono, self.offset(), seconds);
         self.tell_replicas(cx, master::Input::Tick);
+        self.snapshot_receiver_gone(cx);
         self.follow_tick(cx);
         self.membership_tick(cx);
         self.step_failover(cx);
@@ -385,6 +387,10 @@ impl Control {
     /// After a turn of core 0: the stream that it made is about to be sent.
     pub(super) fn end_of_turn(&mut self, cx: &mut ControlCx<'_>) {
         self.wait(cx, acks::Input::TurnEnded);
+        let now = cx.now().mono;
+        if self.following.replica.ack_due().is_some_and(|at| at <= now) {
+            self.tell_link(cx, replica::Input::Tick, &[]);
+        }
         self.settle_held_back(cx);
         self.aof_pump(cx);
         self.spill(cx);
@@ -395,7 +401,7 @@ impl Control {
     pub(super) fn asked(&mut self, cx: &mut ControlCx<'_>, from: Return, ask: Ask) {
         match ask {
             Ask::Section(op) => self.section(cx, op, Some(from)),
-            Ask::Wait { replicas, timeout_ms } => self.begin_wait(cx, from, replicas, timeout_ms),
+            Ask::Wait { wish, timeout_ms } => self.begin_wait(cx, from, wish, timeout_ms),
             Ask::Unblock { target, error } => self.unblock(cx, from, target, error),
             Ask::Save => self.save(cx, Some(from), true),
             Ask::Rewrite => self.rewrite_asked(cx, from),
@@ -427,9 +433,22 @@ impl Control {
     /// A connection of core 0 is gone.
     pub(super) fn ended(&mut self, cx: &mut ControlCx<'_>, conn: Conn, generation: u32) {
         self.feeds.retain(|feed| feed.conn != conn);
+        self.log_lag(cx, link_id(conn, generation));
         self.tell_replicas(cx, master::Input::Closed { from: link_id(conn, generation) });
         self.snapshot_receiver_gone(cx);
         self.link_ended(cx, conn);
+    }
+
+    /// A replica's link ends: how far it was behind meanwhile.
+    fn log_lag(&self, cx: &mut ControlCx<'_>, link: u64) {
+        let ended = self.master.following().find(|it| it.link == link);
+        if let Some(replica) = ended.filter(|it| it.sent_lag.summary().count > 0) {
+            let (ip, port) = (String::from_utf8_lossy(&replica.ip), replica.port);
+            let (sent, acked) = (replica.sent_lag.summary(), replica.ack_lag.summary());
+            let text =
+                format!("Lag of replica {ip}:{port} in us: sent {sent}; acknowledged {acked}");
+            cx.log(Level::Notice, text);
+        }
     }
 
     /// A replica past its limit that takes bytes holds writers back, or the link to our own master.
@@ -537,19 +556,13 @@ impl Control {
         cx.answer_ok(from);
     }
 
-    fn begin_wait(
-        &mut self,
-        cx: &mut ControlCx<'_>,
-        from: Return,
-        replicas: usize,
-        timeout_ms: u64,
-    ) {
+    fn begin_wait(&mut self, cx: &mut ControlCx<'_>, from: Return, wish: Wish, timeout_ms: u64) {
         let waiter = self.next_waiter;
         self.next_waiter += 1;
-        self.waiting.push((waiter, from));
+        self.waiting.push((waiter, wish, from));
         let deadline = (timeout_ms > 0).then(|| cx.now().mono.plus_ms(timeout_ms));
         let ticket = self.ring.as_ref().map_or(0, |_| self.tickets(cx.core).0);
-        self.early.push(Early { ticket, waiter, replicas, deadline });
+        self.early.push(Early { ticket, waiter, wish, deadline });
         self.begin_early_waits(cx);
     }
 
@@ -559,22 +572,26 @@ impl Control {
         let merged = self.merger.merged_through();
         let offset = self.offset();
         while let Some(at) = self.early.iter().position(|it| it.ticket <= merged) {
-            let Early { waiter, replicas, deadline, .. } = self.early.remove(at);
-            self.wait(cx, acks::Input::Wait { waiter, replicas, offset, deadline });
+            let Early { waiter, wish, deadline, .. } = self.early.remove(at);
+            self.wait(cx, acks::Input::Wait { waiter, wish, offset, deadline });
         }
     }
 
     pub(super) fn wait(&mut self, cx: &mut ControlCx<'_>, input: acks::Input) {
         let mut outputs = Vec::new();
-        let master = &self.master;
-        self.waiters.handle(cx.now().mono, |offset| master.acked(offset), input, &mut outputs);
+        let (master, synced) = (&self.master, self.aof.synced());
+        let counts = |offset| counts_of(master, synced, offset);
+        self.waiters.handle(cx.now().mono, counts, input, &mut outputs);
         for output in outputs {
             match output {
-                acks::Output::Answer { waiter, replicas } => {
-                    let at = self.waiting.iter().position(|(it, _)| *it == waiter);
-                    if let Some(at) = at {
-                        let (_, from) = self.waiting.swap_remove(at);
-                        cx.answer(from, format!(":{replicas}\r\n").as_bytes());
+                acks::Output::Answer { waiter, wish, counts } => {
+                    if let Some(from) = self.waited(waiter) {
+                        cx.answer(from, &wait_reply(wish, counts));
+                    }
+                }
+                acks::Output::Refuse { waiter } => {
+                    if let Some(from) = self.waited(waiter) {
+                        cx.answer_error(from, &ErrorKind::WaitAofWithoutFile);
                     }
                 }
                 acks::Output::GetAck => {
@@ -587,20 +604,26 @@ impl Control {
         }
     }
 
+    /// Who waits under that number, and does no longer.
+    fn waited(&mut self, waiter: u64) -> Option<Return> {
+        let at = self.waiting.iter().position(|(it, ..)| *it == waiter)?;
+        Some(self.waiting.swap_remove(at).2)
+    }
+
     fn unblock(&mut self, cx: &mut ControlCx<'_>, from: Return, target: Return, error: bool) {
         let same = |it: &Return| {
             it.core == target.core && it.conn == target.conn && it.generation == target.generation
         };
-        let found = self.waiting.iter().position(|(_, it)| same(it));
+        let found = self.waiting.iter().position(|(.., it)| same(it));
         if let Some(at) = found {
-            let (waiter, blocked) = self.waiting.swap_remove(at);
+            let (waiter, wish, blocked) = self.waiting.swap_remove(at);
             self.early.retain(|it| it.waiter != waiter);
             self.wait(cx, acks::Input::Gone { waiter });
             if error {
                 cx.answer_error(blocked, &ErrorKind::Unblocked);
             } else {
-                let acked = self.master.acked(self.offset());
-                cx.answer(blocked, format!(":{acked}\r\n").as_bytes());
+                let counts = counts_of(&self.master, self.aof.synced(), self.offset());
+                cx.answer(blocked, &wait_reply(wish, counts));
             }
         }
         cx.answer(from, if found.is_some() { b":1\r\n" } else { b":0\r\n" });
@@ -643,6 +666,20 @@ impl Control {
     #[must_use]
     pub(super) fn tickets(&self, core: &Core) -> (u64, u64) {
         (core.shared.tickets.load(Ordering::Acquire), self.merger.merged_through())
+    }
+}
+
+/// Who has `offset` of the history; `synced` is what our own file has of it.
+fn counts_of(master: &Master, synced: Option<u64>, offset: u64) -> Counts {
+    let local = synced.is_some_and(|synced| synced >= offset);
+    Counts { replicas: master.acked(offset), files: master.synced(offset), local }
+}
+
+fn wait_reply(wish: Wish, counts: Counts) -> Vec<u8> {
+    let Counts { replicas, files, local } = counts;
+    match wish {
+        Wish::Replicas(_) => format!(":{replicas}\r\n").into_bytes(),
+        Wish::Files { .. } => format!("*2\r\n:{}\r\n:{files}\r\n", u8::from(local)).into_bytes(),
     }
 }
 

@@ -385,6 +385,8 @@ impl Core {
     pub fn sleep_ms(&self) -> u64 {
         let until = |at: Mono| at.ms_since(self.now.mono);
         let deadline = self.blocked.next_deadline().map_or(TICK_MS, until);
+        let ack = self.control.as_ref().and_then(|it| it.following.replica.ack_due());
+        let deadline = deadline.min(ack.map_or(TICK_MS, until));
         until(self.next_tick.mono).min(deadline).clamp(1, TICK_MS)
     }
 

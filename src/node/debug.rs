@@ -30,6 +30,7 @@ const HELP: &[(&str, &str)] = &[
     ("DIGEST", "The digest of the whole data set; equal data sets have equal ones"),
     ("DIGEST-VALUE <key> [<key> ...]", "The digest of each key's value"),
     ("HELP", "Lists the sub-commands"),
+    ("LAG", "How long replicas took for bytes of the stream, by stage: names and HdrHistograms (.hgrm)"),
     ("OBJECT <key>", "How a value is kept"),
     ("PANIC", "Ends the process as a bug would, with a report in the log"),
     ("POPULATE <count> [<prefix>] [<size>]", "Sets keys <prefix>:<n>, without telling replicas"),
@@ -56,6 +57,7 @@ fn debug(cx: &mut NodeCx<'_>, args: Args<'_>) -> Result<(), ErrorKind> {
             cx.ask_all("digest-value", args.skip(2), Summary::DigestValues);
         }
         () if args.is(1, "HELP") && words == 2 => help(&mut cx.reply),
+        () if args.is(1, "LAG") && words == 2 => cx.ask_core(0, "lag", args),
         () if args.is(1, "OBJECT") && words == 3 => {
             let owner = cx.core.owner(&args[2]);
             cx.ask_core(owner, "debug-object", args.skip(2));
@@ -112,6 +114,25 @@ pub(super) fn change_repl_id(core: &mut Core, _: &PartHead, _: Args<'_>, reply: 
         control.history.begin(replid);
     }
     reply.ok();
+}
+
+/// On core 0: a name and a distribution for each stage of each replica, and our own.
+pub(super) fn lag(core: &mut Core, _: &PartHead, _: Args<'_>, reply: &mut Reply<'_>) {
+    let Some(control) = core.control.as_ref() else { return };
+    let mut files = Vec::new();
+    for replica in control.master.following() {
+        let who = format!("{}-{}", String::from_utf8_lossy(&replica.ip), replica.port);
+        files.push((format!("{who}-sent.hgrm"), replica.sent_lag.hgrm()));
+        files.push((format!("{who}-acknowledged.hgrm"), replica.ack_lag.hgrm()));
+    }
+    if control.following.master.is_some() {
+        files.push(("applied.hgrm".to_string(), control.following.applied_lag.hgrm()));
+    }
+    reply.array(2 * files.len());
+    for (name, text) in files {
+        reply.bulk(name.as_bytes());
+        reply.bulk(text.as_bytes());
+    }
 }
 
 /// `[0 | 1]`

@@ -2,7 +2,7 @@
 
 use crate::node::control::{Control, ControlCx, conn_of, link_id};
 use crate::node::core::Core;
-use crate::node::feed::{Fed, Feed};
+use crate::node::feed::{Fed, Feed, SnapshotPart};
 use crate::node::outbox::{Action, Conn, Level, Outbox};
 use crate::node::session::Kind;
 use crate::replication::acks;
@@ -39,6 +39,25 @@ impl Control {
                     let text = format!("{peer} had one just now: the next waits {seconds} seconds");
                     cx.log(Level::Warning, text);
                 }
+            }
+            Output::Resume { to, mark, from, over } => {
+                let conn = conn_of(to);
+                let peer = self.peer(cx, conn);
+                let text = format!("Replica {peer} goes on with its full sync at byte {from}");
+                cx.log(Level::Notice, text);
+                let pieces: Vec<Bytes> = self.snapshots.kept.from(&mark, from).collect();
+                let feed = self.feed(conn);
+                pieces.into_iter().for_each(|piece| feed.push(piece));
+                feed.snapshot = SnapshotPart::Growing;
+                if over {
+                    feed.push(Bytes::copy_from_slice(&mark));
+                    feed.snapshot = SnapshotPart::Queued;
+                }
+                self.take_chunks(cx);
+            }
+            Output::Release(released) => {
+                self.snapshots.kept.release(released);
+                self.take_chunks(cx);
             }
             Output::Close { to, reason } => {
                 let conn = conn_of(to);
@@ -136,7 +155,7 @@ impl Control {
             Fed::Queue { snapshot_done: true } => {
                 self.tell_replicas(cx, master::Input::SnapshotSent { to, all: true });
             }
-            Fed::Queue { .. } if feed.snapshot != crate::node::feed::SnapshotPart::None => {
+            Fed::Queue { .. } if feed.snapshot != SnapshotPart::None => {
                 self.tell_replicas(cx, master::Input::SnapshotSent { to, all: false });
             }
             Fed::Queue { .. } | Fed::Nothing => {}

@@ -21,6 +21,7 @@ use crate::node::session::{Ends, Kind, Session};
 use crate::node::settings::Settings;
 use crate::node::settings::kind::Master as NamedMaster;
 use crate::node::view::Role;
+use crate::replication::lag::{Marks, Stage};
 use crate::replication::master::{Source, Stream};
 use crate::replication::psync::History;
 use crate::replication::replica::{self, Input, Output, Replica};
@@ -77,10 +78,16 @@ pub struct Following {
     /// The file named this history: a replica may continue it.
     pub(super) saved: Option<([u8; 40], u64)>,
     pub loaded_keys: u64,
+    /// When the load began, and how much of it was read.
+    pub(super) load_began_s: u64,
+    pub(super) load_bytes: u64,
     /// The stream's database at the cut of the snapshot that was loaded.
     pub(super) loaded_db: usize,
     /// DEBUG RELOAD is answered when the file is loaded.
     pub(super) reload: Option<Return>,
+    /// Units and when they came, and how long they took to be applied.
+    pub(super) came: Marks,
+    pub(super) applied_lag: Stage,
     /// A unit was none that can be applied.
     pub(super) refused: Option<String>,
 }
@@ -132,9 +139,13 @@ impl Following {
             changing: false,
             saved: None,
             loaded_keys: 0,
+            load_began_s: 0,
+            load_bytes: 0,
             loaded_db: 0,
             reload: None,
             refused: None,
+            came: Marks::default(),
+            applied_lag: Stage::default(),
         }
     }
 
@@ -380,6 +391,10 @@ impl Control {
         if self.following.link == Some(conn) {
             self.following.link = None;
             cx.log(Level::Warning, "Connection with master lost");
+            let applied = self.following.applied_lag.summary();
+            if applied.count > 0 {
+                cx.log(Level::Notice, format!("Lag of this replica in us: applied {applied}"));
+            }
             self.tell_link(cx, Input::Disconnected, &[]);
         }
     }
@@ -429,7 +444,9 @@ impl Control {
                 }
                 Output::Close(reason) => {
                     cx.log(Level::Warning, format!("Closing the link to the master: {reason:?}"));
-                    self.drop_load(cx);
+                    if !self.following.replica.is_half_loaded() {
+                        self.drop_load(cx);
+                    }
                     if let Some(link) = self.following.link.take() {
                         cx.out.actions.push(Action::CloseNow(link));
                         if let Some(session) = cx.core.sessions.get_mut(link) {
@@ -437,23 +454,11 @@ impl Control {
                         }
                     }
                 }
-                Output::FullResync => {
-                    cx.log(Level::Notice, "Full resync from master");
-                    self.following.load = None; // What is left of one that the link's loss ended.
-                }
-                Output::Load(range) => {
-                    // Not before the first byte: until then our data can still be continued.
-                    if self.following.load.is_none() {
-                        self.begin_load(cx, true);
-                    }
-                    self.load_bytes(cx, &bytes[range]);
-                }
-                Output::LoadDone => {
-                    if let Some(load) = self.following.load.as_mut() {
-                        load.ended = true;
-                    }
-                    self.load_goes_on(cx);
-                }
+                Output::FullResync
+                | Output::Resumed { .. }
+                | Output::LoadAbandoned
+                | Output::Load(_)
+                | Output::LoadDone => self.carry_out_load(cx, output, bytes),
                 Output::FailedOver => {
                     cx.log(Level::Notice, "The replica took over: the failover is done");
                     self.failover_over(cx);
@@ -481,9 +486,40 @@ impl Control {
                     }
                 }
                 Output::Apply { unit, range, end } => {
-                    self.queue_unit(unit, &bytes[range], end);
+                    self.queue_unit(cx.now().mono, unit, &bytes[range], end);
                 }
             }
+        }
+    }
+
+    /// What the link says of a snapshot.
+    fn carry_out_load(&mut self, cx: &mut ControlCx<'_>, output: Output, bytes: &[u8]) {
+        match output {
+            Output::FullResync => {
+                cx.log(Level::Notice, "Full resync from master");
+                self.following.load = None; // What is left of one that the link's loss ended.
+            }
+            Output::Resumed { bytes } => {
+                cx.log(Level::Notice, format!("Full resync goes on at byte {bytes}"));
+            }
+            Output::LoadAbandoned => {
+                cx.log(Level::Warning, "The rest of the snapshot did not come in time");
+                self.drop_load(cx);
+            }
+            Output::Load(range) => {
+                // Not before the first byte: until then our data can still be continued.
+                if self.following.load.is_none() {
+                    self.begin_load(cx, true);
+                }
+                self.load_bytes(cx, &bytes[range]);
+            }
+            Output::LoadDone => {
+                if let Some(load) = self.following.load.as_mut() {
+                    load.ended = true;
+                }
+                self.load_goes_on(cx);
+            }
+            _ => {}
         }
     }
 

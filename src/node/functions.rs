@@ -17,7 +17,7 @@ use crate::node::scripts::script_error;
 use crate::resp::error::ErrorKind;
 use crate::script::library::Restore;
 use crate::snapshot::decode::{self, Decoder, Event};
-use crate::snapshot::{encode, format, payload};
+use crate::snapshot::{commands, encode, format, payload};
 
 #[rustfmt::skip] // One row, one line.
 pub const COMMANDS: &[Command<NodeFn>] = &[
@@ -147,6 +147,13 @@ impl Core {
             }
         }
         Ok(b"+OK\r\n".to_vec())
+    }
+
+    /// All libraries as the commands that load them.
+    pub(super) fn write_function_commands(&self, out: &mut Vec<u8>) {
+        for library in self.scripting.libraries.iter() {
+            commands::request(out, &[b"FUNCTION", b"LOAD", &library.code]);
+        }
     }
 
     /// All libraries as a file has them.

@@ -329,6 +329,10 @@ impl Control {
         figures.add("aof_syncs", aof.syncs_under_way());
         figures.add("aof_delayed", aof.delayed_syncs());
         figures.add("loaded", self.following.loaded_keys);
+        figures.add("load_began", self.following.load_began_s);
+        figures.add("load_bytes", self.following.load_bytes);
+        let sync = self.following.replica.status(core.now.mono).sync;
+        figures.add("load_total", sync.map_or(0, |it| it.total));
         let counters = self.master.counters();
         figures.add("sync_full", counters.sync_full);
         figures.add("sync_partial_ok", counters.sync_partial_ok);
@@ -336,7 +340,10 @@ impl Control {
         let spilled = self.ring.as_ref().map_or(0, Ring::spilled_bytes);
         figures.add("spilled_bytes", spilled);
         figures.add("spilled_chunks", self.spilling.chunks);
+        figures.text("lags", self.lag_lines());
         figures.add("syncs_paced", self.syncs_paced);
+        figures.add("syncs_resumed", self.master.counters().sync_resumed);
+        figures.add("syncs_away", self.master.away());
         figures.add("writers_waited", self.held_back.times);
         let since = self.held_back.since.map_or(0, |since| core.now.mono.ms_since(since));
         figures.add("writers_waited_ms", self.held_back.ms + since);
@@ -375,6 +382,23 @@ impl Control {
             figures.add(format!("{name}|lag"), row.lag_s);
             figures.add(format!("{name}|online"), i64::from(row.state == "online"));
         }
+    }
+
+    /// How far replicas are behind, in time, by stage; and how far we are, if we are one.
+    fn lag_lines(&self) -> String {
+        let mut lines = String::new();
+        for (at, replica) in self.master.following().enumerate() {
+            let ip = String::from_utf8_lossy(&replica.ip);
+            let who = format!("ip={ip},port={}", replica.port);
+            let (sent, acknowledged) = (replica.sent_lag.summary(), replica.ack_lag.summary());
+            lines.push_str(&format!("slave{at}_lag_us_sent:{who},{sent}\n"));
+            lines.push_str(&format!("slave{at}_lag_us_acknowledged:{who},{acknowledged}\n"));
+        }
+        if self.following.master.is_some() {
+            let applied = self.following.applied_lag.summary();
+            lines.push_str(&format!("replica_lag_us_applied:{applied}\n"));
+        }
+        lines
     }
 
     fn replication_text(&self, core: &Core) -> String {

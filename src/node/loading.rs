@@ -32,7 +32,6 @@ pub(super) struct Load {
     /// All bytes are in; the rest is under way.
     pub(super) ended: bool,
     failed: bool,
-    file_bytes: u64,
 }
 
 impl Load {
@@ -59,6 +58,7 @@ impl Control {
             cx.out.mail[core].push(Message::Empty);
         }
         (self.following.loaded_keys, self.following.loaded_db) = (0, 0);
+        (self.following.load_began_s, self.following.load_bytes) = (cx.now().wall.ms() / 1_000, 0);
         self.new_decoder(cx);
         if let Some(load) = self.following.load.as_mut() {
             load.from_master = from_master;
@@ -78,7 +78,7 @@ impl Control {
         let (hasher, packing) = (cx.core.keyspace.hasher(), cx.core.keyspace.packing());
         let decoder = Box::new(Decoder::holding(limits, Making { hasher, packing }));
         self.following.load =
-            Some(Load { decoder, from_master: false, ended: false, failed: false, file_bytes: 0 });
+            Some(Load { decoder, from_master: false, ended: false, failed: false });
     }
 
     pub(super) fn drop_load(&mut self, cx: &mut ControlCx<'_>) {
@@ -106,7 +106,9 @@ impl Control {
     pub(super) fn load_bytes(&mut self, cx: &mut ControlCx<'_>, mut bytes: &[u8]) -> usize {
         let Some(mut load) = self.following.load.take() else { return 0 };
         let of_aof = self.aof.is_loading();
-        load.file_bytes += bytes.len() as u64;
+        if !of_aof {
+            self.following.load_bytes += bytes.len() as u64;
+        }
         let part = cx.core.shared.table.part("load");
         while !load.failed {
             match load.decoder.next(&mut bytes) {

@@ -260,8 +260,9 @@ impl Core {
         self.settle(0, Args::new(&[]), Origin::Client);
     }
 
-    pub(super) fn begin_walk(&mut self) {
-        self.walker.begin(Cut::new(self.view.settings.rdbcompression));
+    pub(super) fn begin_walk(&mut self, commands: bool) {
+        let rdb = || Cut::new(self.view.settings.rdbcompression);
+        self.walker.begin(if commands { Cut::of_commands() } else { rdb() });
     }
 
     /// Works on the flight of a session, made where there is none.

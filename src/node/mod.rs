@@ -30,6 +30,7 @@ pub mod mail;
 pub mod part;
 pub mod gather;
 pub mod walker;
+pub mod kept;
 pub mod feed;
 pub mod feeding;
 pub mod control;

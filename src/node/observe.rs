@@ -29,6 +29,8 @@ pub struct Observation {
     pub merging_bytes: usize,
     pub feed_bytes: usize,
     pub fulls: Vec<(FullReason, u64)>,
+    /// The append-only file has all of the data.
+    pub files_whole: bool,
 }
 
 impl Core {
@@ -53,6 +55,7 @@ impl Core {
             merging_bytes,
             feed_bytes: control.feeds.iter().map(crate::node::feed::Feed::queued_bytes).sum(),
             fulls: control.reasons.clone(),
+            files_whole: control.aof.synced().is_some(),
         })
     }
 

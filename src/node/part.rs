@@ -44,6 +44,7 @@ pub const PARTS: &[(&str, &Spec, PartFn)] = &[
     ("populate",     PART, debug::populate),
     ("active-expire", PART, debug::active_expire),
     ("change-repl-id", PART, debug::change_repl_id),
+    ("lag", PART, debug::lag),
     ("hear", PART, publish::hear_part),
     ("hear-shard", PART, publish::hear_shard_part),
     ("channels", PART, publish::channels_part),

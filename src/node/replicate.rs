@@ -1,4 +1,4 @@
-//! Commands of replication: REPLICAOF, ROLE, WAIT (FAILOVER: `failover.rs`), and what replicas say (REPLCONF, PSYNC, SYNC).
+//! Commands of replication: REPLICAOF, ROLE, WAIT, WAITAOF (FAILOVER: `failover.rs`), and what replicas say (REPLCONF, PSYNC, SYNC).
 //!
 //! The words are read here; what follows from them is decided on core 0 (`control.rs`,
 //! `feeding.rs`, `following.rs`). Sessions that send REPLCONF, PSYNC or SYNC were moved to core 0
@@ -17,6 +17,7 @@ use crate::node::cx::{NodeCx, NodeFn, PartHead};
 use crate::node::failover;
 use crate::node::outbox::Level;
 use crate::node::session::Kind;
+use crate::replication::acks::Wish;
 use crate::resp::error::ErrorKind;
 use crate::resp::reply::Reply;
 
@@ -27,6 +28,7 @@ pub const COMMANDS: &[Command<NodeFn>] = &[
     Command::new(rows::FAILOVER,  failover::failover),
     Command::new(rows::ROLE,      role),
     Command::new(rows::WAIT,      wait),
+    Command::new(rows::WAITAOF,   wait_aof),
     Command::new(rows::REPLCONF,  replconf),
     Command::new(rows::PSYNC,     psync),
     Command::new(rows::SYNC,      sync),
@@ -93,12 +95,41 @@ fn wait(cx: &mut NodeCx<'_>, args: Args<'_>) -> Result<(), ErrorKind> {
         return Err(ErrorKind::WaitOnReplica);
     }
     let (replicas, timeout_ms) = parse_wait(args)?;
+    ask_wait(cx, Wish::Replicas(replicas), timeout_ms);
+    Ok(())
+}
+
+fn ask_wait(cx: &mut NodeCx<'_>, wish: Wish, timeout_ms: u64) {
     // Nothing in a transaction blocks: it tells how many there are.
     let executing = cx.session().is_executing();
-    let replicas = if executing { 0 } else { replicas };
+    let wish = if executing { wish.at_once() } else { wish };
     cx.session().rare_mut().blocked = !executing; // Until its reply is there.
-    cx.ask(Ask::Wait { replicas, timeout_ms });
+    cx.ask(Ask::Wait { wish, timeout_ms });
+}
+
+/// `WAITAOF numlocal numreplicas timeout`
+fn wait_aof(cx: &mut NodeCx<'_>, args: Args<'_>) -> Result<(), ErrorKind> {
+    let (local, replicas, timeout_ms) = parse_wait_aof(args)?;
+    if cx.core.view.is_replica() {
+        return Err(ErrorKind::WaitAofOnReplica);
+    }
+    if local && !cx.core.view.settings.appendonly {
+        return Err(ErrorKind::WaitAofWithoutFile);
+    }
+    ask_wait(cx, Wish::Files { local, replicas }, timeout_ms);
     Ok(())
+}
+
+fn parse_wait_aof(args: Args<'_>) -> Result<(bool, usize, u64), ErrorKind> {
+    let local = match parse_i64(&args[1]).ok_or(ErrorKind::NotAnInteger)? {
+        0 => false,
+        1 => true,
+        _ => return Err(ErrorKind::NotBetween { low: 0, high: 1 }),
+    };
+    let replicas = parse_i64(&args[2]).and_then(|it| usize::try_from(it).ok());
+    let timeout_ms = parse_i64(&args[3]).ok_or(ErrorKind::TimeoutNotAnInteger)?;
+    let timeout_ms = u64::try_from(timeout_ms).map_err(|_| ErrorKind::TimeoutNegative)?;
+    Ok((local, replicas.ok_or(ErrorKind::NotPositive)?, timeout_ms))
 }
 
 fn parse_wait(args: Args<'_>) -> Result<(usize, u64), ErrorKind> {

@@ -35,6 +35,8 @@ pub enum Step {
     /// Begin a snapshot's walk at this instant, and log writes from here on if asked to.
     Cut {
         stream: bool,
+        /// Make commands of the records, not RDB.
+        commands: bool,
     },
     /// Log writes from here on, or no longer.
     Stream {

@@ -141,7 +141,10 @@ impl Control {
                 self.stood_still(cx, pause);
                 return self.end_section(cx);
             }
-            Op::Cut => Step::Cut { stream: self.cut_streams() },
+            Op::Cut => {
+                let commands = self.cuts_commands();
+                Step::Cut { stream: self.cut_streams(), commands }
+            }
             Op::Users(change) => {
                 let change = change.clone();
                 let reply = self.change_users(cx, &change);
@@ -304,12 +307,12 @@ impl Core {
                 let _ = self.change_functions(&change);
             }
             Step::Stream { on } => self.stream(on),
-            Step::Cut { stream } => {
+            Step::Cut { stream, commands } => {
                 self.stream(stream);
                 if !self.keyspace.cut() {
                     return Answer::Busy;
                 }
-                self.begin_walk();
+                self.begin_walk(commands);
             }
         }
         Answer::Done

@@ -9,11 +9,12 @@
 //! gets leave for another when the slowest receiver has taken it.
 
 use crate::base::crc::Crc64;
-use crate::base::limits::{FEED_BYTES_MAX, SPOOL_BYTES_MAX};
+use crate::base::limits::{FEED_BYTES_MAX, SPOOL_BYTES_MAX, SYNC_WINDOW_BYTES};
 use crate::base::time::Now;
 use crate::node::control::{Control, ControlCx, Op, conn_of};
 use crate::node::core::FileEvent;
 use crate::node::feed::SnapshotPart;
+use crate::node::kept::Kept;
 use crate::node::message::{Message, Return};
 use crate::node::outbox::{Action, Level, SaveStep};
 use crate::replication::master;
@@ -32,7 +33,11 @@ pub struct Snapshots {
     /// The append-only file wants a new base.
     pub(super) base_wanted: bool,
     cutting: bool,
+    /// The cut under way makes commands, not RDB.
+    cut_commands: bool,
     running: Option<Running>,
+    /// What replicas that lose their link may go on with.
+    pub(super) kept: Kept,
     /// Writes since the last save, as far as core 0 was told.
     pub changes: u64,
     pub last_save_s: u64,
@@ -81,7 +86,9 @@ enum Sink {
         from: Option<Return>,
     },
     /// The base of the append-only file.
-    Base,
+    Base {
+        commands: bool,
+    },
 }
 
 impl Snapshots {
@@ -92,7 +99,9 @@ impl Snapshots {
             file_wanted: None,
             base_wanted: false,
             cutting: false,
+            cut_commands: false,
             running: None,
+            kept: Kept::default(),
             changes: 0,
             last_save_s: now.wall.ms() / 1_000,
             last_attempt_s: 0,
@@ -205,19 +214,35 @@ impl Control {
         !self.view.is_replica() && (self.view.streaming || self.snapshots.file_wanted.is_none())
     }
 
+    /// What the cores make of their records from the next cut on: commands for a base that is to be of these, else RDB.
+    pub(super) fn cuts_commands(&mut self) -> bool {
+        let base = self.snapshots.file_wanted.is_none() && self.snapshots.base_wanted;
+        self.snapshots.cut_commands = base && !self.view.settings.aof_use_rdb_preamble;
+        self.snapshots.cut_commands
+    }
+
     /// All cores are cut at one instant and walk from here on.
     pub(super) fn cut_done(&mut self, cx: &mut ControlCx<'_>) {
         self.snapshots.cutting = false;
-        if self.snapshots.file_wanted.is_none() {
+        let commands = std::mem::take(&mut self.snapshots.cut_commands);
+        if commands && !self.snapshots.base_wanted {
+            // Nobody wants the base any more, and commands are of use for nothing else.
+            self.abandon_walks(cx);
+            return self.next_snapshot(cx);
+        }
+        let base = self.snapshots.base_wanted && (commands || self.snapshots.file_wanted.is_none());
+        let file = if base { None } else { self.snapshots.file_wanted.take() };
+        if file.is_none() {
             self.begin_stream(cx);
         }
         self.merger.reselect();
         let cut = self.data_offset();
-        let sink = match self.snapshots.file_wanted.take() {
-            None if std::mem::take(&mut self.snapshots.base_wanted) => {
-                let path = self.roll(cx, cut);
+        let sink = match file {
+            None if base => {
+                self.snapshots.base_wanted = false;
+                let path = self.roll(cx, cut, commands);
                 cx.out.actions.push(Action::Save(SaveStep::Begin(Some(path))));
-                Sink::Base
+                Sink::Base { commands }
             }
             Some(from) => {
                 cx.out.actions.push(Action::Save(SaveStep::Begin(None)));
@@ -231,7 +256,7 @@ impl Control {
                 Sink::Replicas { mark, flowing: false, spool: Vec::new(), spooled: 0 }
             }
         };
-        let unconfirmed = usize::from(matches!(sink, Sink::File { .. } | Sink::Base));
+        let unconfirmed = usize::from(matches!(sink, Sink::File { .. } | Sink::Base { .. }));
         self.snapshots.running = Some(Running {
             sink,
             cores_left: self.cores,
@@ -246,7 +271,7 @@ impl Control {
             changes: self.snapshots.changes,
             bytes: 0,
         });
-        let header = self.rdb_header(cx, cut);
+        let header = self.snapshot_header(cx, cut);
         self.snapshot_bytes(cx, Bytes::from(header));
     }
 
@@ -294,7 +319,7 @@ impl Control {
             return;
         }
         match &mut running.sink {
-            Sink::File { .. } | Sink::Base => {
+            Sink::File { .. } | Sink::Base { .. } => {
                 running.unconfirmed += 1;
                 cx.out.actions.push(Action::Save(SaveStep::Append(bytes)));
             }
@@ -305,12 +330,15 @@ impl Control {
                     self.fail_sync(cx, "too large for a replica that takes no EOF mark");
                 }
             }
-            Sink::Replicas { mark: Some(_), flowing, .. } => {
-                if !*flowing {
-                    *flowing = true;
+            Sink::Replicas { mark: Some(mark), flowing, .. } => {
+                let mark = *mark;
+                if !std::mem::replace(flowing, true) {
                     self.tell_replicas(cx, master::Input::SnapshotFlows);
                 }
                 self.push_to_receivers(&bytes);
+                let grown = bytes.len() as u64;
+                self.snapshots.kept.push(mark, bytes);
+                self.tell_replicas(cx, master::Input::SnapshotGrew { bytes: grown });
             }
         }
     }
@@ -330,11 +358,13 @@ impl Control {
         let checksum = self.view.settings.rdbchecksum.then_some(running.crc);
         let keys = running.keys;
         let mut end = Vec::new();
-        encode::end(&mut end, checksum);
+        if !matches!(running.sink, Sink::Base { commands: true }) {
+            encode::end(&mut end, checksum);
+        }
         self.snapshot_bytes(cx, Bytes::from(end));
         let Some(running) = self.snapshots.running.as_mut() else { return };
         match &mut running.sink {
-            Sink::File { .. } | Sink::Base => {
+            Sink::File { .. } | Sink::Base { .. } => {
                 if !running.failed {
                     running.unconfirmed += 1;
                     cx.out.actions.push(Action::Save(SaveStep::Commit));
@@ -362,16 +392,17 @@ impl Control {
     /// Leave for more chunks, as far as the slowest receiver has taken them.
     pub(super) fn take_chunks(&mut self, cx: &mut ControlCx<'_>) {
         let waiting = self.feeds.iter().map(crate::node::feed::Feed::queued_bytes).max();
-        let Some(running) = self.snapshots.running.as_mut() else { return };
+        let Some(running) = self.snapshots.running.as_ref() else { return };
         let blocked = match running.sink {
-            Sink::File { .. } | Sink::Base => {
+            Sink::File { .. } | Sink::Base { .. } => {
                 running.unconfirmed > crate::base::limits::SAVE_STEPS_MAX
             }
-            Sink::Replicas { mark, .. } => mark.is_some() && waiting.unwrap_or(0) > FEED_BYTES_MAX,
+            Sink::Replicas { mark, .. } => mark.is_some_and(|mark| {
+                waiting.unwrap_or(0) > FEED_BYTES_MAX
+                    || self.snapshots.kept.bytes_of(&mark) > SYNC_WINDOW_BYTES
+            }),
         };
-        if blocked {
-            return;
-        }
+        let Some(running) = self.snapshots.running.as_mut().filter(|_| !blocked) else { return };
         while let Some(core) = running.credits.pop_front() {
             if core == 0 {
                 cx.core.walker.taken();
@@ -381,24 +412,29 @@ impl Control {
         }
     }
 
-    /// A replica is gone; without any the walk is for nobody.
+    /// A replica is gone; without any, and none that may come back for the rest, the walk is for nobody.
     pub(super) fn snapshot_receiver_gone(&mut self, cx: &mut ControlCx<'_>) {
         if let Some(Running { sink: Sink::Replicas { mark: Some(_), .. }, .. }) =
             self.snapshots.running
             && self.master.receivers().next().is_none()
+            && !self.master.is_awaited()
         {
             self.fail_sync(cx, "no replica is left to send it to");
         }
         self.take_chunks(cx);
     }
 
-    fn fail_sync(&mut self, cx: &mut ControlCx<'_>, why: &str) {
-        cx.log(Level::Warning, format!("Snapshot for replicas given up: {why}"));
-        self.snapshots.running = None;
+    fn abandon_walks(&mut self, cx: &mut ControlCx<'_>) {
         cx.core.abandon_walk();
         for core in 1..self.cores {
             cx.out.mail[core].push(Message::AbandonWalk);
         }
+    }
+
+    fn fail_sync(&mut self, cx: &mut ControlCx<'_>, why: &str) {
+        cx.log(Level::Warning, format!("Snapshot for replicas given up: {why}"));
+        self.snapshots.running = None;
+        self.abandon_walks(cx);
         self.tell_replicas(cx, master::Input::SnapshotFailed);
         self.next_snapshot(cx);
     }
@@ -406,7 +442,7 @@ impl Control {
     /// The file's writer says how a step went.
     pub(super) fn saved(&mut self, cx: &mut ControlCx<'_>, result: Result<(), String>) {
         let Some(running) = self.snapshots.running.as_mut() else { return };
-        if !matches!(running.sink, Sink::File { .. } | Sink::Base) {
+        if !matches!(running.sink, Sink::File { .. } | Sink::Base { .. }) {
             return;
         }
         running.unconfirmed = running.unconfirmed.saturating_sub(1);
@@ -418,7 +454,7 @@ impl Control {
 
     /// The base under way is given up.
     pub(super) fn fail_base(&mut self, cx: &mut ControlCx<'_>, why: &str) {
-        if matches!(self.snapshots.running, Some(Running { sink: Sink::Base, .. })) {
+        if matches!(self.snapshots.running, Some(Running { sink: Sink::Base { .. }, .. })) {
             self.fail_file(cx, why);
             self.settle_file(cx);
         }
@@ -427,15 +463,12 @@ impl Control {
     fn fail_file(&mut self, cx: &mut ControlCx<'_>, why: &str) {
         let Some(running) = self.snapshots.running.as_mut().filter(|it| !it.failed) else { return };
         running.failed = true;
-        cx.log(Level::Warning, format!("Saving failed: {why}"));
-        cx.out.actions.push(Action::Save(SaveStep::Abandon));
-        cx.core.abandon_walk();
-        for core in 1..self.cores {
-            cx.out.mail[core].push(Message::AbandonWalk);
-        }
         // Steps that wait behind the failed one are answered, too, and must not be taken for the
         // next file's.
         running.cores_left = 0;
+        cx.log(Level::Warning, format!("Saving failed: {why}"));
+        cx.out.actions.push(Action::Save(SaveStep::Abandon));
+        self.abandon_walks(cx);
     }
 
     /// Goes on with a file, or ends it when all of its steps are answered.
@@ -490,6 +523,17 @@ impl Control {
         let stops = settings.stop_writes_on_bgsave_error && !settings.save.is_empty();
         let failed = stops && !self.snapshots.last_ok;
         failed != std::mem::replace(&mut self.view.save_failed, failed)
+    }
+
+    fn snapshot_header(&self, cx: &ControlCx<'_>, cut: u64) -> Vec<u8> {
+        match &self.snapshots.running {
+            Some(Running { sink: Sink::Base { commands: true }, .. }) => {
+                let mut header = Vec::new();
+                cx.core.write_function_commands(&mut header);
+                header
+            }
+            _ => self.rdb_header(cx, cut),
+        }
     }
 
     fn rdb_header(&self, cx: &ControlCx<'_>, cut: u64) -> Vec<u8> {

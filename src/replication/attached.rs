@@ -6,7 +6,9 @@
 //! Not here: what moves a replica from one state to the next (`master.rs`).
 
 use crate::base::time::Mono;
+use crate::replication::lag::{Marks, Stage};
 use crate::replication::psync::parse_i64;
+use crate::replication::resume::{self, Have};
 use crate::resp::error::ErrorKind;
 
 /// The caller's name for a connection.
@@ -48,10 +50,18 @@ pub struct Attached {
     pub port: i32,
     pub capa_eof: bool,
     pub capa_psync2: bool,
+    /// It can go on with a payload in the middle, and has so much of one.
+    pub resumes: bool,
+    pub have: Option<Have>,
+    /// The snapshot that it was given last, and how much of that it has received.
+    pub snapshot: u64,
+    pub received: u64,
     pub rdb_only: bool,
     /// It came by SYNC: no `+FULLRESYNC` line for it, and no acks from it.
     pub sync_only: bool,
     pub ack: u64,
+    /// How much of the history its append-only file has synced; 0 if it has none.
+    pub synced: u64,
     /// When it last acknowledged, or was heard of, or took bytes of its snapshot.
     pub heard: Mono,
     pub waits_since: Mono,
@@ -62,6 +72,9 @@ pub struct Attached {
     /// When it began to follow the stream.
     pub online_since: Option<Mono>,
     pub over_soft_since: Option<Mono>,
+    /// Since bytes were appended: until its socket took them, and until it acknowledged them.
+    pub sent_lag: Stage,
+    pub ack_lag: Stage,
 }
 
 /// A row of INFO's `slaveN` and of ROLE.
@@ -79,7 +92,13 @@ pub struct Row<'a> {
 pub enum Said {
     Ok,
     Refused(ErrorKind),
-    Ack(u64),
+    Ack {
+        offset: u64,
+        /// `FACK`: what its append-only file has synced.
+        synced: Option<u64>,
+    },
+    /// So much of its payload.
+    Received(u64),
     Nothing,
 }
 
@@ -93,16 +112,36 @@ impl Attached {
             port: 0,
             capa_eof: false,
             capa_psync2: false,
+            resumes: false,
+            have: None,
+            snapshot: 0,
+            received: 0,
             rdb_only: false,
             sync_only: false,
             ack: 0,
+            synced: 0,
             heard: now,
             waits_since: now,
             not_before: now,
             took: now,
             online_since: None,
             over_soft_since: None,
+            sent_lag: Stage::default(),
+            ack_lag: Stage::default(),
         }
+    }
+
+    /// The snapshot that it has not all of.
+    #[must_use]
+    pub fn receives(&self) -> Option<u64> {
+        let receives = matches!(self.state, State::Receiving { .. } | State::AwaitAck { .. });
+        receives.then_some(self.snapshot)
+    }
+
+    /// It follows the stream from here on.
+    pub fn goes_online(&mut self, now: Mono, marks: &Marks) {
+        self.online_since = Some(now);
+        (self.sent_lag, self.ack_lag) = (marks.begin(), marks.begin());
     }
 
     /// The oldest byte that it still needs.
@@ -143,8 +182,18 @@ impl Attached {
                 () if option.eq_ignore_ascii_case(b"capa") => self.add_capability(value),
                 () if option.eq_ignore_ascii_case(b"rdb-only") => self.set_rdb_only(value),
                 () if option.eq_ignore_ascii_case(b"ack") => {
-                    let ack = parse_i64(value).and_then(|ack| u64::try_from(ack).ok());
-                    return ack.map_or(Said::Nothing, Said::Ack);
+                    let offset = parse_i64(value).and_then(|ack| u64::try_from(ack).ok());
+                    let synced = match options {
+                        [_, _, fack, synced] if fack.eq_ignore_ascii_case(b"fack") => {
+                            parse_i64(synced).and_then(|it| u64::try_from(it).ok())
+                        }
+                        _ => None,
+                    };
+                    return offset.map_or(Said::Nothing, |offset| Said::Ack { offset, synced });
+                }
+                () if option.eq_ignore_ascii_case(b"received") => {
+                    let bytes = parse_i64(value).and_then(|it| u64::try_from(it).ok());
+                    return bytes.map_or(Said::Nothing, Said::Received);
                 }
                 () if option.eq_ignore_ascii_case(b"getack") => return Said::Nothing,
                 () => {
@@ -178,6 +227,9 @@ impl Attached {
     fn add_capability(&mut self, value: &[u8]) -> Result<(), ErrorKind> {
         self.capa_eof |= value.eq_ignore_ascii_case(b"eof");
         self.capa_psync2 |= value.eq_ignore_ascii_case(b"psync2");
+        if let Some(have) = resume::parse(value) {
+            (self.resumes, self.have) = (true, have);
+        }
         Ok(()) // Others are for newer masters.
     }
 
@@ -218,8 +270,8 @@ mod tests {
                     error.write_to(&mut reply);
                     assert_eq!(reply, expected.as_bytes(), "{line}");
                 }
-                Said::Ack(offset) => assert_eq!(offset, 0),
-                Said::Nothing => panic!("{line}"),
+                Said::Ack { offset, .. } => assert_eq!(offset, 0),
+                Said::Received(_) | Said::Nothing => panic!("{line}"),
             }
             checked += 1;
         }
@@ -241,6 +293,10 @@ mod tests {
             assert!(matches!(replica.replconf(options), Said::Refused(_)), "{options:?}");
         }
         assert_eq!(replica.replconf(&[b"ack", b"-1"]), Said::Nothing);
+        assert_eq!(
+            replica.replconf(&[b"ack", b"7", b"fack", b"-1"]),
+            Said::Ack { offset: 7, synced: None }
+        );
         assert_eq!((replica.ip.len(), replica.port), (0, 0));
     }
 

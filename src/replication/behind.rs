@@ -43,12 +43,7 @@ pub fn judge(
     let spooling = matches!(replica.state, State::WaitSize { .. });
     let stuck = !spooling && now.ms_since(replica.took) >= settings.writers_wait_ms;
     let limited = settings.output_hard_bytes > 0;
-    let hard = if limited {
-        settings.output_hard_bytes.max(settings.backlog_bytes)
-    } else {
-        REPLICA_BEHIND_BYTES
-    };
-    let hard = hard.saturating_add(settings.spill_bytes);
+    let hard = limit(settings);
     let slack = if waiting { REPLICA_BEHIND_SLACK_BYTES.min(hard / 8) } else { 0 };
     if behind > hard - slack && !stuck {
         return Verdict::Wait;
@@ -67,6 +62,15 @@ pub fn judge(
         return Verdict::Drop(CloseReason::OutputSoftLimit);
     }
     Verdict::Fine
+}
+
+/// How far behind a replica may be.
+pub fn limit(settings: &Settings) -> u64 {
+    let hard = match settings.output_hard_bytes {
+        0 => REPLICA_BEHIND_BYTES,
+        hard => hard.max(settings.backlog_bytes),
+    };
+    hard.saturating_add(settings.spill_bytes)
 }
 
 #[cfg(test)]

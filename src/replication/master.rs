@@ -10,6 +10,8 @@
 //! comes later joins it as long as none of its bytes has left and the ring still reaches back to
 //! its cut, else waits for the next.
 //!
+//! One that can go on in the middle of a payload, and lost its link there, is waited for: `resume.rs`.
+//!
 //! Invariants:
 //!   * a cursor is inside the ring: the caller trims with [`Master::slowest_cursor`];
 //!   * one send per replica is in flight; `Sent` moves the cursor and asks for the next;
@@ -28,7 +30,9 @@ use crate::base::time::Mono;
 use crate::replication::admission::Admission;
 use crate::replication::attached::{Attached, LinkId, Row, Said, State};
 use crate::replication::behind::{self, Verdict};
+use crate::replication::lag::Marks;
 use crate::replication::psync::{Answer, FullReason, History, Request};
+use crate::replication::resume::{Mark, Payloads, Released};
 use crate::resp::error::ErrorKind;
 
 /// What an operator may set; the names are `redis.conf`'s.
@@ -120,6 +124,10 @@ pub enum Input<'a> {
     },
     /// Its first bytes leave now: nobody may join any more.
     SnapshotFlows,
+    /// So many bytes of it were made and put onto the links of [`Master::receivers`].
+    SnapshotGrew {
+        bytes: u64,
+    },
     /// No more bytes come.
     SnapshotEnded,
     SnapshotFailed,
@@ -172,6 +180,15 @@ pub enum Output {
         /// It was here for the same too often of late, and has to wait.
         wait_ms: u64,
     },
+    /// It goes on with a payload: the bytes that are kept of it from `from` on come next and, if it is `over`, its mark.
+    Resume {
+        to: LinkId,
+        mark: Mark,
+        from: u64,
+        over: bool,
+    },
+    /// Bytes of a payload that nobody will ask for any more.
+    Release(Released),
     Close {
         to: LinkId,
         reason: CloseReason,
@@ -190,6 +207,8 @@ pub enum CloseReason {
     HistoryChanged,
     BytesLost,
     TooManyReplicas,
+    /// It is here a second time, and goes on there.
+    Superseded,
 }
 
 /// What INFO's Stats section shows of synchronisations.
@@ -198,6 +217,8 @@ pub struct Counters {
     pub sync_full: u64,
     pub sync_partial_ok: u64,
     pub sync_partial_err: u64,
+    /// Full syncs that went on where their link broke.
+    pub sync_resumed: u64,
 }
 
 /// The snapshot being made.
@@ -221,9 +242,13 @@ pub struct Master {
     pub settings: Settings,
     replicas: Vec<Attached>,
     snapshot: Snapshot,
+    /// Of the newest snapshot.
+    number: u64,
+    payloads: Payloads,
     counters: Counters,
     admission: Admission,
     writers_wait: bool,
+    marks: Marks,
     pinged: Mono,
     newlines: Mono,
 }
@@ -237,9 +262,12 @@ impl Master {
             settings,
             replicas,
             snapshot,
+            number: 0,
+            payloads: Payloads::default(),
             counters,
             admission: Admission::default(),
             writers_wait: false,
+            marks: Marks::default(),
             pinged: now,
             newlines: now,
         }
@@ -259,6 +287,10 @@ impl Master {
             Input::Newline { from } => self.with(from, |it| (it.heard, it.took) = (now, now)),
             Input::SnapshotStarted { cut, mark } => {
                 self.snapshot = Snapshot::Running { cut, mark, open: true };
+                self.number += 1;
+                if let Some(mark) = mark {
+                    self.payloads.begin(self.number, mark, stream.history.replid, cut);
+                }
                 for index in 0..self.replicas.len() {
                     self.join(index, now, stream, out);
                 }
@@ -269,12 +301,21 @@ impl Master {
                     *open = false;
                 }
             }
+            Input::SnapshotGrew { bytes } => {
+                self.payloads.grew(self.number, bytes);
+                self.settle_payloads(out);
+            }
             Input::SnapshotEnded => self.snapshot_ended(now, out),
             Input::SnapshotFailed => self.snapshot_failed(out),
             Input::SnapshotSent { to, all } => self.snapshot_sent(now, stream, to, all, out),
             Input::Sent { to, bytes } => self.sent(now, stream, to, bytes, out),
-            Input::Closed { from } => self.replicas.retain(|it| it.link != from),
-            Input::Appended => self.replicas.iter_mut().for_each(|it| pump(it, stream, out)),
+            Input::Closed { from } => self.closed(now, from, out),
+            Input::Appended => {
+                if !self.replicas.is_empty() {
+                    self.marks.note(now, stream.held.as_ref().map_or(0, |held| held.end));
+                }
+                self.replicas.iter_mut().for_each(|it| pump(it, stream, out));
+            }
             Input::BytesLost => {
                 let start = stream.held.as_ref().map_or(u64::MAX, |held| held.start);
                 let behind = |it: &&mut Attached| it.cursor().is_some_and(|at| at < start);
@@ -289,6 +330,9 @@ impl Master {
                 for replica in self.replicas.iter_mut().filter(|it| it.state != State::Handshake) {
                     close(replica, CloseReason::HistoryChanged, out);
                 }
+                let mut released = Vec::new();
+                self.payloads.clear(&mut released);
+                out.extend(released.into_iter().map(Output::Release));
             }
             Input::Tick => self.tick(now, stream, out),
         }
@@ -297,12 +341,27 @@ impl Master {
     /// The oldest byte that somebody needs: what the ring is trimmed by.
     #[must_use]
     pub fn slowest_cursor(&self) -> Option<u64> {
-        self.replicas.iter().filter_map(Attached::cursor).min()
+        self.replicas.iter().filter_map(Attached::cursor).chain(self.payloads.cursor()).min()
+    }
+
+    /// May somebody come back who lost his link in the middle of the newest snapshot?
+    #[must_use]
+    pub fn is_awaited(&self) -> bool {
+        self.payloads.is_awaited(self.number)
+    }
+
+    /// Replicas that are waited for to go on with a payload.
+    #[must_use]
+    pub fn away(&self) -> usize {
+        self.payloads.away()
     }
 
     /// The links that get the running snapshot's bytes.
     pub fn receivers(&self) -> impl Iterator<Item = LinkId> + '_ {
-        let receives = |it: &&Attached| matches!(it.state, State::Receiving { .. });
+        // One before it may still be on its way to somebody: it ends with its own mark.
+        let receives = |it: &&Attached| {
+            matches!(it.state, State::Receiving { .. }) && it.snapshot == self.number
+        };
         self.replicas.iter().filter(receives).map(|it| it.link)
     }
 
@@ -316,6 +375,12 @@ impl Master {
     #[must_use]
     pub fn acked(&self, offset: u64) -> usize {
         self.online().filter(|it| it.ack >= offset).count()
+    }
+
+    /// Replicas whose append-only file has `offset` synced: what WAITAOF counts.
+    #[must_use]
+    pub fn synced(&self, offset: u64) -> usize {
+        self.online().filter(|it| it.synced >= offset).count()
     }
 
     /// Replicas heard of within `lag_max_s`: what `min-replicas-to-write` counts.
@@ -355,9 +420,18 @@ impl Master {
     }
 
     fn with(&mut self, link: LinkId, act: impl FnOnce(&mut Attached)) {
+        self.with_marks(link, |replica, _| act(replica));
+    }
+
+    fn with_marks(&mut self, link: LinkId, act: impl FnOnce(&mut Attached, &Marks)) {
         if let Some(replica) = self.replicas.iter_mut().find(|it| it.link == link) {
-            act(replica);
+            act(replica, &self.marks);
         }
+    }
+
+    /// Replicas that follow the stream; each knows how long bytes took to be sent to it, and to be acknowledged.
+    pub fn following(&self) -> impl Iterator<Item = &Attached> {
+        self.online()
     }
 
     /// The row of `link`, made now if it is new; `None` if there are too many.
@@ -386,7 +460,16 @@ impl Master {
         match replica.replconf(options) {
             Said::Ok => out.push(Output::Reply { to: from, bytes: b"+OK\r\n".to_vec() }),
             Said::Refused(error) => refuse(from, &error, out),
-            Said::Ack(offset) => acknowledged(replica, now, stream, offset, out),
+            Said::Ack { offset, synced } => {
+                acknowledged(replica, &self.marks, now, stream, [offset, synced.unwrap_or(0)], out);
+                self.settle_payloads(out);
+            }
+            Said::Received(bytes) => {
+                (replica.heard, replica.took) = (now, now);
+                let made = self.payloads.made(replica.snapshot);
+                replica.received = replica.received.max(bytes.min(made));
+                self.settle_payloads(out);
+            }
             Said::Nothing => {}
         }
     }
@@ -429,13 +512,17 @@ impl Master {
                 }
                 line.extend_from_slice(b"\r\n");
                 out.push(Output::Reply { to: from, bytes: line });
-                replica.ack = resume;
+                (replica.ack, replica.synced) = (resume, 0);
                 replica.state = State::Online { cursor: resume, in_flight: false };
-                replica.online_since = Some(now);
+                replica.goes_online(now, &self.marks);
                 self.counters.sync_partial_ok += 1;
                 pump(replica, stream, out);
             }
             Answer::Full(reason) => {
+                if self.resume(index, now, stream, out) {
+                    return;
+                }
+                let replica = &mut self.replicas[index];
                 let asked_more = matches!(request, Request::Resume { .. } | Request::Stranger);
                 self.counters.sync_partial_err += u64::from(asked_more);
                 self.counters.sync_full += 1;
@@ -448,6 +535,63 @@ impl Master {
                 self.ask_for_snapshot(now, out);
             }
         }
+    }
+
+    /// Goes on with a payload of which the replica has a part, if its rest is here.
+    fn resume(
+        &mut self,
+        index: usize,
+        now: Mono,
+        stream: &Stream<'_>,
+        out: &mut Vec<Output>,
+    ) -> bool {
+        let replica = &mut self.replicas[index];
+        let (link, ip, port) = (replica.link, replica.ip.clone(), replica.port);
+        let have = replica.have.take();
+        let fits = |have| self.payloads.fitting(have, stream.history, stream.held.as_ref());
+        let Some((have, payload)) = have.and_then(|have| Some((have, fits(have)?))) else {
+            self.payloads.is_here(&ip, port);
+            self.settle_payloads(out);
+            return false;
+        };
+        let (number, cut, over) = (payload.number, payload.cut, payload.over);
+        let (mark, from) = (have.mark, have.bytes);
+        replica.state = State::Receiving { cut, eof: true };
+        (replica.heard, replica.took) = (now, now);
+        (replica.snapshot, replica.received, replica.ack) = (number, from, 0);
+        let replid = String::from_utf8_lossy(&stream.history.replid);
+        let mut bytes = format!("+FULLRESYNC {replid} {cut} {from}\r\n$EOF:").into_bytes();
+        bytes.extend_from_slice(&mark);
+        bytes.extend_from_slice(b"\r\n");
+        out.push(Output::Reply { to: link, bytes });
+        out.push(Output::Resume { to: link, mark, from, over });
+        self.counters.sync_resumed += 1;
+        // A link that broke without a word may still stand on our side.
+        let stale = |it: &&mut Attached| {
+            it.link != link && it.ip == ip && it.port == port && it.receives() == Some(number)
+        };
+        for old in self.replicas.iter_mut().filter(stale) {
+            close(old, CloseReason::Superseded, out);
+        }
+        self.payloads.is_here(&ip, port);
+        self.settle_payloads(out);
+        true
+    }
+
+    /// The link is gone. Who was in the middle of a payload may come back.
+    fn closed(&mut self, now: Mono, link: LinkId, out: &mut Vec<Output>) {
+        let until = now.plus_ms(self.settings.timeout_ms);
+        if let Some(replica) = self.replicas.iter().find(|it| it.link == link) {
+            self.payloads.leaves(replica, until);
+        }
+        self.replicas.retain(|it| it.link != link);
+        self.settle_payloads(out);
+    }
+
+    fn settle_payloads(&mut self, out: &mut Vec<Output>) {
+        let mut released = Vec::new();
+        self.payloads.settle(&self.replicas, &mut released);
+        out.extend(released.into_iter().map(Output::Release));
     }
 
     /// Gives the running snapshot to a replica that waits, if it still can have it.
@@ -463,10 +607,12 @@ impl Master {
         let mut bytes = Vec::new();
         if !replica.sync_only {
             let replid = String::from_utf8_lossy(&stream.history.replid);
-            bytes.extend_from_slice(format!("+FULLRESYNC {replid} {cut}\r\n").as_bytes());
+            let position = if replica.resumes && mark.is_some() { " 0" } else { "" };
+            bytes.extend_from_slice(format!("+FULLRESYNC {replid} {cut}{position}\r\n").as_bytes());
         }
+        (replica.snapshot, replica.received) = (self.number, 0);
         (replica.heard, replica.took) = (now, now);
-        replica.ack = 0;
+        (replica.ack, replica.synced) = (0, 0);
         replica.state = match mark {
             None => State::WaitSize { cut },
             Some(mark) => {
@@ -502,6 +648,8 @@ impl Master {
                 out.push(Output::Reply { to, bytes: mark.to_vec() });
             }
         }
+        self.payloads.over(self.number);
+        self.settle_payloads(out);
         self.snapshot = Snapshot::None;
         self.ask_for_snapshot(now, out);
     }
@@ -509,10 +657,15 @@ impl Master {
     fn snapshot_failed(&mut self, out: &mut Vec<Output>) {
         let started = matches!(self.snapshot, Snapshot::Running { .. });
         self.snapshot = Snapshot::None;
+        let mut released = Vec::new();
+        self.payloads.failed(self.number, &mut released);
+        out.extend(released.into_iter().map(Output::Release));
         for replica in &mut self.replicas {
             let hit = match replica.state {
                 State::WaitSnapshot => !started,
-                State::WaitSize { .. } | State::Receiving { .. } => started,
+                State::WaitSize { .. } | State::Receiving { .. } => {
+                    started && replica.snapshot == self.number
+                }
                 State::Handshake
                 | State::AwaitAck { .. }
                 | State::Online { .. }
@@ -532,7 +685,7 @@ impl Master {
         all: bool,
         out: &mut Vec<Output>,
     ) {
-        self.with(to, |replica| {
+        self.with_marks(to, |replica, marks| {
             let State::Receiving { cut, eof } = replica.state else { return };
             (replica.heard, replica.took) = (now, now);
             if all && replica.rdb_only {
@@ -541,7 +694,7 @@ impl Master {
                 replica.state = State::AwaitAck { cut };
             } else if all {
                 replica.state = State::Online { cursor: cut, in_flight: false };
-                replica.online_since = Some(now);
+                replica.goes_online(now, marks);
                 pump(replica, stream, out);
             }
         });
@@ -555,11 +708,12 @@ impl Master {
         bytes: usize,
         out: &mut Vec<Output>,
     ) {
-        self.with(to, |replica| {
+        self.with_marks(to, |replica, marks| {
             replica.took = now;
             if let State::Online { cursor, in_flight } = &mut replica.state {
                 assert!(*in_flight, "bytes left that nobody asked for");
                 (*cursor, *in_flight) = (*cursor + bytes as u64, false);
+                marks.reached(&mut replica.sent_lag, now, *cursor);
                 pump(replica, stream, out);
             }
         });
@@ -618,6 +772,8 @@ impl Master {
                 self.admission.is_well(&replica.ip, replica.port);
             }
         }
+        self.payloads.tick(now, stream.held.as_ref(), behind::limit(&self.settings));
+        self.settle_payloads(out);
         self.ask_for_snapshot(now, out);
     }
 }
@@ -636,16 +792,18 @@ fn pump(replica: &mut Attached, stream: &Stream<'_>, out: &mut Vec<Output>) {
 
 fn acknowledged(
     replica: &mut Attached,
+    marks: &Marks,
     now: Mono,
     stream: &Stream<'_>,
-    offset: u64,
+    [offset, synced]: [u64; 2],
     out: &mut Vec<Output>,
 ) {
     let end = stream.held.as_ref().map_or(0, |held| held.end);
     match replica.state {
         State::AwaitAck { cut } => {
             replica.state = State::Online { cursor: cut, in_flight: false };
-            (replica.online_since, replica.took) = (Some(now), now);
+            replica.took = now;
+            replica.goes_online(now, marks);
             pump(replica, stream, out);
         }
         State::Online { .. } => {}
@@ -659,6 +817,8 @@ fn acknowledged(
     replica.heard = now;
     if offset <= end {
         replica.ack = replica.ack.max(offset);
+        marks.reached(&mut replica.ack_lag, now, replica.ack);
+        replica.synced = replica.synced.max(synced.min(offset));
     }
 }
 

@@ -2,11 +2,12 @@
 
 use std::ops::Range;
 
-use crate::base::limits::REPLICAS_MAX;
+use crate::base::limits::{REPLICAS_MAX, SYNC_WINDOW_BYTES};
 use crate::base::time::Mono;
 use crate::replication::attached::LinkId;
 use crate::replication::master::*;
 use crate::replication::psync::{FullReason, History};
+use crate::replication::resume::Released;
 
 const MARK: [u8; 40] = [b'e'; 40];
 
@@ -136,7 +137,8 @@ fn nobody_joins_a_cut_that_the_ring_has_left_behind() {
     bed.held = Some(101..200);
     bed.capa(2);
     assert_eq!(bed.psync(2, b"?", b"-1").len(), 1);
-    assert_eq!(bed.give(Input::SnapshotEnded), [Output::NeedSnapshot { eof: true }]);
+    let gone = Output::Release(Released { mark: MARK, before: u64::MAX });
+    assert_eq!(bed.give(Input::SnapshotEnded), [gone, Output::NeedSnapshot { eof: true }]);
     assert_eq!(
         bed.give(Input::SnapshotFailed),
         [Output::Close { to: 2, reason: CloseReason::SnapshotFailed }]
@@ -160,7 +162,8 @@ fn psync_is_answered_as_a_stock_master_does() {
     assert_eq!(bed.psync(1, &[b'a'; 40], b"101"), [reply(1, "+CONTINUE\r\n")]);
     assert_eq!(bed.psync(1, &[b'a'; 40], b"101"), [], "asked twice");
     bed.psync(2, &[b'b'; 40], b"101");
-    let counters = Counters { sync_full: 1, sync_partial_ok: 1, sync_partial_err: 1 };
+    let counters =
+        Counters { sync_full: 1, sync_partial_ok: 1, sync_partial_err: 1, sync_resumed: 0 };
     assert_eq!(bed.master.counters(), counters);
 }
 
@@ -237,7 +240,10 @@ fn a_changed_history_and_an_rdb_only_client_end_links() {
     );
     assert_eq!(
         bed.give(Input::HistoryChanged),
-        [Output::Close { to: 1, reason: CloseReason::HistoryChanged }]
+        [
+            Output::Close { to: 1, reason: CloseReason::HistoryChanged },
+            Output::Release(Released { mark: MARK, before: u64::MAX })
+        ]
     );
     for from in 10..10 + REPLICAS_MAX as u64 {
         bed.capa(from);
@@ -287,4 +293,113 @@ fn a_replica_that_asks_again_at_once_waits_for_its_next_snapshot() {
     bed.give(Input::Replconf { from: 10, options: &[b"listening-port", b"7000"] });
     let out = bed.psync(10, b"?", b"-1");
     assert!(matches!(out[0], Output::FullResync { wait_ms: 0, .. }));
+}
+
+/// What is left of one snapshot and the chunks of the next are on their way at once, each to whom it belongs.
+#[test]
+fn a_snapshot_is_for_those_who_wait_for_it() {
+    let mut bed = Bed::new();
+    for link in [1, 2] {
+        bed.capa(link);
+        bed.psync(link, b"?", b"-1");
+        bed.give(Input::SnapshotStarted { cut: 100, mark: Some(MARK) });
+        bed.give(Input::SnapshotFlows);
+        assert_eq!(bed.master.receivers().collect::<Vec<_>>(), [link]);
+        if link == 1 {
+            bed.give(Input::SnapshotEnded);
+        }
+    }
+    let closed = bed.give(Input::SnapshotFailed);
+    let close = Output::Close { to: 2, reason: CloseReason::SnapshotFailed };
+    assert_eq!(closed.last(), Some(&close));
+    assert!(!closed.iter().any(|it| matches!(it, Output::Close { to: 1, .. })));
+}
+
+fn resumes(bed: &mut Bed, link: LinkId, capability: &[u8]) -> Vec<Output> {
+    let words: [&[u8]; 8] =
+        [b"listening-port", b"7000", b"capa", b"eof", b"capa", b"psync2", b"capa", capability];
+    bed.give(Input::Replconf { from: link, options: &words });
+    bed.psync(link, b"?", b"-1")
+}
+
+#[test]
+fn a_snapshot_goes_on_where_its_link_broke() {
+    let mut bed = Bed::new();
+    let mark = "e".repeat(40);
+    resumes(&mut bed, 1, b"resync");
+    let line = format!("+FULLRESYNC {} 100 0\r\n$EOF:{mark}\r\n", "a".repeat(40));
+    let started = bed.give(Input::SnapshotStarted { cut: 100, mark: Some(MARK) });
+    assert_eq!(started, [reply(1, &line)]);
+    bed.give(Input::SnapshotFlows);
+    assert_eq!(bed.give(Input::SnapshotGrew { bytes: 1_000 }), []);
+    let release = |before| Output::Release(Released { mark: MARK, before });
+    let received = bed.give(Input::Replconf { from: 1, options: &[b"received", b"400"] });
+    assert_eq!(received, [release(400)]);
+    bed.held = Some(0..200);
+    assert_eq!(bed.give(Input::Closed { from: 1 }), []);
+    assert_eq!((bed.master.away(), bed.master.slowest_cursor()), (1, Some(100)));
+    // It had more than it said.
+    let back = resumes(&mut bed, 2, format!("resync:{mark}:500").as_bytes());
+    let line = format!("+FULLRESYNC {} 100 500\r\n$EOF:{mark}\r\n", "a".repeat(40));
+    let resume = Output::Resume { to: 2, mark: MARK, from: 500, over: false };
+    assert_eq!(back, [reply(2, &line), resume, release(500)]);
+    assert_eq!(bed.master.receivers().collect::<Vec<_>>(), [2]);
+    let counters = bed.master.counters();
+    assert_eq!((counters.sync_full, counters.sync_resumed), (1, 1));
+    // It comes again while its old link still stands on this side.
+    let again = resumes(&mut bed, 3, format!("resync:{mark}:600").as_bytes());
+    assert!(again.contains(&Output::Close { to: 2, reason: CloseReason::Superseded }), "{again:?}");
+    bed.give(Input::Closed { from: 2 });
+    assert_eq!(bed.master.away(), 0);
+    // Bytes that are gone, and another payload: all anew.
+    for other in [format!("resync:{mark}:599"), format!("resync:{}:600", "f".repeat(40))] {
+        let out = resumes(&mut bed, 4, other.as_bytes());
+        assert!(matches!(out[0], Output::FullResync { to: 4, .. }), "{out:?}");
+        bed.give(Input::Closed { from: 4 });
+    }
+    // All was made, and the rest of it is received only after another break.
+    bed.give(Input::SnapshotEnded);
+    bed.give(Input::Closed { from: 3 });
+    let out = resumes(&mut bed, 5, format!("resync:{mark}:1000").as_bytes());
+    assert!(out.contains(&Output::Resume { to: 5, mark: MARK, from: 1_000, over: true }));
+    bed.give(Input::SnapshotSent { to: 5, all: true });
+    assert_eq!(bed.ack(5, b"100").last(), Some(&release(u64::MAX)));
+}
+
+#[test]
+fn who_is_away_is_waited_for_a_while_and_holds_back_nobody() {
+    let mut bed = Bed::new();
+    resumes(&mut bed, 1, b"resync");
+    bed.give(Input::SnapshotStarted { cut: 100, mark: Some(MARK) });
+    bed.give(Input::SnapshotFlows);
+    bed.give(Input::SnapshotGrew { bytes: 1_000 });
+    bed.give(Input::Closed { from: 1 });
+    assert!(bed.master.is_awaited());
+    bed.after(59_000);
+    assert!(bed.master.is_awaited());
+    bed.after(1_000);
+    assert!(!bed.master.is_awaited());
+    // With another one here it is waited for as long as the window has room.
+    let mut bed = Bed::new();
+    resumes(&mut bed, 1, b"resync");
+    bed.capa(2);
+    bed.psync(2, b"?", b"-1");
+    bed.give(Input::SnapshotStarted { cut: 100, mark: Some(MARK) });
+    bed.give(Input::SnapshotFlows);
+    bed.give(Input::SnapshotGrew { bytes: SYNC_WINDOW_BYTES });
+    bed.give(Input::Closed { from: 1 });
+    assert_eq!(bed.master.away(), 1);
+    bed.give(Input::SnapshotGrew { bytes: 1 });
+    assert_eq!(bed.master.away(), 0);
+    // It needs the stream from the cut on, but not more of it than any other may.
+    let mut bed = Bed::new();
+    resumes(&mut bed, 1, b"resync");
+    bed.give(Input::SnapshotStarted { cut: 100, mark: Some(MARK) });
+    bed.give(Input::Closed { from: 1 });
+    bed.held = Some(0..100 + (256 << 20));
+    bed.after(100);
+    assert_eq!(bed.master.away(), 1);
+    bed.held = Some(0..101 + (256 << 20));
+    bed.after(100);
+    assert_eq!(bed.master.away(), 0);
 }

@@ -21,6 +21,9 @@
 //! REPLICAOF comes with all that was handed out applied or dropped, and a load under way ended:
 //! from then on only the new position counts.
 //!
+//! A snapshot whose link broke is gone on with where it was, if its master can (`resume.rs`): until then the caller keeps
+//! what it has loaded ([`Replica::is_half_loaded`]).
+//!
 //! Pacing: a lost link is retried each second; full syncs that fail, 1, 2, 4 .. 60 s apart.
 //!
 //! The traps: the mark that ends an unmarked-size RDB may be torn over reads at any byte, and the
@@ -33,15 +36,19 @@ use std::ops::Range;
 
 use memchr::memmem;
 
-use crate::base::limits::MASTER_LINE_BYTES_MAX;
+use crate::base::limits::{MASTER_LINE_BYTES_MAX, SYNC_RECEIVED_BYTES};
 use crate::base::time::Mono;
 use crate::replication::log::encode_request;
 use crate::replication::psync::{History, Replid, parse_i64, wire_of};
+use crate::replication::resume::{self, Have, Mark};
 use crate::replication::units::{Cutter, Unit};
 
 const RETRY_MS: u64 = 1_000;
 const RETRY_MS_MAX: u64 = 60_000;
 const ACK_MS: u64 = 1_000;
+
+/// Something new is acknowledged at once, unless something was so recently: WAIT and lags are as exact as that.
+const ACK_NEWS_MS: u64 = 20;
 
 /// What an operator may set of the link.
 #[derive(Debug, Clone, Default)]
@@ -79,6 +86,8 @@ pub enum Input<'a> {
     Applied {
         offset: u64,
     },
+    /// Our append-only file has so much of the history synced; `None`: there is none that has it all.
+    Synced(Option<u64>),
     /// At least once a second.
     Tick,
 }
@@ -91,6 +100,12 @@ pub enum Output {
     Close(CloseReason),
     /// A snapshot comes: the old data may stay until the first `Load`.
     FullResync,
+    /// The snapshot goes on where its link broke, at this byte.
+    Resumed {
+        bytes: u64,
+    },
+    /// The rest of what is loaded will not come.
+    LoadAbandoned,
     Load(Range<usize>),
     LoadDone,
     /// Loaded: the lent history is the master's and `offset` bytes long: reset the ring, drop our
@@ -143,7 +158,7 @@ enum Step {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Ending {
     Left(u64),
-    Mark([u8; 40]),
+    Mark(Mark),
 }
 
 /// The master's name for what it sends; a SYNC has none.
@@ -206,13 +221,32 @@ pub struct Replica {
     read: u64,
     applied: u64,
     get_ack_at: Option<u64>,
+    synced: Option<u64>,
+    /// The master asked when we were so far: it wants to hear of the sync, too.
+    sync_asked: Option<u64>,
     cutter: Cutter,
     heard: Mono,
     said: Mono,
+    /// What was acknowledged last.
+    acked: u64,
     down_since: Option<Mono>,
     full_failures: u32,
     loaded_bytes: u64,
     total_bytes: u64,
+    /// The master said that it can go on with the payload that it sends.
+    resumable: bool,
+    /// The payload of which `loaded_bytes` came before the link broke.
+    partial: Option<Partial>,
+    /// What the master was told of that it has received.
+    told_received: u64,
+}
+
+/// A payload in the middle.
+#[derive(Debug, Clone, Copy)]
+struct Partial {
+    target: (Replid, u64),
+    mark: Mark,
+    since: Mono,
 }
 
 impl Replica {
@@ -226,13 +260,19 @@ impl Replica {
             read: 0,
             applied: 0,
             get_ack_at: None,
+            synced: None,
+            sync_asked: None,
             cutter: Cutter::default(),
             heard: now,
             said: now,
+            acked: 0,
             down_since: None,
             full_failures: 0,
             loaded_bytes: 0,
             total_bytes: 0,
+            resumable: false,
+            partial: None,
+            told_received: 0,
         }
     }
 
@@ -252,7 +292,7 @@ impl Replica {
             Input::Unfollow => {
                 self.hang_up(CloseReason::Reconfigured, out);
                 self.state = State::Idle;
-                self.failover = false;
+                (self.failover, self.partial) = (false, None);
             }
             Input::Connected => {
                 if self.state == State::Connecting {
@@ -265,6 +305,7 @@ impl Replica {
             Input::Bytes(bytes) => return self.bytes(now, history, bytes, out),
             Input::Loaded => self.loaded(now, history, out),
             Input::LoadFailed => {
+                self.partial = None;
                 if matches!(self.state, State::Payload(..) | State::Loading(_)) {
                     self.hang_up(CloseReason::LoadFailed, out);
                     self.retry_later(now, true);
@@ -278,13 +319,34 @@ impl Replica {
                     "applied what we never gave"
                 );
                 self.applied = offset;
-                if self.get_ack_at.is_some_and(|at| at <= offset) {
+                let soon = self.ack_due().is_some_and(|at| at <= now);
+                if soon || self.get_ack_at.is_some_and(|at| at <= offset) {
+                    self.acknowledge(now, out);
+                }
+            }
+            Input::Synced(synced) => {
+                let news = synced.filter(|_| self.synced != synced);
+                self.synced = synced;
+                if news.is_some_and(|synced| self.sync_asked.is_some_and(|at| at <= synced)) {
                     self.acknowledge(now, out);
                 }
             }
             Input::Tick => self.tick(now, out),
         }
         0
+    }
+
+    /// When the master is to hear of what it was not told yet, at the latest.
+    #[must_use]
+    pub fn ack_due(&self) -> Option<Mono> {
+        let news = self.applied > self.acked && self.state == State::Streaming { nameless: false };
+        news.then(|| self.said.plus_ms(ACK_NEWS_MS))
+    }
+
+    /// A part of a snapshot is loaded, and its rest may come over another link.
+    #[must_use]
+    pub fn is_half_loaded(&self) -> bool {
+        self.partial.is_some()
     }
 
     /// Whether our data is a prefix of the history; if not, a promotion must begin a new one.
@@ -334,8 +396,13 @@ impl Replica {
     }
 
     fn tick(&mut self, now: Mono, out: &mut Vec<Output>) {
+        if self.partial.is_some_and(|it| now.ms_since(it.since) > self.settings.timeout_ms) {
+            self.partial = None;
+            out.push(Output::LoadAbandoned);
+        }
         let silent = now.ms_since(self.heard) > self.settings.timeout_ms;
         let second = now.ms_since(self.said) >= ACK_MS;
+        let news = self.ack_due().is_some_and(|at| at <= now);
         match self.state {
             State::Idle | State::LoadingAlone(_) => {}
             State::Waiting { until } => {
@@ -357,9 +424,14 @@ impl Replica {
             {
                 self.give_up(now, CloseReason::Timeout, out);
             }
-            State::Streaming { nameless: false } if second => self.acknowledge(now, out),
+            State::Streaming { nameless: false } if second || news => self.acknowledge(now, out),
             // Loading goes on while the payload comes: the master must see that we live.
-            State::Payload(..) if second => self.empty_line(now, out),
+            State::Payload(..) if second => {
+                self.empty_line(now, out);
+                if self.resumable {
+                    self.tell_received(out);
+                }
+            }
             State::Connecting
             | State::Handshake(_)
             | State::Psync
@@ -498,7 +570,11 @@ impl Replica {
         if let Some(ip) = &self.settings.announce_ip {
             encode_request(&[b"REPLCONF", b"ip-address", ip], &mut bytes);
         }
-        encode_request(&[b"REPLCONF", b"capa", b"eof", b"capa", b"psync2"], &mut bytes);
+        let bytes_had = self.loaded_bytes;
+        let have = self.partial.map(|it| Have { mark: it.mark, bytes: bytes_had });
+        let resync = resume::capability(have);
+        let capa: &[u8] = b"capa";
+        encode_request(&[b"REPLCONF", capa, b"eof", capa, b"psync2", capa, &resync], &mut bytes);
         out.push(Output::Send(bytes));
     }
 
@@ -531,10 +607,16 @@ impl Replica {
             Some(b"+FULLRESYNC") => {
                 let replid = words.next().and_then(|it| Replid::try_from(it).ok());
                 let offset = words.next().and_then(parse_i64).and_then(|it| u64::try_from(it).ok());
+                let position =
+                    words.next().map(|it| parse_i64(it).and_then(|it| u64::try_from(it).ok()));
                 let (Some(replid), Some(offset)) = (replid, offset) else {
                     return Err(CloseReason::Garbage);
                 };
-                self.expect_snapshot(Some((replid, offset)), out);
+                self.resumable = position.is_some();
+                match position {
+                    None | Some(Some(0)) => self.expect_snapshot(Some((replid, offset)), out),
+                    Some(position) => self.expect_rest((replid, offset), position, out)?,
+                }
             }
             Some(b"+CONTINUE") if self.has_data => {
                 let renamed = match words.next() {
@@ -560,17 +642,41 @@ impl Replica {
         Ok(())
     }
 
+    /// The master goes on at `position`.
+    fn expect_rest(
+        &mut self,
+        target: (Replid, u64),
+        position: Option<u64>,
+        out: &mut Vec<Output>,
+    ) -> Result<(), CloseReason> {
+        let ours = self.partial.is_some_and(|it| it.target == target);
+        if !ours || position != Some(self.loaded_bytes) {
+            self.partial = None;
+            return Err(CloseReason::Garbage);
+        }
+        self.state = State::Header(Some(target));
+        out.push(Output::Resumed { bytes: self.loaded_bytes });
+        Ok(())
+    }
+
     fn expect_snapshot(&mut self, target: Target, out: &mut Vec<Output>) {
-        (self.loaded_bytes, self.total_bytes) = (0, 0);
+        (self.loaded_bytes, self.total_bytes, self.partial) = (0, 0, None);
+        self.told_received = 0;
         self.state = State::Header(target);
         out.push(Output::FullResync);
     }
 
     fn header(&mut self, target: Target, line: &[u8]) -> Result<(), CloseReason> {
+        let resumed = self.partial.take().map(|it| it.mark);
         let ending = match line {
             [b'$', b'E', b'O', b'F', b':', mark @ ..] => {
-                Ending::Mark(mark.try_into().map_err(|_| CloseReason::Garbage)?)
+                let mark = mark.try_into().map_err(|_| CloseReason::Garbage)?;
+                if resumed.is_some_and(|it| it != mark) {
+                    return Err(CloseReason::Garbage);
+                }
+                Ending::Mark(mark)
             }
+            _ if resumed.is_some() => return Err(CloseReason::Garbage),
             [b'$', length @ ..] => {
                 let length = parse_i64(length).and_then(|it| u64::try_from(it).ok());
                 self.total_bytes = length.ok_or(CloseReason::Garbage)?;
@@ -607,6 +713,9 @@ impl Replica {
             self.has_data = false;
             self.loaded_bytes += load as u64;
             out.push(Output::Load(from..from + load));
+            if self.resumable && self.loaded_bytes - self.told_received >= SYNC_RECEIVED_BYTES {
+                self.tell_received(out);
+            }
         }
         match ending {
             Some(ending) => {
@@ -660,6 +769,7 @@ impl Replica {
         self.state = State::Streaming { nameless };
         self.cutter = Cutter::default();
         (self.down_since, self.full_failures, self.get_ack_at) = (None, 0, None);
+        self.sync_asked = None;
         if !nameless {
             self.acknowledge(now, out);
         }
@@ -691,11 +801,24 @@ impl Replica {
     }
 
     fn acknowledge(&mut self, now: Mono, out: &mut Vec<Output>) {
-        self.get_ack_at = None;
+        let asked = self.get_ack_at.take().is_some();
         if self.state == (State::Streaming { nameless: false }) {
-            self.said = now;
-            send(&[b"REPLCONF", b"ACK", self.applied.to_string().as_bytes()], out);
+            (self.said, self.acked) = (now, self.applied);
+            let applied = self.applied.to_string();
+            let Some(synced) = self.synced.map(|it| it.min(self.applied)) else {
+                return send(&[b"REPLCONF", b"ACK", applied.as_bytes()], out);
+            };
+            self.sync_asked = (asked && synced < self.applied)
+                .then_some(self.applied)
+                .or(self.sync_asked.filter(|at| *at > synced));
+            let synced = synced.to_string();
+            send(&[b"REPLCONF", b"ACK", applied.as_bytes(), b"FACK", synced.as_bytes()], out);
         }
+    }
+
+    fn tell_received(&mut self, out: &mut Vec<Output>) {
+        self.told_received = self.loaded_bytes;
+        send(&[b"REPLCONF", b"received", self.loaded_bytes.to_string().as_bytes()], out);
     }
 
     fn empty_line(&mut self, now: Mono, out: &mut Vec<Output>) {
@@ -720,6 +843,13 @@ impl Replica {
             State::Idle | State::Waiting { .. } | State::LoadingAlone(_) => {}
             State::Connecting | State::Handshake(_) | State::Psync => self.retry_later(now, false),
             State::Loading(Some(target)) => self.state = State::LoadingAlone(target),
+            State::Payload(Some(target), Ending::Mark(mark))
+                if self.resumable && self.loaded_bytes > 0 =>
+            {
+                self.partial = Some(Partial { target, mark, since: now });
+                self.retry_later(now, false);
+            }
+            State::Header(_) if self.partial.is_some() => self.retry_later(now, false),
             State::Header(_) | State::Payload(..) | State::Loading(None) => {
                 self.retry_later(now, true);
             }

@@ -3,7 +3,8 @@
 //! The keyspace is a toy: the list of units applied, which a snapshot carries as their bytes.
 //! Checked after every step: the replica is a prefix of the master; its offset counts exactly
 //! the bytes that it has; offsets never go back within a history. Checked over the run: after a
-//! cut the replica continues wherever the ring still has its bytes, and loads all where not.
+//! cut the replica continues wherever the ring still has its bytes, and loads all where not; a snapshot that was cut in
+//! the middle goes on where it was. Two planted bugs of that must be found.
 
 #![expect(
     clippy::cast_possible_truncation,
@@ -37,8 +38,10 @@ struct World {
     /// Every byte of the stream since offset 0, which nobody may forget.
     truth: Vec<u8>,
     snapshot_asked: bool,
-    /// Snapshot bytes still to be said, and to which link once they flow.
-    snapshot: Option<(Vec<u8>, Option<u64>)>,
+    /// Every snapshot that was made; the last one may still be made.
+    snapshots: Vec<Snapshot>,
+    making: bool,
+    plant: Option<Plant>,
     waiters: acks::Waiters,
     // The link: its number goes up with each connection.
     link: u64,
@@ -55,11 +58,29 @@ struct World {
     capacity: u64,
     partials: u32,
     fulls: u32,
+    resumed: u32,
     expect_partial: Option<bool>,
 }
 
+struct Snapshot {
+    mark: [u8; 40],
+    bytes: Vec<u8>,
+    made: usize,
+    /// Before this nobody may ask.
+    released: u64,
+}
+
+/// Bugs that the checks must find.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Plant {
+    /// A snapshot goes on a byte too late.
+    ResumedLate,
+    /// Or a byte too early.
+    ResumedEarly,
+}
+
 impl World {
-    fn new(seed: u64) -> Self {
+    fn new(seed: u64, plant: Option<Plant>) -> Self {
         let mut prng = Prng::new(seed);
         let id = |prng: &mut Prng| {
             let mut bytes = [0; 20];
@@ -79,7 +100,9 @@ impl World {
             master: Master::new(settings, Mono(0)),
             truth: Vec::new(),
             snapshot_asked: false,
-            snapshot: None,
+            snapshots: Vec::new(),
+            making: false,
+            plant,
             waiters: acks::Waiters::default(),
             link: 0,
             up: false,
@@ -93,6 +116,7 @@ impl World {
             capacity: [300, 2_000, 20_000][prng.below(3) as usize],
             partials: 0,
             fulls: 0,
+            resumed: 0,
             expect_partial: None,
             prng,
         };
@@ -190,14 +214,20 @@ impl World {
 
     fn wait(&mut self) {
         let (offset, deadline) = (self.ring.end(), Some(self.now.plus_ms(300)));
-        self.tell_waiters(acks::Input::Wait { waiter: 1, replicas: 1, offset, deadline });
+        self.tell_waiters(acks::Input::Wait {
+            waiter: 1,
+            wish: acks::Wish::Replicas(1),
+            offset,
+            deadline,
+        });
         self.tell_waiters(acks::Input::TurnEnded);
     }
 
     fn tell_waiters(&mut self, input: acks::Input) {
         let mut out = Vec::new();
         let master = &self.master;
-        self.waiters.handle(self.now, |offset| master.acked(offset), input, &mut out);
+        let counts = |offset| acks::Counts { replicas: master.acked(offset), ..Default::default() };
+        self.waiters.handle(self.now, counts, input, &mut out);
         if out.contains(&acks::Output::GetAck) {
             self.merger.get_ack(&mut self.ring);
             self.grown();
@@ -216,10 +246,6 @@ impl World {
         self.to_replica.clear();
         self.to_master.clear();
         self.kept.clear();
-        if self.snapshot.as_ref().is_some_and(|(_, link)| *link == Some(self.link)) {
-            self.snapshot = None;
-            self.tell_master(MasterIn::SnapshotEnded);
-        }
         self.tell_master(MasterIn::Closed { from: self.link });
     }
 
@@ -263,6 +289,12 @@ impl World {
                     self.fulls += 1;
                     self.loading.clear();
                 }
+                ReplicaOut::Resumed { bytes } => {
+                    assert_ne!(self.expect_partial.take(), Some(true), "a full sync for nothing");
+                    assert_eq!(self.loading.len() as u64, bytes, "goes on elsewhere");
+                    self.resumed += 1;
+                }
+                ReplicaOut::LoadAbandoned => self.loading.clear(),
                 ReplicaOut::Load(range) => {
                     self.has.clear();
                     self.loading.extend_from_slice(&bytes[range]);
@@ -349,6 +381,11 @@ impl World {
                     self.grown();
                 }
                 MasterOut::FullResync { .. } => {}
+                MasterOut::Resume { to, mark, from, over } => self.resume(to, mark, from, over),
+                MasterOut::Release(it) => {
+                    let snapshot = self.snapshots.iter_mut().find(|at| at.mark == it.mark);
+                    snapshot.unwrap().released = it.before;
+                }
                 MasterOut::Close { to, .. } => {
                     assert_eq!(to, self.link);
                     self.cut();
@@ -363,44 +400,90 @@ impl World {
         }
     }
 
+    fn resume(&mut self, to: u64, mark: [u8; 40], from: u64, over: bool) {
+        let snapshot = self.snapshots.iter().find(|it| it.mark == mark).unwrap();
+        assert!(snapshot.released <= from && from <= snapshot.made as u64, "not kept");
+        let at = match self.plant {
+            None => from as usize,
+            Some(Plant::ResumedLate) => from as usize + 1,
+            Some(Plant::ResumedEarly) => (from as usize).saturating_sub(1),
+        };
+        let rest = snapshot.bytes[..snapshot.made].get(at..);
+        let mut rest = rest.unwrap_or_default().to_vec();
+        if over {
+            rest.extend_from_slice(&mark);
+        }
+        self.say(to, &rest);
+        if over {
+            self.tell_master(MasterIn::SnapshotSent { to, all: true });
+        }
+    }
+
     fn snapshot_step(&mut self) {
         if std::mem::take(&mut self.snapshot_asked) {
-            let mut mark = [b'm'; 40];
-            mark[39] = b'z'; // Begins with a run, the worst case for whoever looks for it.
+            // Begins with a run, the worst case for whoever looks for it.
+            let text = format!("{:m>32}{:07}z", "", self.snapshots.len());
+            let mark = text.as_bytes().try_into().unwrap();
             self.merger.reselect();
-            let cut = self.ring.end();
-            self.snapshot = Some((self.truth.clone(), None));
+            let (cut, bytes) = (self.ring.end(), self.truth.clone());
+            self.snapshots.push(Snapshot { mark, bytes, made: 0, released: 0 });
+            self.making = true;
             self.tell_master(MasterIn::SnapshotStarted { cut, mark: Some(mark) });
-        } else if let Some((mut bytes, link)) = self.snapshot.take() {
-            self.tell_master(MasterIn::SnapshotFlows);
-            let Some(link) = link.or_else(|| self.master.receivers().next()) else {
-                return self.tell_master(MasterIn::SnapshotEnded); // Nobody is left to have it.
-            };
-            let some = (self.prng.below(8_000) as usize).min(bytes.len());
-            let piece: Vec<u8> = bytes.drain(..some).collect();
-            self.say(link, &piece);
-            let all = bytes.is_empty();
-            if all {
-                self.tell_master(MasterIn::SnapshotEnded);
-            } else {
-                self.snapshot = Some((bytes, Some(link)));
-            }
-            self.tell_master(MasterIn::SnapshotSent { to: link, all });
+            return;
+        }
+        if !self.making {
+            return;
+        }
+        self.tell_master(MasterIn::SnapshotFlows);
+        let receivers: Vec<u64> = self.master.receivers().collect();
+        if receivers.is_empty() && !self.master.is_awaited() {
+            self.making = false;
+            return self.tell_master(MasterIn::SnapshotFailed); // Nobody is left to have it.
+        }
+        let most = self.prng.below(8_000) as usize;
+        let Some(snapshot) = self.snapshots.last_mut() else { return };
+        let end = (snapshot.made + most).min(snapshot.bytes.len());
+        let piece = snapshot.bytes[snapshot.made..end].to_vec();
+        snapshot.made = end;
+        let all = end == snapshot.bytes.len();
+        receivers.iter().for_each(|&to| self.say(to, &piece));
+        self.tell_master(MasterIn::SnapshotGrew { bytes: piece.len() as u64 });
+        if all {
+            self.making = false;
+            self.tell_master(MasterIn::SnapshotEnded);
+        }
+        for to in receivers {
+            self.tell_master(MasterIn::SnapshotSent { to, all });
         }
     }
 }
 
 #[test]
 fn a_replica_is_a_prefix_of_its_master_whatever_the_link_does() {
-    let (mut partials, mut fulls) = (0, 0);
+    let (mut partials, mut fulls, mut resumed) = (0, 0, 0);
     for seed in 1..=150 {
         println!("seed {seed}");
-        let mut world = World::new(seed);
+        let mut world = World::new(seed, None);
         world.run(1_500);
         partials += world.partials;
         fulls += world.fulls;
+        resumed += world.resumed;
     }
-    assert!(partials > 100 && fulls > 300, "too tame: {partials} partial, {fulls} full");
+    println!("{partials} partial, {fulls} full, {resumed} gone on with");
+    assert!(partials > 100 && fulls > 300 && resumed > 50, "too tame");
+}
+
+#[test]
+fn a_snapshot_that_goes_on_at_the_wrong_byte_is_found() {
+    for plant in [Plant::ResumedLate, Plant::ResumedEarly] {
+        let run = |seed| {
+            let run = || World::new(seed, Some(plant)).run(1_500);
+            std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)).is_err()
+        };
+        let found = (1..=150).find(|&seed| run(seed));
+        println!("{plant:?} is found by seed {found:?}");
+        assert!(found.is_some(), "{plant:?}");
+    }
 }
 
 #[test]

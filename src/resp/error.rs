@@ -321,6 +321,8 @@ error_kinds! {
         PsyncFailoverReplid => "ERR PSYNC FAILOVER replid must match my replid.",
         SyncWithOutput => "ERR SYNC and PSYNC are invalid with pending output",
         WaitOnReplica => "ERR WAIT cannot be used with replica instances. Please also note that since Redis 4.0 if a replica is configured to be writable (which is not the default) writes to replicas are just local and are not propagated.",
+        WaitAofOnReplica => "ERR WAITAOF cannot be used with replica instances. Please also note that writes to replicas are just local and are not propagated.",
+        WaitAofWithoutFile => "ERR WAITAOF cannot be used when numlocal is set but appendonly is disabled.",
         FailoverNeedsReplicas => "ERR FAILOVER requires connected replicas.",
         FailoverOnReplica => "ERR FAILOVER is not valid when server is a replica.",
         FailoverInProgress => "ERR FAILOVER already in progress.",

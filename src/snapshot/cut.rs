@@ -26,6 +26,7 @@ use bytes::Bytes;
 
 use crate::base::crc::Crc64;
 use crate::base::limits::SNAPSHOT_CHUNK_BYTES;
+use crate::snapshot::commands;
 use crate::snapshot::encode;
 use crate::snapshot::encode_value::{self, Slices};
 use crate::snapshot::lzf::Compressor;
@@ -67,6 +68,7 @@ enum Part {
     Bytes(Bytes, bool),
     /// The rest of a large collection: written when its turn has come.
     Slices(Slices),
+    Commands(commands::Slices),
 }
 
 /// One core's part of a snapshot.
@@ -78,6 +80,8 @@ pub struct Cut {
     /// Complete chunks, and whether they continue. Those that are too long are cut up when taken.
     complete: VecDeque<Part>,
     lzf: Option<Compressor>,
+    /// Commands are made of the records, not RDB.
+    commands: bool,
 }
 
 impl Cut {
@@ -85,12 +89,21 @@ impl Cut {
     #[must_use]
     pub fn new(compress: bool) -> Self {
         let lzf = compress.then(Compressor::default);
-        Self { chunk: Vec::new(), db: None, complete: VecDeque::new(), lzf }
+        Self { chunk: Vec::new(), db: None, complete: VecDeque::new(), lzf, commands: false }
+    }
+
+    /// Commands instead of RDB.
+    #[must_use]
+    pub fn of_commands() -> Self {
+        Self { commands: true, ..Self::new(false) }
     }
 
     /// Takes in the next record of the walk. Take the chunks after each slice of it.
     pub fn add(&mut self, record: &Record<'_>) {
         let Record { db, key, expiry_ms, .. } = *record;
+        if self.commands {
+            return self.add_commands(record);
+        }
         if self.db != Some(db) {
             encode::select_db(&mut self.chunk, db);
             self.db = Some(db);
@@ -128,6 +141,15 @@ impl Cut {
     pub fn take(&mut self) -> Option<Chunk> {
         let (bytes, continues) = match self.complete.front_mut()? {
             Part::Bytes(bytes, continues) => (bytes, continues),
+            Part::Commands(slices) => {
+                let mut bytes = Vec::with_capacity(SNAPSHOT_CHUNK_BYTES + SNAPSHOT_CHUNK_BYTES / 8);
+                let continues = !slices.write(&mut bytes);
+                if !continues {
+                    self.complete.pop_front();
+                }
+                let crc = Crc64::of(&bytes);
+                return Some(Chunk { bytes: bytes.into(), crc, continues });
+            }
             Part::Slices(slices) => {
                 let mut bytes = Vec::with_capacity(SNAPSHOT_CHUNK_BYTES + SNAPSHOT_CHUNK_BYTES / 8);
                 let continues = !slices.write(&mut bytes, self.lzf.as_mut());
@@ -147,6 +169,36 @@ impl Cut {
         };
         let crc = Crc64::of(&bytes);
         Some(Chunk { bytes, crc, continues })
+    }
+
+    fn add_commands(&mut self, record: &Record<'_>) {
+        let Record { db, key, expiry_ms, .. } = *record;
+        if self.db != Some(db) {
+            commands::request(&mut self.chunk, &[b"SELECT", db.to_string().as_bytes()]);
+            self.db = Some(db);
+        }
+        match &record.value {
+            RecordValue::String(value) => {
+                commands::string(&mut self.chunk, key, value, expiry_ms);
+            }
+            RecordValue::Shared(value) => {
+                commands::string(&mut self.chunk, key, value, expiry_ms);
+            }
+            RecordValue::Packed(encoding, bytes) => {
+                commands::packed(&mut self.chunk, key, *encoding, bytes, expiry_ms);
+            }
+            RecordValue::Object(object) => {
+                let mut slices = commands::Slices::new(key, object.clone(), expiry_ms);
+                if !slices.write(&mut self.chunk) {
+                    self.complete_chunk(true);
+                    self.complete.push_back(Part::Commands(slices));
+                    return;
+                }
+            }
+        }
+        if self.chunk.len() >= SNAPSHOT_CHUNK_BYTES {
+            self.complete_chunk(false);
+        }
     }
 
     fn add_packed(&mut self, record: &Record<'_>, encoding: Encoding, bytes: &[u8]) {

@@ -9,5 +9,6 @@ mod old_packed;
 mod build_stream;
 pub mod build;
 pub mod decode;
+pub mod commands;
 pub mod cut;
 pub mod payload;

@@ -290,6 +290,7 @@ fn known_error(reply: &[u8]) -> bool {
         "-ERR no such key",
         "-ERR value is not an integer",
         "-MASTERDOWN",
+        "-MISCONF",
         "-ERR WAIT cannot be used with replica",
     ];
     known.iter().any(|it| text.starts_with(it))

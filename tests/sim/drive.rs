@@ -1,12 +1,13 @@
 //! One turn of a core, as `runtime/looping.rs` gives it: the same order of reaping, turning, feeding,
 //! acting, posting and sending, with the world's pipes in place of the kernel's sockets.
 
-use ringfold::node::core::{FileEvent, Input};
+use ringfold::node::core::Input;
 use ringfold::node::message::{self, Message};
 use ringfold::node::outbox::{Action, Conn, Level};
 use ringfold::node::session::Ends;
 
-use crate::host::{Parcel, Pending, Seat, Step, named};
+use crate::disk::{Queue, Step, Trouble};
+use crate::host::{Parcel, Pending, Seat, named};
 use crate::net::{Link, Who};
 use crate::plan::Plant;
 use crate::world::{Event, World};
@@ -234,10 +235,22 @@ impl World {
                     self.wake(host, to, 1_000);
                 }
                 Action::Dial { host: name, port } => self.dial(host, named(&name), name, port),
-                Action::Save(step) => self.file_work(host, Step::Save(step)),
-                Action::LoadFile { .. } => self.file_work(host, Step::Read),
-                Action::Spill(_) => self.fail(format!("h{host} has no file to spill to")),
-                Action::Aof(_) => self.fail(format!("h{host} has no append-only file")),
+                Action::Save(step) => {
+                    self.hosts[host].disk.steps.push_back(Step::Save(step));
+                    self.file_work(host, Queue::Files);
+                }
+                Action::LoadFile { path } => {
+                    self.hosts[host].disk.steps.push_back(Step::Read(path));
+                    self.file_work(host, Queue::Files);
+                }
+                Action::Spill(step) => {
+                    self.hosts[host].disk.spills.push_back(step);
+                    self.file_work(host, Queue::Spill);
+                }
+                Action::Aof(step) => {
+                    self.hosts[host].disk.appends.push_back(step);
+                    self.file_work(host, Queue::Append);
+                }
                 Action::Ready => {
                     self.hosts[host].ready = true;
                     self.trace(|| format!("h{host} is ready"));
@@ -319,18 +332,21 @@ impl World {
         self.wake(host, core, 2_000);
     }
 
-    fn file_work(&mut self, host: usize, step: Step) {
-        self.hosts[host].disk.steps.push_back(step);
+    fn file_work(&mut self, host: usize, queue: Queue) {
         let incarnation = self.hosts[host].incarnation;
         let after = 1_000 * (10 + self.prng.below(300));
-        self.schedule(self.at + after, Event::Disk { host, incarnation });
+        self.schedule(self.at + after, Event::Disk { host, incarnation, queue });
     }
 
-    pub fn disk(&mut self, host: usize) {
-        let fails = self.plan.disk_faults && !self.healing && self.prng.chance(1, 12);
+    /// The disk does the oldest step of a queue.
+    pub fn disk(&mut self, host: usize, queue: Queue) {
+        let odds = if queue == Queue::Append { 60 } else { 12 };
+        let fails = self.plan.disk_faults && !self.healing && self.prng.chance(1, odds);
         let piece = 1 + usize::try_from(self.prng.below(4_000)).unwrap();
-        let event: Option<FileEvent> = self.hosts[host].disk_step(fails, piece);
+        let trouble = Trouble { fails, plant: self.plan.plant };
+        let event = self.hosts[host].disk.step(queue, trouble, piece, &mut self.prng);
         if let Some(event) = event {
+            self.mix(&[4, host as u64, queue as u64, u64::from(fails)]);
             self.hosts[host].seats[0].pending.push(Pending::Input(Input::File(event)));
             self.wake(host, 0, 1_000);
         }

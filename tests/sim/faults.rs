@@ -12,6 +12,7 @@ enum Fault {
     KillMaster,
     RoleChange,
     Save,
+    Rewrite,
 }
 
 impl World {
@@ -28,6 +29,7 @@ impl World {
             (plan.kill_master, Fault::KillMaster),
             (plan.role_changes, Fault::RoleChange),
             (plan.saves, Fault::Save),
+            (plan.files, Fault::Rewrite),
         ];
         let on: Vec<Fault> = classes.iter().filter(|(on, _)| *on).map(|(_, it)| *it).collect();
         if !on.is_empty() {
@@ -72,6 +74,12 @@ impl World {
                     self.errand(host, "BGSAVE");
                 }
             }
+            Fault::Rewrite => {
+                let host = usize::try_from(self.prng.below(3)).unwrap();
+                if self.hosts[host].alive {
+                    self.errand(host, "BGREWRITEAOF");
+                }
+            }
         }
     }
 
@@ -81,7 +89,11 @@ impl World {
         }
         self.kill(host);
         if self.prng.chance(1, 2) {
-            self.hosts[host].disk.file = None;
+            // Where there are append-only files, a disk is rarely lost: they are what is looked at.
+            if !self.plan.files || self.prng.chance(1, 8) {
+                self.hosts[host].disk.wipe();
+                self.hosts[host].owes = None;
+            }
         }
         let after = self.prng.below(1_200 * MS);
         self.schedule(self.at + after, Event::Start { host });
@@ -95,6 +107,8 @@ impl World {
         }
         self.unsettle(60_000);
         self.master = host;
+        // What a deposed master promised may go: this mode keeps promises over crashes, not over changes of roles.
+        self.hosts.iter_mut().for_each(|it| (it.promised, it.owes) = (None, None));
         self.errand(host, "REPLICAOF NO ONE");
         for other in (0..3).filter(|it| *it != host) {
             self.errand(other, &format!("REPLICAOF h{host} 7000"));

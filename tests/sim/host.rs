@@ -8,16 +8,18 @@ use std::sync::Arc;
 use ringfold::acl::users::Users;
 use ringfold::base::time::{Mono, Now, Wall};
 use ringfold::engine::keyspace::Keyspace;
-use ringfold::node::core::{Core, FileEvent, Input, Shared};
+use ringfold::node::core::{Core, Input, Shared};
 use ringfold::node::families;
 use ringfold::node::message::Message;
 use ringfold::node::observe::Observation;
-use ringfold::node::outbox::{Conn, Outbox, SaveStep};
+use ringfold::node::outbox::{Conn, Outbox};
 use ringfold::node::session::Session;
-use ringfold::node::settings::Settings;
 use ringfold::node::settings::kind::Master;
+use ringfold::node::settings::{AppendFsync, Settings};
 use ringfold::node::view::View;
+use ringfold::replication::psync::Replid;
 
+use crate::disk::Disk;
 use crate::model::State;
 use crate::plan::Plan;
 
@@ -53,21 +55,6 @@ pub struct Seat {
     pub wake: Option<u64>,
 }
 
-/// The RDB file, which outlives its process.
-#[derive(Debug, Default)]
-pub struct Disk {
-    pub file: Option<Vec<u8>>,
-    pub writing: Option<Vec<u8>>,
-    pub steps: VecDeque<Step>,
-    pub read_at: usize,
-}
-
-#[derive(Debug)]
-pub enum Step {
-    Save(SaveStep),
-    Read,
-}
-
 /// See the file's header.
 pub struct Host {
     pub incarnation: u64,
@@ -84,8 +71,12 @@ pub struct Host {
     pub seen: Option<Observation>,
     /// When its ring began, or was seen first.
     pub ring_since: Option<u64>,
+    /// What it acknowledged since it began to be a master, all of it synced: history and length.
+    pub promised: Option<(Replid, u64)>,
+    /// What it promised before it died must be in what it starts with.
+    pub owes: Option<(Replid, u64)>,
     /// Up to where its ring was compared.
-    pub looked: Option<(ringfold::replication::psync::Replid, u64)>,
+    pub looked: Option<(Replid, u64)>,
 }
 
 impl Host {
@@ -102,6 +93,8 @@ impl Host {
             dial: 0,
             seen: None,
             ring_since: None,
+            promised: None,
+            owes: None,
             looked: None,
         }
     }
@@ -124,6 +117,14 @@ impl Host {
         settings.save = Vec::new();
         settings.repl_backlog_size = 128 * 1024;
         settings.repl_spill_size = 0;
+        if plan.spills {
+            (settings.repl_backlog_size, settings.repl_backlog_max) = (80 * 1024, 0);
+            settings.repl_spill_size = 1 << 20;
+        }
+        settings.appendonly = plan.files;
+        settings.appendfsync =
+            if plan.always { AppendFsync::Always } else { AppendFsync::Everysec };
+        settings.aof_use_rdb_preamble = !plan.commands;
         settings.replicaof = master.map(|it| Master { host: name(it), port: 7_000 });
         let users = Arc::new(Users::new(families::table().catalog(), false));
         let view = View::new(Arc::new(settings), users);
@@ -153,8 +154,6 @@ impl Host {
             })
             .collect();
         self.roads = (0..cores).map(|_| (0..cores).map(|_| VecDeque::new()).collect()).collect();
-        (self.disk.writing, self.disk.read_at) = (None, 0);
-        self.disk.steps.clear();
         (self.alive, self.ready, self.next_core) = (true, false, 0);
         (self.seen, self.ring_since, self.looked) = (None, None, None);
     }
@@ -191,48 +190,6 @@ impl Host {
             dump(seat.core.keyspace_mut(), &mut state);
         }
         state
-    }
-
-    /// The disk does its oldest step. `fails`: with an error.
-    pub fn disk_step(&mut self, fails: bool, piece: usize) -> Option<FileEvent> {
-        let disk = &mut self.disk;
-        match disk.steps.pop_front()? {
-            Step::Read => Some(match &disk.file {
-                None => FileEvent::Absent,
-                Some(file) => {
-                    let end = (disk.read_at + piece).min(file.len());
-                    let bytes = file[disk.read_at..end].to_vec();
-                    disk.read_at = if bytes.is_empty() { 0 } else { end };
-                    FileEvent::Read(bytes)
-                }
-            }),
-            Step::Save(SaveStep::Abandon) => {
-                disk.writing = None;
-                None
-            }
-            Step::Save(_) if fails => {
-                disk.writing = None;
-                Some(FileEvent::SaveFailed("no space".into()))
-            }
-            Step::Save(SaveStep::Begin(_)) => {
-                disk.writing = Some(Vec::new());
-                Some(FileEvent::Saved)
-            }
-            Step::Save(SaveStep::Append(bytes)) => Some(match disk.writing.as_mut() {
-                Some(writing) => {
-                    writing.extend_from_slice(&bytes);
-                    FileEvent::Saved
-                }
-                None => FileEvent::SaveFailed("no file is being written".into()),
-            }),
-            Step::Save(SaveStep::Commit) => Some(match disk.writing.take() {
-                Some(writing) => {
-                    disk.file = Some(writing);
-                    FileEvent::Saved
-                }
-                None => FileEvent::SaveFailed("no file is being written".into()),
-            }),
-        }
     }
 }
 

@@ -8,9 +8,11 @@
 //!   client.rs, people.rs   seeded commands; replies answer requests one to one, acknowledged writes
 //!                          are in the stream that was handed to the replicas, WAIT counts what is true
 //!   host.rs, drive.rs      a process of one to three cores, in the runtime's order of things
+//!   disk.rs                files, what of them is synced, what crashes and failing disks leave
 //!   net.rs, faults.rs      torn, slow, cut and silent links; killed processes; role changes; bad disks
 //!   model.rs, history.rs   the stream's meaning by offset: what every node at rest must hold
 //!   orders.rs, serial.rs    transactions of one node on many cores, and whether any order explains them
+//!   shrink.rs              a failing plan made smaller, for SEED=n
 //!   check.rs               what must be true after every turn, and when all was mended
 //! ```
 //!
@@ -26,6 +28,7 @@
 
 mod check;
 mod client;
+mod disk;
 mod drive;
 mod faults;
 mod history;
@@ -36,6 +39,7 @@ mod orders;
 mod people;
 mod plan;
 mod serial;
+mod shrink;
 mod world;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -54,7 +58,11 @@ struct Outcome {
 }
 
 fn run(seed: u64, plant: Option<Plant>, verbose: bool) -> Outcome {
-    let mut world = World::new(Plan::draw(seed, plant), verbose);
+    run_plan(Plan::draw(seed, plant), verbose)
+}
+
+fn run_plan(plan: Plan, verbose: bool) -> Outcome {
+    let mut world = World::new(plan, verbose);
     let panicked = catch_unwind(AssertUnwindSafe(|| world.run())).err();
     let violation = match panicked {
         None => world.violation.take(),
@@ -109,6 +117,14 @@ fn one_seed() {
         println!("{line}");
     }
     println!("seed {seed:?} hash {:016x} {:?}", outcome.hash, Plan::draw(seed.unwrap_or(1), None));
+    if outcome.violation.is_some() {
+        let plan = Plan::draw(seed.unwrap_or(1), None);
+        let small = shrink::shrink(plan, |it| run_plan(it.clone(), false).violation.is_some());
+        let outcome = run_plan(small.clone(), true);
+        println!("as small as it gets: {small:?}");
+        outcome.tail.iter().for_each(|line| println!("{line}"));
+        println!("{:?}", outcome.violation);
+    }
     assert_eq!(outcome.violation, None, "seed {seed:?}");
 }
 
@@ -118,6 +134,19 @@ fn a_seed_is_one_run_for_ever() {
         let hashes = [0, 1].map(|_| run(seed, None, false).hash);
         assert_eq!(hashes[0], hashes[1], "seed {seed}");
     }
+}
+
+#[test]
+fn a_failing_plan_is_made_smaller() {
+    let plant = Some(Plant::PieceTwice);
+    let fails = |plan: &Plan| run_plan(plan.clone(), false).violation.is_some();
+    let mut plans = (1..=PLANTED_SEEDS).map(|seed| Plan::draw(seed, plant));
+    let plan = plans.find(|it| shrink::classes(it).len() > 5 && fails(it)).unwrap();
+    let small = shrink::shrink(plan.clone(), fails);
+    assert!(fails(&small));
+    // A piece that comes twice needs nothing else to go wrong.
+    assert!(shrink::classes(&small).len() < 3, "{small:?}");
+    assert!(small.run_ms < plan.run_ms, "{small:?}");
 }
 
 /// Some seed finds the bug.
@@ -200,4 +229,24 @@ fn planted_reply_lost() {
 #[test]
 fn planted_rest_of_a_lent_reply_lost() {
     finds(Plant::LentRestLost);
+}
+
+#[test]
+fn planted_sync_that_is_not_done() {
+    finds(Plant::SyncSkipped);
+}
+
+#[test]
+fn planted_short_write() {
+    finds(Plant::ShortWrite);
+}
+
+#[test]
+fn planted_rename_without_its_directory() {
+    finds(Plant::RenameUnsynced);
+}
+
+#[test]
+fn planted_torn_tail_gone_on_with() {
+    finds(Plant::TailKept);
 }

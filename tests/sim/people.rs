@@ -124,8 +124,15 @@ impl World {
                 return self
                     .fail(format!("c{id}: {} is acknowledged and in no stream", line(sent)));
             };
-            let seat = &self.hosts[host].seats[0];
             let same = self.hosts[host].seen.as_ref().is_some_and(|it| it.replid == replid);
+            let kept =
+                self.hosts[host].seen.as_ref().is_some_and(|it| it.is_master && it.files_whole);
+            if same && kept && self.plan.always && self.master == host {
+                let before = self.hosts[host].promised.filter(|it| it.0 == replid);
+                let most = before.map_or(offset, |(_, promised)| promised.max(offset));
+                self.hosts[host].promised = Some((replid, most));
+            }
+            let seat = &self.hosts[host].seats[0];
             let behind =
                 seat.core.cursors().into_iter().find(|(conn, cursor)| {
                     same && *cursor < offset && !seat.blocked.contains(conn)
@@ -164,7 +171,7 @@ impl World {
             };
             if it.errand.is_some() {
                 let name = String::from_utf8_lossy(&sent.words[0]).into_owned();
-                it.done = reply[0] == b'+' || name == "BGSAVE";
+                it.done = reply[0] == b'+' || name.starts_with("BG");
                 (it.left, _) = (0, it.sent.clear());
                 continue;
             }

@@ -24,6 +24,14 @@ pub enum Plant {
     ReplyLost,
     /// What a lent socket did not take of a reply is forgotten.
     LentRestLost,
+    /// A sync is said to be done, and is not.
+    SyncSkipped,
+    /// A write to a full disk is said to be whole, and is not.
+    ShortWrite,
+    /// The manifest is replaced, but not the directory's entry of it: a power failure brings the old one back.
+    RenameUnsynced,
+    /// A file is gone on with behind the half of a command that a crash left.
+    TailKept,
 }
 
 /// See the file's header.
@@ -53,6 +61,14 @@ pub struct Plan {
     pub role_changes: bool,
     pub saves: bool,
     pub disk_faults: bool,
+    /// All hosts have append-only files, which answer after the sync if `always`.
+    pub files: bool,
+    pub always: bool,
+    /// A process that dies takes with it what was not synced.
+    pub power: bool,
+    pub commands: bool,
+    /// The ring's oldest chunks go to a file.
+    pub spills: bool,
     pub expiry: bool,
     pub flushes: bool,
     pub across: bool,
@@ -86,6 +102,11 @@ impl Plan {
             role_changes: on(3),
             saves: on(4),
             disk_faults: on(2),
+            files: false,
+            always: false,
+            power: false,
+            commands: false,
+            spills: false,
             expiry: on(5),
             flushes: on(4),
             across: on(6),
@@ -100,7 +121,26 @@ impl Plan {
         plan.keys = [6, 30, 120][usize::try_from(prng.below(3)).unwrap()];
         plan.databases = 1 + prng.below(3);
         plan.delay_us = [50, 300, 2_000, 15_000][usize::try_from(prng.below(4)).unwrap()];
+        plan.draw_files(&mut prng);
         plan.fault_ms = [100, 300, 900][usize::try_from(prng.below(3)).unwrap()];
         plan
+    }
+
+    fn draw_files(&mut self, prng: &mut Prng) {
+        let planted = self.plant.is_some_and(Plant::is_of_files);
+        self.files = prng.chance(4, 10) || planted;
+        self.always = prng.chance(1, 2) || planted;
+        self.power = prng.chance(1, 2) || planted;
+        self.commands = prng.chance(1, 4);
+        self.spills = prng.chance(2, 10);
+        if planted {
+            (self.kill_master, self.disk_faults) = (true, true);
+        }
+    }
+}
+
+impl Plant {
+    fn is_of_files(self) -> bool {
+        matches!(self, Self::SyncSkipped | Self::ShortWrite | Self::RenameUnsynced | Self::TailKept)
     }
 }

@@ -11,6 +11,7 @@ use ringfold::node::core::Input;
 use ringfold::replication::psync::Replid;
 
 use crate::client::Client;
+use crate::disk::Queue;
 use crate::history::Histories;
 use crate::host::{Host, Pending};
 use crate::net::{Link, Who};
@@ -43,6 +44,7 @@ pub enum Event {
     Disk {
         host: usize,
         incarnation: u64,
+        queue: Queue,
     },
     Fault,
     Start {
@@ -126,8 +128,8 @@ impl World {
     pub fn run(&mut self) {
         self.run_until(self.plan.run_ms * MS);
         self.heal();
-        // Retries are a second apart, after failed syncs up to some; a silent link takes four.
-        let (end, mut rounds) = (self.at + 30_000 * MS, 0);
+        // Retries are a second apart, full syncs of one that had many up to a minute; a silent link takes four seconds.
+        let (end, mut rounds) = (self.at + 100_000 * MS, 0);
         while self.violation.is_none() && self.at < end {
             let next = self.at + 100 * MS;
             self.run_until(next);
@@ -142,7 +144,7 @@ impl World {
         if self.violation.is_none()
             && let Err(why) = self.is_healed()
         {
-            self.fail(format!("not healed after 30 seconds without faults: {why}"));
+            self.fail(format!("not healed after 100 seconds without faults: {why}"));
         }
     }
 
@@ -176,9 +178,9 @@ impl World {
                     self.dialled(from, to, refused, name, port);
                 }
             }
-            Event::Disk { host, incarnation } => {
+            Event::Disk { host, incarnation, queue } => {
                 if self.hosts[host].alive && self.hosts[host].incarnation == incarnation {
-                    self.disk(host);
+                    self.disk(host, queue);
                 }
             }
             Event::Fault => self.fault(),
@@ -221,8 +223,12 @@ impl World {
                 self.reset(link);
             }
         }
-        self.hosts[host].seats.clear();
-        self.hosts[host].roads.clear();
+        let power = self.plan.power;
+        let it = &mut self.hosts[host];
+        it.disk.crash(power, &mut self.prng);
+        it.owes = it.promised.take();
+        it.seats.clear();
+        it.roads.clear();
     }
 
     /// RST: some of what is under way still arrives.

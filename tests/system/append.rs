@@ -95,6 +95,99 @@ fn what_one_appends_the_other_loads() {
     }
 }
 
+/// A base of commands: either make loads what the other wrote, all types, and what came behind it.
+#[test]
+fn a_base_of_commands_is_loaded_by_both() {
+    for (from, to) in [
+        (Kind::Ours(1), Kind::Redis),
+        (Kind::Ours(3), Kind::Redis),
+        (Kind::Ours(3), Kind::Ours(2)),
+        (Kind::Redis, Kind::Ours(2)),
+    ] {
+        let mut writer = appending(from, "everysec").arg("aof-use-rdb-preamble", &["no"]).start();
+        let mut reader = appending(to, "everysec").start();
+        fill(&writer, 100);
+        let mut client = writer.client();
+        let library = "#!lua name=lib\nredis.register_function('one', function() return 1 end)";
+        client.call(&["FUNCTION", "LOAD", library]);
+        for n in 0..3_000 {
+            client.call(&["ZADD", "large", &format!("{}.5", n * 7 % 1_000), &format!("m{n}")]);
+        }
+        client.call(&["ZADD", "infinite", "inf", "a", "-inf", "b", "0.1", "c"]);
+        client.call(&["XADD", "gone", "7-7", "a", "b"]);
+        client.call(&["XDEL", "gone", "7-7"]);
+        rewrite(&writer);
+        let dir = writer.path("appendonlydir");
+        let manifest = fs::read_to_string(dir.join("appendonly.aof.manifest")).unwrap();
+        let base = manifest.lines().find(|line| line.ends_with("type b")).unwrap();
+        let base = base.split(' ').nth(1).unwrap();
+        assert!(base.ends_with(".base.aof"), "{manifest}");
+        assert!(fs::read(dir.join(base)).unwrap().starts_with(b"*"), "no commands");
+        client.call(&["SET", "behind", "it"]);
+        client.call(&["RPUSH", "large-list", "x"]);
+        let streams = |server: &Server| {
+            let mut client = server.client();
+            ["stream:7", "gone"].map(|key| client.call(&["XINFO", "STREAM", key]))
+        };
+        reader.kill();
+        let _ = fs::remove_dir_all(reader.path("appendonlydir"));
+        wait_until("the last writes are on the file", || {
+            let file = fs::read(increment(&writer)).unwrap();
+            file.windows(10).any(|it| it == b"large-list")
+        });
+        copy_dir(&dir, &reader.path("appendonlydir"));
+        reader.restart();
+        wait_until_equal(&writer, &reader);
+        reader.client().expect(&["FCALL", "one", "0"], ":1\r\n");
+        if !from.is_stock() && !to.is_stock() {
+            assert_eq!(streams(&writer), streams(&reader));
+        }
+        writer.kill();
+        writer.restart();
+        wait_until_equal(&writer, &reader);
+    }
+}
+
+/// WAITAOF counts files that have a write synced: our own, and those of replicas that have one.
+#[test]
+fn waitaof_waits_for_files() {
+    let master = appending(Kind::Ours(2), "always").start();
+    let mut client = master.client();
+    client.expect(&["SET", "k", "1"], "+OK\r\n");
+    client.expect(&["WAITAOF", "1", "0", "0"], "*2\r\n:1\r\n:0\r\n");
+    client.expect(&["WAITAOF", "1", "1", "20"], "*2\r\n:1\r\n:0\r\n");
+    for (words, error) in [
+        (["2", "0", "0"], "ERR value is out of range, value must between 0 and 1"),
+        (["x", "0", "0"], "ERR value is not an integer or out of range"),
+        (["1", "-1", "0"], "ERR value is out of range, must be positive"),
+        (["1", "0", "-1"], "ERR timeout is negative"),
+    ] {
+        let reply = format!("-{error}\r\n");
+        client.expect(&["WAITAOF", words[0], words[1], words[2]], &reply);
+    }
+    for fsync in ["always", "everysec"] {
+        let with = replica_of(appending(Kind::Ours(2), fsync), "127.0.0.1", master.port());
+        let without = replica_of(plan(Kind::Ours(1)), "127.0.0.1", master.port());
+        wait_for_link(&with);
+        wait_for_link(&without);
+        for n in 0..5 {
+            client.expect(&["SET", "k", &n.to_string()], "+OK\r\n");
+            client.expect(&["WAITAOF", "1", "1", "60000"], "*2\r\n:1\r\n:1\r\n");
+            client.expect(&["WAIT", "2", "60000"], ":2\r\n");
+        }
+        client.expect(&["WAITAOF", "0", "2", "50"], "*2\r\n:1\r\n:1\r\n");
+        let text = "-ERR WAITAOF cannot be used with replica instances.";
+        assert!(with.client().call(&["WAITAOF", "1", "0", "0"]).starts_with(text.as_bytes()));
+    }
+    let mut waits = master.client();
+    waits.send(&crate::support::client::request(&[b"WAITAOF", b"1", b"9", b"0"])).unwrap();
+    wait_until("it waits", || master.info("blocked_clients").as_deref() == Some("1"));
+    client.expect(&["CONFIG", "SET", "appendonly", "no"], "+OK\r\n");
+    let text = "-ERR WAITAOF cannot be used when numlocal is set but appendonly is disabled.\r\n";
+    assert_eq!(String::from_utf8_lossy(&waits.reply().unwrap()), text);
+    client.expect(&["WAITAOF", "1", "0", "0"], text);
+}
+
 /// Every write that was acknowledged under `appendfsync always` is there after SIGKILL, during a rewrite
 /// too, and the history goes on: a replica needs no copy.
 #[test]
@@ -302,4 +395,22 @@ fn fill_disk(server: &mut Server, dir: &Path) {
         assert!(client.call(&["GET", &format!("k{n}")]).starts_with(b"$10000"), "k{n}");
     }
     client.expect(&["GET", "after"], "$1\r\nv\r\n");
+}
+
+/// The section has Redis' fields, in its order, with the append-only file and without.
+#[test]
+fn info_tells_of_files_what_redis_tells() {
+    let fields = |kind: Kind| {
+        let server = appending(kind, "everysec").start();
+        let mut client = server.client();
+        let mut section = || {
+            let text = client.text(&["INFO", "persistence"]);
+            let name = |line: &str| line.split(':').next().unwrap_or_default().trim().to_string();
+            text.lines().map(name).collect::<Vec<_>>()
+        };
+        let on = section();
+        server.client().expect(&["CONFIG", "SET", "appendonly", "no"], "+OK\r\n");
+        (on, section())
+    };
+    assert_eq!(fields(Kind::Ours(2)), fields(Kind::Redis));
 }

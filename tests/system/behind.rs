@@ -9,16 +9,24 @@
 use crate::support::client::{Client, request};
 use crate::support::proxy::Proxy;
 use crate::support::server::{Kind, Plan, Server, wait_until_equal};
-use crate::support::wait_until;
+use crate::support::{number_from_env, wait_until};
 use crate::{count, replica_of, wait_for_link};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-const CONNECTIONS: usize = 40;
 const PIPELINE: usize = 50;
-const LOAD: Duration = Duration::from_secs(4);
+
+/// `RINGFOLD_LOAD_CONNECTIONS` and `RINGFOLD_LOAD_SECONDS` make it as large as the real one: 400 and 90.
+fn connections() -> usize {
+    let number = number_from_env("RINGFOLD_LOAD_CONNECTIONS").unwrap_or(40);
+    usize::try_from(number).unwrap()
+}
+
+fn duration() -> Duration {
+    Duration::from_secs(number_from_env("RINGFOLD_LOAD_SECONDS").unwrap_or(4))
+}
 
 /// What redis#15447 measured 45 full syncs with, in small: SETs of 500 bytes, 50 in flight on each of many
 /// connections, a backlog of one megabyte, and a link that takes a few megabytes a second.
@@ -145,7 +153,7 @@ fn set_ok(client: &mut Client, n: usize) -> bool {
 
 /// Writes for a while; how many were acknowledged.
 fn load(master: &Server) -> u64 {
-    let (written, end) = (Arc::new(AtomicU64::new(0)), Instant::now() + LOAD);
+    let (written, end) = (Arc::new(AtomicU64::new(0)), Instant::now() + duration());
     let writer = |writer: usize| {
         let mut client = master.client();
         let written = Arc::clone(&written);
@@ -168,7 +176,7 @@ fn load(master: &Server) -> u64 {
             }
         })
     };
-    let writers: Vec<_> = (0..CONNECTIONS).map(writer).collect();
+    let writers: Vec<_> = (0..connections()).map(writer).collect();
     writers.into_iter().for_each(|it| it.join().unwrap());
     written.load(Ordering::Relaxed)
 }

@@ -23,6 +23,7 @@ mod packaging;
 mod process;
 mod pubsub;
 mod replication;
+mod resync;
 mod scripts;
 mod sentinel;
 mod settings;

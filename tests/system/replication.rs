@@ -2,8 +2,8 @@
 
 use crate::support::proxy::Proxy;
 use crate::support::server::{Kind, Server, wait_until_equal};
-use crate::support::wait_until;
 use crate::support::writers::{Writers, lost};
+use crate::support::{number_from_env, wait_until};
 use crate::{MATRIX, count, fill, plan, replica_of, wait_for_link};
 
 /// A replica copies what is there and follows what comes, from the first byte on.
@@ -296,5 +296,38 @@ fn a_master_that_returns_empty_does_not_empty_its_replicas() {
         first.client().expect(&["REPLICAOF", "NO", "ONE"], "+OK\r\n");
         wait_for_link(&second);
         wait_until_equal(&first, &second);
+    }
+}
+
+/// A link that is cut again and again under load costs no copy: the bytes exist. `RINGFOLD_FLAPS` makes it longer.
+#[test]
+fn a_flapping_link_costs_no_full_sync() {
+    let flaps = number_from_env("RINGFOLD_FLAPS").unwrap_or(15);
+    for (master, replica) in [(Kind::Ours(2), Kind::Ours(3)), (Kind::Ours(3), Kind::Redis)] {
+        let master = plan(master).start();
+        let link = Proxy::to(&master.address());
+        let replica = replica_of(plan(replica), "127.0.0.1", link.port);
+        wait_for_link(&replica);
+        for flap in 1..=flaps {
+            let writers = Writers::gentle(&master.address(), None);
+            writers.wait_for_more(100);
+            link.cut();
+            writers.wait_for_more(50);
+            link.mend();
+            wait_until("it goes on", || count(&master, "sync_partial_ok") >= flap);
+            writers.stop();
+            wait_until_equal(&master, &replica);
+        }
+        assert_eq!(count(&master, "sync_full"), 1);
+        // What was sent and acknowledged was measured, and is told.
+        for stage in ["sent", "acknowledged"] {
+            let field = format!("slave0_lag_us_{stage}:");
+            wait_until("there is a lag", || {
+                master.client().expect(&["SET", "measured", stage], "+OK\r\n");
+                let info = master.client().text(&["INFO", "ringfold"]);
+                let line = info.lines().find_map(|it| it.strip_prefix(&field));
+                line.is_some_and(|it| it.contains("count=") && !it.contains("count=0,"))
+            });
+        }
     }
 }

@@ -204,6 +204,7 @@ impl Control {
         self.following.reading = false;
         let State::Loading(load) = &mut self.aof.state else { return };
         load.ended |= bytes.is_empty();
+        self.following.load_bytes += bytes.len() as u64;
         load.rest.extend_from_slice(bytes);
         if load.phase == Phase::Unknown && (load.rest.len() >= 5 || load.ended) {
             load.phase = Phase::Commands;
@@ -282,7 +283,6 @@ impl Control {
         let truncated_ok = self.view.settings.aof_load_truncated;
         let State::Loading(load) = &mut self.aof.state else { return };
         self.following.load = None;
-        self.following.db = 0; // Each file begins anew.
         let (size, over) = (load.taken, load.rest.len() as u64 + load.within);
         load.sizes.push((load.now.0.clone(), size));
         if over > 0 {
@@ -301,6 +301,8 @@ impl Control {
         }
         match load.files.pop_front() {
             Some(next) => {
+                // Each file begins anew; behind the last the stream goes on in its database.
+                self.following.db = 0;
                 (load.now, load.phase) = (next, Phase::Unknown);
                 (load.taken, load.within, load.ended) = (0, 0, false);
                 load.cutter = Cutter::default();
@@ -367,6 +369,7 @@ impl Control {
                 self.aof.earlier_bytes -= size;
                 (self.aof.state, self.aof.whole) = (State::On, true);
                 self.aof_open(cx, Open { file, size, offset });
+                self.aof_sync(cx);
             }
         }
         self.aof.handed = offset;

@@ -100,11 +100,11 @@ impl Manifest {
         self.base.iter().chain(&self.increments)
     }
 
-    /// The next base, named after the setting `appendfilename`.
+    /// The next base, named after the setting `appendfilename`: an RDB file, or commands.
     #[must_use]
-    pub fn next_base(&self, stem: &[u8]) -> File {
+    pub fn next_base(&self, stem: &[u8], commands: bool) -> File {
         let seq = self.base.as_ref().map_or(0, |it| it.seq) + 1;
-        File { name: name(stem, seq, "base.rdb"), seq }
+        File { name: name(stem, seq, if commands { "base.aof" } else { "base.rdb" }), seq }
     }
 
     #[must_use]
@@ -160,7 +160,8 @@ mod tests {
         let names: Vec<_> = manifest.to_load().map(|it| &it.name[..]).collect();
         let expected: [&[u8]; 2] = [b"appendonly.aof.2.base.rdb", b"appendonly.aof.2.incr.aof"];
         assert_eq!(names, expected);
-        assert_eq!(manifest.next_base(b"a").name, b"a.3.base.rdb");
+        assert_eq!(manifest.next_base(b"a", false).name, b"a.3.base.rdb");
+        assert_eq!(manifest.next_base(b"a", true).name, b"a.3.base.aof");
         assert_eq!(manifest.next_increment(b"a").name, b"a.3.incr.aof");
         assert_eq!(Manifest::default().next_increment(b"a").seq, 1);
     }

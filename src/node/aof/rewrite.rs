@@ -78,17 +78,26 @@ impl Control {
     }
 
     /// All cores stand still at `cut`: what comes from here on goes into a new increment. The path of the base.
-    pub(in crate::node) fn roll(&mut self, cx: &mut ControlCx<'_>, cut: u64) -> Vec<u8> {
+    /// `commands`: what the base is made of, else RDB.
+    pub(in crate::node) fn roll(
+        &mut self,
+        cx: &mut ControlCx<'_>,
+        cut: u64,
+        commands: bool,
+    ) -> Vec<u8> {
         let stem = self.view.settings.appendfilename.clone();
         let whole = self.aof.whole && matches!(self.aof.state, State::On);
-        if whole && self.aof.handed < cut {
-            self.aof_write(cx, cut);
+        if whole {
+            if self.aof.handed < cut {
+                self.aof_write(cx, cut);
+            }
+            self.aof_sync(cx);
         }
         if !whole {
             self.aof.failed = None; // Writes are refused until it is whole again.
         }
         let increment = self.aof.manifest.next_increment(&stem);
-        let base = self.aof.manifest.next_base(&stem);
+        let base = self.aof.manifest.next_base(&stem, commands);
         self.aof_open(cx, Open { file: increment.clone(), size: 0, offset: cut });
         let (replid, mut header) = (self.history.replid, Vec::new());
         let db = self.following.stream_db();

@@ -226,6 +226,25 @@ impl Report<'_> {
             out.field("aof_pending_bio_fsync", self.get("aof_syncs"));
             out.field("aof_delayed_fsync", self.get("aof_delayed"));
         }
+        if self.loading {
+            self.load_progress(out);
+        }
+    }
+
+    /// A length that is not known is 0, as where Redis loads from a socket.
+    fn load_progress(&self, out: &mut Lines) {
+        let (total, loaded) = (self.get("load_total"), self.get("load_bytes"));
+        let began = self.get("load_began");
+        let seconds = i64::try_from(self.now.wall.ms() / 1_000).unwrap_or(began) - began;
+        let left = (total - loaded).max(0);
+        let eta = if loaded > 0 { seconds * left / loaded } else { 1 };
+        out.field("loading_start_time", began);
+        out.field("loading_total_bytes", total);
+        out.field("loading_rdb_used_mem", 0);
+        out.field("loading_loaded_bytes", loaded);
+        let percent = if total > 0 { loaded as f64 * 100.0 / total as f64 } else { 0.0 };
+        out.field("loading_loaded_perc", format!("{percent:.2}"));
+        out.field("loading_eta_seconds", eta);
     }
 
     fn append_only(&self, out: &mut Lines) {
@@ -372,7 +391,14 @@ impl Report<'_> {
         }
         out.field("tickets", self.get("tickets"));
         out.field("tickets_merged", self.get("tickets_merged"));
+        for line in self.figures.text_of("lags").lines() {
+            if let Some((name, value)) = line.split_once(':') {
+                out.field(name, value);
+            }
+        }
         out.field("sync_full_paced", self.get("syncs_paced"));
+        out.field("sync_full_resumed", self.get("syncs_resumed"));
+        out.field("sync_full_awaited", self.get("syncs_away"));
         out.field("repl_spilled_bytes", self.get("spilled_bytes"));
         out.field("repl_spilled_chunks", self.get("spilled_chunks"));
         out.field("repl_writers_waited", self.get("writers_waited"));
@@ -535,7 +561,7 @@ mod tests {
             "# Ringfold|core0:connections=0,keys=1,hops=0,ops=0,busy_permille=0,cpu_us=0,turns=0,lag_us=0,\
              lag_max_us=0,key_bytes=0,client_bytes=0,sockets=0,parked=0|core1:connections=0,keys=0,hops=0,ops=0,\
              busy_permille=0,cpu_us=0,turns=0,lag_us=7,lag_max_us=0,key_bytes=0,client_bytes=0,sockets=0,parked=0|\
-             tickets:0|tickets_merged:0|sync_full_paced:0|repl_spilled_bytes:0|repl_spilled_chunks:0|repl_writers_waited:0|repl_writers_waited_ms:0|sync_full_reason_no_data:4|"
+             tickets:0|tickets_merged:0|sync_full_paced:0|sync_full_resumed:0|sync_full_awaited:0|repl_spilled_bytes:0|repl_spilled_chunks:0|repl_writers_waited:0|repl_writers_waited_ms:0|sync_full_reason_no_data:4|"
         );
         assert_eq!(
             [0, 1_023, 1_024, 1_138_808, 25_276_502_016].map(human),

@@ -194,6 +194,7 @@ pub struct Settings {
     pub appendfilename: Vec<u8>,
     pub appenddirname: Vec<u8>,
     pub aof_load_truncated: bool,
+    pub aof_use_rdb_preamble: bool,
     pub auto_aof_rewrite_percentage: u32,
     pub auto_aof_rewrite_min_size: u64,
 
