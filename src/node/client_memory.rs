@@ -158,6 +158,7 @@ impl Core {
             }
             self.evict_client(conn, bytes, out);
             self.weights.light_bytes = self.weights.light_bytes.saturating_sub(bytes);
+            self.sweep.forget(conn, bytes);
             self.tell_client_bytes();
         }
     }

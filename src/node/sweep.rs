@@ -58,6 +58,13 @@ impl Totals {
 }
 
 impl Sweep {
+    /// A light client was closed: if the round has counted it already, it does no longer.
+    pub fn forget(&mut self, conn: Conn, bytes: usize) {
+        if (conn.0 as usize) < self.next {
+            self.light_bytes = self.light_bytes.saturating_sub(bytes);
+        }
+    }
+
     /// Is the part that the last tick asked for not done?
     #[must_use]
     pub fn has_work(&self) -> bool {

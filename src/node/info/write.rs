@@ -561,7 +561,9 @@ mod tests {
             "# Ringfold|core0:connections=0,keys=1,hops=0,ops=0,busy_permille=0,cpu_us=0,turns=0,lag_us=0,\
              lag_max_us=0,key_bytes=0,client_bytes=0,sockets=0,parked=0|core1:connections=0,keys=0,hops=0,ops=0,\
              busy_permille=0,cpu_us=0,turns=0,lag_us=7,lag_max_us=0,key_bytes=0,client_bytes=0,sockets=0,parked=0|\
-             tickets:0|tickets_merged:0|sync_full_paced:0|sync_full_resumed:0|sync_full_awaited:0|repl_spilled_bytes:0|repl_spilled_chunks:0|repl_writers_waited:0|repl_writers_waited_ms:0|sync_full_reason_no_data:4|"
+             tickets:0|tickets_merged:0|sync_full_paced:0|sync_full_resumed:0|sync_full_awaited:0|repl_spilled_bytes:0|repl_spilled_chunks:0|repl_writers_waited:0|repl_writers_waited_ms:0|\
+             failover_last_write_us:0|failover_last_heard_us:0|failover_promoted_us:0|failover_first_write_us:0|\
+             failover_last_moved_us:0|failover_demoted_us:0|sync_full_reason_no_data:4|"
         );
         assert_eq!(
             [0, 1_023, 1_024, 1_138_808, 25_276_502_016].map(human),
