@@ -458,8 +458,10 @@ fn each_core_is_a_node_and_a_process_that_dies_is_replaced() {
     let link =
         |address: &str| field_of_info(&ask(address, &["INFO", "everything"]), "master_link_status");
     for address in &all {
-        wait_until("the cluster is ok everywhere", || {
-            ask(address, &["CLUSTER", "INFO"]).contains("cluster_state:ok")
+        // Who is not known to the masters gets no votes.
+        wait_until("the cluster is ok everywhere, and all know all", || {
+            let info = ask(address, &["CLUSTER", "INFO"]);
+            info.contains("cluster_state:ok") && info.contains("cluster_known_nodes:6\r\n")
         });
     }
     for replica in &replicas {
