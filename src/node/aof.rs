@@ -62,6 +62,9 @@ pub enum AofStep {
     Recover,
 }
 
+/// Why a step failed that was not tried: one before it had.
+pub const NOT_TRIED: &str = "an earlier step failed";
+
 /// What became of a step.
 pub type Answer = Result<Option<Vec<u8>>, String>;
 
@@ -498,22 +501,22 @@ impl Control {
         if matches!(self.aof.state, State::Off | State::Unfit) {
             return;
         }
-        if self.aof.failed.is_none() {
+        let (whole, first) = (self.aof.whole, self.aof.failed.is_none());
+        if first {
             cx.log(Level::Warning, format!("Error writing to the AOF file: {why}"));
-            self.aof.next_try = cx.now().mono.plus_ms(1_000);
             self.abandon_base(cx, "the append-only file cannot be written");
-            let whole = self.aof.whole;
             if whole {
                 self.aof_failed(cx, Some(why.into()));
             }
-            // After a failed sync nobody knows what of the file is on disk, and without a base nothing is.
-            if !whole || matches!(job, Job::Sync { .. }) {
-                self.aof_step(cx, AofStep::Recover, Job::Plain);
-                self.aof_unfit(cx);
-                self.aof.next_try = cx.now().mono.plus_ms(5_000);
-            }
-        } else {
-            self.aof.next_try = cx.now().mono.plus_ms(1_000);
+        }
+        self.aof.next_try = cx.now().mono.plus_ms(1_000);
+        // After a failed sync nobody knows what of the file is on disk, be it the first one or that of a recovery; and
+        // without a base nothing is.
+        let failed_sync = matches!(job, Job::Sync { .. }) && why != NOT_TRIED;
+        if failed_sync || (first && !whole) {
+            self.aof_step(cx, AofStep::Recover, Job::Plain);
+            self.aof_unfit(cx);
+            self.aof.next_try = cx.now().mono.plus_ms(5_000);
         }
     }
 

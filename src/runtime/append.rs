@@ -12,7 +12,7 @@
 //!
 //! Not here: which steps, and what they mean (`node/aof/`).
 
-use crate::node::aof::{Answer, AofStep};
+use crate::node::aof::{Answer, AofStep, NOT_TRIED};
 use crate::runtime::disk::sync_directory;
 use crate::runtime::serve;
 use std::fs::{DirBuilder, File, OpenOptions};
@@ -103,7 +103,7 @@ impl Worker {
             return Ok(None);
         }
         if self.failed {
-            return Err("an earlier step failed".to_string());
+            return Err(NOT_TRIED.to_string());
         }
         let result = self.step(step);
         self.failed = result.is_err();

@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
 
 use ringfold::base::prng::Prng;
-use ringfold::node::aof::{Answer, AofStep};
+use ringfold::node::aof::{Answer, AofStep, NOT_TRIED};
 use ringfold::node::core::FileEvent;
 use ringfold::node::outbox::SaveStep;
 use ringfold::node::spilling::{SpillStep, Spilled};
@@ -188,7 +188,7 @@ impl Disk {
             (self.failed, self.open) = (false, None);
             Ok(None)
         } else if self.failed {
-            Err("an earlier step failed".to_string())
+            Err(NOT_TRIED.to_string())
         } else {
             let result = self.append(step, trouble, prng);
             self.failed = result.is_err();
