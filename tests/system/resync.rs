@@ -6,7 +6,7 @@ use crate::support::proxy::Proxy;
 use crate::support::server::{Kind, Server, wait_until_equal};
 use crate::support::wait_until;
 use crate::support::writers::Writers;
-use crate::{count, plan, replica_of, wait_for_link};
+use crate::{count, plan, wait_for_link};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
@@ -50,6 +50,13 @@ fn ringfold(server: &Server, field: &str) -> u64 {
     value.unwrap_or_else(|| panic!("no {field}")).trim().parse().unwrap()
 }
 
+/// A replica that is told whom to follow once it runs: while its link stands still it loads, and says nothing else.
+fn following(kind: Kind, port: u16) -> Server {
+    let replica = plan(kind).start();
+    replica.client().expect(&["REPLICAOF", "127.0.0.1", &port.to_string()], "+OK\r\n");
+    replica
+}
+
 #[test]
 fn a_large_sync_goes_on_where_its_link_broke() {
     static GATE: Gate = Gate::closed();
@@ -61,7 +68,7 @@ fn a_large_sync_goes_on_where_its_link_broke() {
         GATE.passed.store(0, Ordering::SeqCst);
         GATE.open_to(data / (CUTS + 1));
         let link = Proxy::tampering(&master.address(), |_, bytes| GATE.pass(bytes.len()));
-        let replica = replica_of(plan(Kind::Ours(replica)), "127.0.0.1", link.port);
+        let replica = following(Kind::Ours(replica), link.port);
         let writers = Writers::gentle(&master.address(), None);
         for cut in 1..=CUTS {
             GATE.wait_until_full();
@@ -97,7 +104,7 @@ fn a_sync_that_cannot_go_on_begins_anew() {
     static GATE: Gate = Gate::closed();
     GATE.open_to(20_000_000);
     let link = Proxy::tampering(&master.address(), |_, bytes| GATE.pass(bytes.len()));
-    let replica = replica_of(plan(Kind::Ours(2)), "127.0.0.1", link.port);
+    let replica = following(Kind::Ours(2), link.port);
     GATE.wait_until_full();
     master.kill();
     wait_until("it has begun to load", || {
