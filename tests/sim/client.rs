@@ -22,6 +22,10 @@ pub enum Expect {
     Count(i64),
     /// A key whose time is over.
     Expired,
+    /// `WAITAOF 1 0`
+    WaitFile {
+        token: Option<Vec<u8>>,
+    },
     Wait {
         wanted: usize,
         token: Option<Vec<u8>>,
@@ -237,6 +241,10 @@ impl Client {
                 self.db = usize::try_from(prng.below(plan.databases)).unwrap();
                 (format!("SELECT {}", self.db), Expect::Ok)
             }
+            36..=37 if plan.files && prng.chance(1, 2) => {
+                let expect = Expect::WaitFile { token: self.last_token.clone() };
+                return (words(&format!("WAITAOF 1 0 {}", 1 + prng.below(1_500))), expect, None);
+            }
             36..=37 => {
                 let wanted = 1 + usize::try_from(prng.below(2)).unwrap();
                 let expect = Expect::Wait { wanted, token: self.last_token.clone() };
@@ -272,6 +280,7 @@ pub fn check(sent: &Sent, reply: &[u8], epoch: (u64, u64)) -> Result<(), String>
         (Expect::Value(value), b'$') => !exact || bulk() == *value,
         (Expect::Expired, b'$') => reply == b"$-1\r\n",
         (Expect::Wait { .. }, b':') => true,
+        (Expect::WaitFile { .. }, b'*') => true,
         (Expect::Any, _) => true,
         _ => false,
     };
@@ -292,6 +301,7 @@ fn known_error(reply: &[u8]) -> bool {
         "-MASTERDOWN",
         "-MISCONF",
         "-ERR WAIT cannot be used with replica",
+        "-ERR WAITAOF cannot be used with replica",
     ];
     known.iter().any(|it| text.starts_with(it))
 }

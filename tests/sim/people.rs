@@ -1,5 +1,6 @@
 //! What clients do in the world: connect, send, read; and what is asked of their replies as they leave.
 
+use ringfold::replication::psync::Replid;
 use ringfold::resp::decode;
 
 use crate::client::{self, Client, Expect, Sent, UNSETTLED};
@@ -127,10 +128,8 @@ impl World {
             let same = self.hosts[host].seen.as_ref().is_some_and(|it| it.replid == replid);
             let kept =
                 self.hosts[host].seen.as_ref().is_some_and(|it| it.is_master && it.files_whole);
-            if same && kept && self.plan.always && self.master == host {
-                let before = self.hosts[host].promised.filter(|it| it.0 == replid);
-                let most = before.map_or(offset, |(_, promised)| promised.max(offset));
-                self.hosts[host].promised = Some((replid, most));
+            if same && kept && self.plan.always {
+                self.promises(host, replid, offset);
             }
             let seat = &self.hosts[host].seats[0];
             let behind =
@@ -144,6 +143,13 @@ impl World {
                 ));
             }
         }
+        if let Expect::WaitFile { token: Some(token) } = &sent.expect
+            && reply.starts_with(b"*2\r\n:1\r\n")
+            && let Some((replid, offset)) = self.histories.tokens.get(token).copied()
+            && self.hosts[host].seen.as_ref().is_some_and(|it| it.replid == replid)
+        {
+            self.promises(host, replid, offset);
+        }
         let Expect::Wait { token: Some(token), .. } = &sent.expect else { return };
         let Some((replid, offset)) = self.histories.tokens.get(token).copied() else { return };
         if self.hosts[host].seen.as_ref().is_none_or(|it| it.replid != replid) {
@@ -154,6 +160,15 @@ impl World {
         let text = String::from_utf8_lossy(&reply[1..reply.len() - 2]).into_owned();
         if text.parse::<usize>().is_ok_and(|counted| counted > have) {
             self.fail(format!("c{id}: WAIT for {offset} counted {text}, and {have} have it"));
+        }
+    }
+
+    /// A host says that its disk has so much of a history.
+    fn promises(&mut self, host: usize, replid: Replid, offset: u64) {
+        if self.master == host {
+            let before = self.hosts[host].promised.filter(|it| it.0 == replid);
+            let most = before.map_or(offset, |(_, promised)| promised.max(offset));
+            self.hosts[host].promised = Some((replid, most));
         }
     }
 
