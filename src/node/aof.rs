@@ -560,7 +560,7 @@ impl Control {
         }
         self.streamed = ticket;
         if lost {
-            cx.core.lost(ticket);
+            cx.core.lost(ticket, cx.out);
         }
         cx.core.streamed(ticket);
         for core in 1..self.cores {

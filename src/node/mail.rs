@@ -42,7 +42,7 @@ impl Core {
             Message::Effects(batch) => self.with_control(out, |it, cx| it.effects(cx, batch)),
             Message::Streamed { ticket, lost } => {
                 if lost {
-                    self.lost(ticket);
+                    self.lost(ticket, out);
                 }
                 self.streamed(ticket);
             }

@@ -24,7 +24,7 @@ use crate::node::flight::Flight;
 use crate::node::message::{self, Message, Origin, RequestHead, Return, Wire};
 use crate::node::outbox::{Action, Conn, Outbox, Segment};
 use crate::node::rehearsal;
-use crate::node::session::{Kind, Stall, Waiting};
+use crate::node::session::{Kind, Session, Stall, Waiting};
 use crate::node::table::{Row, Run};
 use crate::resp::error::ErrorKind;
 use std::collections::VecDeque;
@@ -629,8 +629,20 @@ impl Core {
     }
 
     /// What was answered up to `ticket` may not be on disk.
-    pub(super) fn lost(&mut self, ticket: u64) {
+    pub(super) fn lost(&mut self, ticket: u64, out: &mut Outbox) {
         self.roads.lost = self.roads.lost.max(ticket);
+        // Answers that wait for those of other cores before them are in no turn yet.
+        let waits = |session: &Session| {
+            !session.closing && session.flight.as_ref().is_some_and(|it| it.queued_bytes() > 0)
+        };
+        let conns: Vec<Conn> =
+            self.sessions.iter().filter(|it| waits(it.1)).map(|it| it.0).collect();
+        for conn in conns {
+            if let Some(session) = self.sessions.get_mut(conn) {
+                session.closing = true;
+                out.actions.push(Action::CloseNow(conn));
+            }
+        }
     }
 
     /// Everything up to `ticket` is with the replicas, and synced where that is asked for.

@@ -82,7 +82,7 @@ pub struct World {
 }
 
 pub const MS: u64 = 1_000_000;
-const TAIL_LINES: usize = 900;
+const TAIL_LINES: usize = 200;
 
 impl World {
     pub fn new(plan: Plan, verbose: bool) -> Self {
