@@ -477,6 +477,7 @@ impl Core {
         self.tell_slow(out);
         self.send_lines(out);
         self.seal(out);
+        self.note_kept_answers();
         self.close_killed(out);
         self.send_notes(out);
         self.send_frames(out);

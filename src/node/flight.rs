@@ -47,6 +47,8 @@ pub struct Flight {
     /// Its first request took the client's socket along, and whether anything came after it.
     lent: bool,
     follows: bool,
+    /// What is queued may tell of writes up to this ticket (noted only while answers wait for the disk).
+    ticket: u64,
 }
 
 #[derive(Debug)]
@@ -81,6 +83,7 @@ impl Flight {
             piecewise: false,
             lent: false,
             follows: false,
+            ticket: 0,
         }
     }
 
@@ -98,6 +101,17 @@ impl Flight {
     #[must_use]
     pub fn is_followed(&self) -> bool {
         self.follows
+    }
+
+    /// What is queued was answered in the turn that this ticket seals.
+    pub fn depends_on(&mut self, ticket: u64) {
+        self.ticket = ticket;
+    }
+
+    /// Is something queued that may tell of a write after `ticket`?
+    #[must_use]
+    pub fn tells_of_more_than(&self, ticket: u64) -> bool {
+        self.queued > 0 && self.ticket > ticket
     }
 
     /// Replies that were written before this flight began and have not left go before all others.
@@ -304,6 +318,7 @@ impl Flight {
     pub fn reset(&mut self, base: u32) {
         debug_assert!(self.is_over());
         self.base = base;
+        self.ticket = 0;
         self.bytes.clear();
         (self.barrier, self.piecewise) = (false, false);
         (self.lent, self.follows) = (false, false);

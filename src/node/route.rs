@@ -53,6 +53,8 @@ pub(super) struct Roads {
     /// Writes up to this ticket may not be on disk though they were to be.
     lost: u64,
     held: VecDeque<HeldTurn>,
+    /// Sessions whose flight may keep answers of this turn (noted only while answers wait for the disk).
+    keeping: Vec<Conn>,
     /// Request messages executed and not answered, by core.
     owed: Vec<usize>,
 }
@@ -85,6 +87,7 @@ impl Roads {
             streamed: 0,
             lost: 0,
             held: VecDeque::new(),
+            keeping: Vec::new(),
             owed: vec![0; cores],
         }
     }
@@ -222,6 +225,9 @@ impl Core {
             && !session.hears_unasked()
             && self.roads.held.is_empty();
         let wire = if lends { wire } else { 0 };
+        if self.view.answers_wait_for_disk() {
+            self.roads.keeping.push(conn);
+        }
         let flight = session.flight.get_or_insert_with(|| {
             let mut flight = self.roads.new_flight(session.next_slot);
             out.take_back(conn, |replies| flight.put_ahead(replies));
@@ -485,6 +491,9 @@ impl Core {
     /// Sends the replies that are in turn, unless more of the pipeline is under way or about to run;
     /// with the last one the flight is over.
     fn land(&mut self, conn: Conn, out: &mut Outbox) {
+        if self.view.answers_wait_for_disk() {
+            self.roads.keeping.push(conn);
+        }
         let Some(session) = self.sessions.get_mut(conn) else { return };
         let Some(flight) = session.flight.as_mut() else { return };
         let goes_on = session.stall == Stall::Running
@@ -518,6 +527,19 @@ impl Core {
         if session.flight.is_none() {
             self.wake(conn, Stall::Flight);
         }
+    }
+
+    /// Answers that stay in flights, behind those of other cores, may tell of what this turn wrote.
+    pub(super) fn note_kept_answers(&mut self) {
+        let ticket = self.roads.wrote;
+        let mut keeping = std::mem::take(&mut self.roads.keeping);
+        for conn in keeping.drain(..) {
+            let session = self.sessions.get_mut(conn);
+            if let Some(flight) = session.and_then(|session| session.flight.as_mut()) {
+                flight.depends_on(ticket);
+            }
+        }
+        self.roads.keeping = keeping; // Its memory is used again.
     }
 
     /// Sends this turn's requests and replies, or holds the replies until the stream is ahead.
@@ -632,8 +654,10 @@ impl Core {
     pub(super) fn lost(&mut self, ticket: u64, out: &mut Outbox) {
         self.roads.lost = self.roads.lost.max(ticket);
         // Answers that wait for those of other cores before them are in no turn yet.
+        let streamed = self.roads.streamed;
         let waits = |session: &Session| {
-            !session.closing && session.flight.as_ref().is_some_and(|it| it.queued_bytes() > 0)
+            let flight = session.flight.as_ref();
+            !session.closing && flight.is_some_and(|it| it.tells_of_more_than(streamed))
         };
         let conns: Vec<Conn> =
             self.sessions.iter().filter(|it| waits(it.1)).map(|it| it.0).collect();

@@ -9,7 +9,7 @@ use crate::command::spec::{Flags, Spec};
 use crate::engine::keyspace::Keyspace;
 use crate::engine::notices::Wanted;
 use crate::node::memory::{Limit, counting, policy};
-use crate::node::settings::Settings;
+use crate::node::settings::{AppendFsync, Settings};
 use crate::resp::error::ErrorKind;
 use crate::resp::request::RequestLimits;
 use crate::types::packing::Packing;
@@ -103,6 +103,12 @@ impl View {
     #[must_use]
     pub fn is_plain(&self) -> bool {
         self.plain
+    }
+
+    /// Do answers to writes wait until these are synced?
+    #[must_use]
+    pub fn answers_wait_for_disk(&self) -> bool {
+        self.settings.appendonly && self.settings.appendfsync == AppendFsync::Always
     }
 
     #[must_use]
