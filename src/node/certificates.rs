@@ -58,7 +58,7 @@ impl Control {
         while self.certificates.now.is_none() {
             let Some(wish) = self.certificates.waiting.pop_front() else { return };
             let words: Vec<&[u8]> = wish.words.iter().map(Vec::as_slice).collect();
-            match config::set(&self.view.settings, &words, wish.local) {
+            match config::set_running(&self.view.settings, &words, wish.local) {
                 Ok(changed) => {
                     cx.out.actions.push(Action::Certificates(Box::new(changed.settings)));
                     self.certificates.now = Some(wish);

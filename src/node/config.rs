@@ -71,6 +71,8 @@ pub enum Refusal {
     Immutable,
     Protected,
     Duplicate,
+    /// What it names is opened at the start and stays.
+    Restart,
     Value(Reason),
 }
 
@@ -85,6 +87,7 @@ impl SetError {
                 let why = match why {
                     Refusal::Immutable => "can't set immutable config".to_string(),
                     Refusal::Protected => "can't set protected config".to_string(),
+                    Refusal::Restart => "it takes a restart here".to_string(),
                     Refusal::Duplicate => "duplicate parameter".to_string(),
                     Refusal::Value(reason) => reason.to_string(),
                 };
@@ -126,6 +129,18 @@ pub fn set(settings: &Settings, words: &[&[u8]], local: bool) -> Result<Changed,
         changed.settings.put(row, value);
     }
     Ok(changed)
+}
+
+/// Redis opens these anew at run time.
+const OPENED_AT_START: [&str; 4] = ["bind", "port", "tls-port", "tls-cluster"];
+
+/// As `set`, of a server that runs: what it has opened at its start may be set to what it is, and to nothing else.
+pub fn set_running(settings: &Settings, words: &[&[u8]], local: bool) -> Result<Changed, SetError> {
+    let changed = set(settings, words, local)?;
+    match changed.rows.iter().find(|row| OPENED_AT_START.contains(&row.name)) {
+        Some(row) => Err(SetError::Refused { name: row.name.into(), why: Refusal::Restart }),
+        None => Ok(changed),
+    }
 }
 
 /// The row that `name` may change now, and which of its names it is.
@@ -238,6 +253,17 @@ mod tests {
         for row in REFUSED {
             one(row.0, row.1, row.2);
         }
+        // A real server opens its doors anew: README names the difference.
+        let running = |words: &[&[u8]]| set_running(&Settings::new(), words, true);
+        for (name, value) in [("port", "7001"), ("bind", "127.0.0.1"), ("tls-port", "7002")] {
+            let refused = SetError::Refused { name: name.into(), why: Refusal::Restart };
+            assert_eq!(
+                running(&[b"timeout", b"9", name.as_bytes(), value.as_bytes()]).err(),
+                Some(refused)
+            );
+        }
+        let same = running(&[b"port", b"6379", b"timeout", b"9"]).ok();
+        assert_eq!(same.map(|it| it.rows.len()), Some(1));
         refused(
             &["LOGLEVEL", "x"],
             "loglevel",

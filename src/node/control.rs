@@ -491,7 +491,7 @@ impl Control {
     /// The asking core has checked this against its own copy; this one decides.
     fn configure(&mut self, cx: &mut ControlCx<'_>, from: Return, asked: &[Vec<u8>], local: bool) {
         let words: Vec<&[u8]> = asked.iter().map(Vec::as_slice).collect();
-        match config::set(&self.view.settings, &words, local) {
+        match config::set_running(&self.view.settings, &words, local) {
             Ok(changed) if certificates::concerns(&changed.rows) => {
                 self.certificates_asked(cx, from, asked.to_vec(), local);
             }
@@ -508,7 +508,7 @@ impl Control {
         local: bool,
     ) {
         let words: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
-        match config::set(&self.view.settings, &words, local) {
+        match config::set_running(&self.view.settings, &words, local) {
             Ok(changed) => {
                 for line in report(&changed.warnings) {
                     cx.log(Level::Warning, line);

@@ -74,7 +74,7 @@ fn config_get(cx: &mut NodeCx<'_>, args: Args<'_>) -> Result<(), ErrorKind> {
 fn config_set(cx: &mut NodeCx<'_>, args: Args<'_>) -> Result<(), ErrorKind> {
     let local = cx.session().ends.is_loopback();
     let words: Vec<&[u8]> = args.from(2).collect();
-    config::set(&cx.core.view.settings, &words, local).map_err(|error| error.reply())?;
+    config::set_running(&cx.core.view.settings, &words, local).map_err(|error| error.reply())?;
     let words = words.iter().map(|word| word.to_vec()).collect();
     cx.ask(Ask::Configure { words, local });
     Ok(())

@@ -4,9 +4,9 @@
 //! `make clients` installs the libraries below `target/clients`.
 
 use crate::cluster::{self, OURS, cluster};
-use crate::loads::{reshard, wait_for_commands};
+use crate::loads::{replace_master, reshard, wait_for_commands};
 use crate::plan;
-use crate::sentinel::{self, Maker, group, wait_for_another, wait_until_all_follow};
+use crate::sentinel::{self, Maker, group};
 use crate::support::server::{Folder, Kind};
 use crate::support::wait_for;
 use std::fs;
@@ -158,12 +158,6 @@ fn programmes_go_on_when_sentinels_replace_a_master() {
         Writer::start(python_writer(), port, &["sentinel"]),
         Writer::start(node_writer(), port, &["sentinel", "ioredis"]),
     ];
-    wait_for_commands(&servers[0], 500);
-    servers[0].kill();
-    let new = wait_for_another(&servers, &watchers);
-    let master = servers.iter().position(|it| it.port() == new).unwrap();
-    wait_for_commands(&servers[master], 500);
-    servers[0].restart();
-    wait_until_all_follow(&servers, new);
+    replace_master(&mut servers, &watchers);
     writers.into_iter().for_each(Writer::stop);
 }

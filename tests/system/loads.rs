@@ -2,7 +2,7 @@
 //! its ledger read back at the end.
 
 use crate::cluster::{self, OURS, addresses, call, cluster, redis_cli, try_redis_cli, write_all};
-use crate::sentinel::{self, Maker, group, wait_for_another, wait_until_all_follow};
+use crate::sentinel::{self, Maker, Watcher, group, wait_for_another, wait_until_all_follow};
 use crate::support::server::{Folder, Kind, Server};
 use crate::support::{number_from_env, wait_for, wait_until};
 use ringfold::base::prng::Prng;
@@ -162,18 +162,24 @@ fn clients_that_only_read_ask_replicas() {
     assert!(on_replicas >= 6_000, "{on_replicas}");
 }
 
+/// The master dies, another takes over and is written to, and the old one comes back to follow it. Its port.
+pub fn replace_master(servers: &mut [Server], watchers: &[Watcher]) -> u16 {
+    wait_for_commands(&servers[0], 500);
+    servers[0].kill();
+    let new = wait_for_another(servers, watchers);
+    let master = servers.iter().position(|it| it.port() == new).unwrap();
+    wait_for_commands(&servers[master], 500);
+    servers[0].restart();
+    wait_until_all_follow(servers, new);
+    new
+}
+
 #[test]
 fn a_load_follows_sentinels_to_another_master() {
     let mut servers = group(OURS, None);
     let watchers = sentinel::watchers(&[Maker::Ours, Maker::Redis, Maker::Ours], &servers, "");
     let load = Load::start(watchers[0].port, "--sentinel m");
-    wait_for_commands(&servers[0], 500);
-    servers[0].kill();
-    let new = wait_for_another(&servers, &watchers);
-    let master = servers.iter().position(|it| it.port() == new).unwrap();
-    wait_for_commands(&servers[master], 500);
-    servers[0].restart();
-    wait_until_all_follow(&servers, new);
+    let new = replace_master(&mut servers, &watchers);
     let (code, report) = load.stop();
     assert_told(code, &report);
     let events = report["events"].to_string();
