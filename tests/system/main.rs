@@ -10,6 +10,7 @@ mod access;
 mod append;
 mod behind;
 mod cluster;
+mod cluster_client;
 mod clients;
 mod crowd;
 mod failover;
