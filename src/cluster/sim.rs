@@ -54,7 +54,7 @@ fn run(seed: u64, plant: Option<Plant>) -> Result<World, String> {
 
 #[test]
 fn nodes_agree_whatever_happens() {
-    let (first, count) = seeds(10);
+    let (first, count) = seeds(30);
     let (mut failovers, mut votes) = (0, 0);
     for seed in first..first + count {
         match run(seed, None) {
@@ -110,9 +110,13 @@ fn planned_failovers_follow_each_other() {
     for seed in 0..10 {
         let mut world = World::new(seed, None);
         world.faults = Faults::default();
+        world.no_epochs = false;
         match world.swap_again_and_again() {
             Ok(longest) => assert!(longest < 5_000, "seed {seed}: {longest} ms"),
-            Err(why) => panic!("seed {seed}: {why}"),
+            Err(why) => {
+                let tail = world.story.len().saturating_sub(40);
+                panic!("seed {seed}: {why}\n{}", world.story[tail..].join("\n"));
+            }
         }
     }
 }

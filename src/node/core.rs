@@ -17,12 +17,14 @@
 use crate::acl::log::RefusalLog;
 use crate::base::prng::Prng;
 use crate::base::time::{Mono, Now};
+use crate::cluster::moves::News;
 use crate::engine::effect::Effect;
 use crate::engine::expire::ExpireCycle;
 use crate::engine::keyspace::Keyspace;
 use crate::engine::reach::{Reach, Share};
 use crate::engine::slot_counts::{SlotCounter, SlotCounts};
 use crate::node::control::Control;
+use crate::node::exporting::Export;
 use crate::node::host::Host;
 use crate::node::message::{Message, Wire};
 use crate::node::migrate::Migrated;
@@ -172,6 +174,10 @@ pub struct Core {
     pub(super) stats: Stats,
     pub(super) expire: ExpireCycle,
     pub(super) walker: Walker,
+    pub(super) export: Option<Box<Export>>,
+    /// What is to be told of it, and batches so far.
+    pub(super) exported: Vec<(u64, News)>,
+    pub(super) batches: u64,
     pub(super) pauses: Pauses,
     pub(super) frozen: Frozen,
     pub(super) pubsub: PubSub,
@@ -259,6 +265,9 @@ impl Core {
             stats: Stats::new(commands),
             expire: ExpireCycle::default(),
             walker: Walker::default(),
+            export: None,
+            exported: Vec::new(),
+            batches: 0,
             pauses: Pauses::default(),
             frozen: Frozen::default(),
             pubsub: PubSub::default(),
@@ -373,6 +382,7 @@ impl Core {
     pub fn is_busy(&self) -> bool {
         !self.runnable.is_empty()
             || self.walker.has_work()
+            || self.export.as_ref().is_some_and(|it| it.has_work())
             || self.roads.has_unsent()
             || self.roads.has_landing()
             || self.collects
@@ -460,6 +470,7 @@ impl Core {
         // Not before the section of the cut is over: core 0 does not expect chunks before that.
         if !self.frozen.is_frozen() {
             self.walk_some(out);
+            self.export_some(out);
         }
     }
 

@@ -92,11 +92,11 @@ impl Core {
             }
             Message::ChunkTaken => self.walker.taken(),
             Message::AbandonWalk => self.abandon_walk(),
+            Message::Export(order) => self.export(*order),
+            Message::Exported(note) => self.tell_of_export(note.0, note.1, out),
             Message::DropSlots(slots) => self.drop_slots(&slots),
             Message::Bus(said) => out.actions.push(Action::Bus(*said)),
-            Message::Changes(changes) => {
-                self.with_control(out, |it, _| it.snapshots.note_changes(changes));
-            }
+            Message::Changes(n) => self.with_control(out, |it, _| it.snapshots.note_changes(n)),
         }
     }
 

@@ -50,6 +50,7 @@ pub mod loading;
 pub mod failover;
 pub mod applying;
 pub mod exit;
+pub mod exporting;
 pub mod observe;
 pub mod keys;
 pub mod publish;

@@ -300,6 +300,7 @@ impl Core {
                     None => self.keyspace.flush_all(),
                 }
                 self.tell_flush();
+                self.emptied_while_exporting();
             }
             Step::Swap { a, b } => self.keyspace.swap(a, b),
             Step::Functions(change) => {

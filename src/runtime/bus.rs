@@ -488,6 +488,12 @@ impl Host {
                     self.cluster.begin(now, out);
                 }
                 ToBus::Facts(facts) => self.cluster.inform(now, facts, out),
+                ToBus::Moved { job, news } => {
+                    let _done = self.cluster.command(now, out, |it| {
+                        it.move_news(job, news);
+                        Ok(())
+                    });
+                }
                 ToBus::Configure(settings) => self.cluster.configure(now, *settings, out),
                 ToBus::Publish { sharded, channel, message } => {
                     self.cluster.publish(now, sharded, &channel, &message, out);
@@ -575,6 +581,7 @@ impl Host {
                 }
                 Output::ResumeWrites => self.say(FromBus::ResumeWrites),
                 Output::DropKeys { slots } => self.say(FromBus::DropKeys(slots)),
+                Output::Move(order) => self.say(FromBus::Move(order)),
                 Output::DropAll => self.say(FromBus::DropAll),
                 Output::Deliver { sharded, channel, message } => {
                     self.say(FromBus::Deliver { sharded, channel, message });

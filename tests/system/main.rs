@@ -32,6 +32,7 @@ mod tls;
 mod tls_nodes;
 mod tuning;
 mod watching;
+mod whole_slots;
 #[expect(dead_code, reason = "the tests in oracle/ use the other helpers")]
 #[path = "../support/mod.rs"]
 mod support;

@@ -97,7 +97,7 @@ pub(super) struct World {
     hosts: Vec<Host>,
     masters: usize,
     /// Nobody gave the masters their first epochs: all have the same, and settle it among themselves.
-    no_epochs: bool,
+    pub no_epochs: bool,
     lines: BTreeMap<u64, Line>,
     index: BTreeMap<(HostId, u32, LinkId), (u64, usize)>,
     cut: BTreeSet<(HostId, HostId)>,
@@ -470,6 +470,7 @@ impl World {
                 }
                 Output::ResumeWrites => self.hosts[host].pause = (0, 0),
                 Output::DropAll
+                | Output::Move(_)
                 | Output::DropKeys { .. }
                 | Output::Deliver { .. }
                 | Output::Changed => {}
