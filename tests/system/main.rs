@@ -16,6 +16,7 @@ mod doors;
 mod failover;
 mod faults;
 mod files;
+mod guide;
 mod hops;
 mod hosts;
 mod loads;
