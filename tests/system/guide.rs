@@ -10,7 +10,7 @@ use std::fs;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
-use std::sync::Mutex;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 /// So long a page may take on a machine that is slow and busy.
 const PAGE_SECONDS: &str = "240";
@@ -18,9 +18,6 @@ const PAGE_SECONDS: &str = "240";
 const FIRST_PORT: u32 = 30_000;
 const RANGES: u32 = 40;
 const RANGE: u32 = 60;
-
-/// One page at a time: each starts some servers.
-static TURN: Mutex<()> = Mutex::new(());
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -98,11 +95,11 @@ fn script(blocks: &[String]) -> String {
     script + "doing=\n"
 }
 
-/// The first of a range of ports that are free.
+/// The first of a range of ports that are free, another for each page.
 fn range() -> u32 {
-    let mut next = std::process::id();
+    static NEXT: AtomicU32 = AtomicU32::new(0);
     wait_for("a range of ports is free", || {
-        next += 1;
+        let next = std::process::id().wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
         let first = FIRST_PORT + next % RANGES * RANGE;
         let free = |port| TcpListener::bind(("127.0.0.1", u16::try_from(port).unwrap())).is_ok();
         (first..first + RANGE).all(free).then_some(first)
@@ -120,7 +117,6 @@ fn moved(script: &str) -> String {
 
 /// Runs a page's text, alone.
 fn run(text: &str) -> Output {
-    let _turn = TURN.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     let folder = Folder::new();
     let file = folder.0.join(".script");
     fs::write(&file, moved(&script(&blocks(text, "sh")))).unwrap();
