@@ -33,7 +33,7 @@ impl Process {
         let err = out.try_clone().map_err(|why| why.to_string())?;
         let mut command = Command::new("sh");
         let raise = "ulimit -n \"$(ulimit -Hn)\"; \
-                     [ \"$AHEAD\" = true ] && renice -n -15 -p $$ >/dev/null 2>&1; \
+                     [ \"$AHEAD\" = true ] && { chrt -f -p 1 $$ || renice -n -15 -p $$; } >/dev/null 2>&1; \
                      command -v setpriv >/dev/null && exec setpriv --pdeathsig KILL \"$0\" \"$@\"; \
                      exec \"$0\" \"$@\"";
         command.args(["-c", raise]).arg(program).args(args).env("AHEAD", ahead.to_string());
