@@ -3,7 +3,9 @@
 //! A claim is believed when the data node itself tells us that it is a master, or when a quorum of the
 //! Sentinels that we know confirms it, which we ask. Whoever may publish on a data node can make one up, so one
 //! claim says nothing against another: they are kept side by side, few of them, those heard last, and all are
-//! examined with the same questions, which are asked less and less often.
+//! examined with the same questions, which are asked less and less often. Where our own master has been down for
+//! longer than a failover takes, one confirmation will do: an operator's failover is known to few where a cut let
+//! both sides demote each other's master, and then neither data node speaks for a claim.
 //!
 //! A newer epoch wins. Of one epoch there can be two configurations, though a vote is given once: an operator's
 //! failover asks for nobody's vote, and on the smaller side of a cut it takes an epoch that the other side
@@ -207,9 +209,10 @@ impl Sentinel {
         };
         let claims = &self.instances.master(master).claims.claims;
         let confirmed: Vec<usize> = (0..claims.len()).filter(|at| agrees(&claims[*at])).collect();
+        let lost = self.is_lost(master);
         let group = self.instances.master_mut(master);
         let known = i64::try_from(group.sentinels.len()).unwrap_or(i64::MAX);
-        let needed = group.quorum.min(known);
+        let needed = if lost { 1 } else { group.quorum.min(known) };
         let mut enough = None;
         for at in confirmed {
             let claim = &mut group.claims.claims[at];
@@ -227,6 +230,13 @@ impl Sentinel {
         if let Some(at) = enough {
             self.adopt_claim(master, at);
         }
+    }
+
+    /// Nobody has replaced our master in the time that there was for it.
+    fn is_lost(&self, master: Id) -> bool {
+        let instance = &self.instances[master];
+        let patience = self.instances.master(master).failover_timeout;
+        instance.s_down && self.now - instance.s_down_since > patience
     }
 
     /// What was claimed is so.
