@@ -57,6 +57,7 @@ soak: peers clients ## the random and the fault tests again and again, each time
 	for round in $$(seq $(SOAK_ROUNDS)); do \
 	  RINGFOLD_SEED=$$RANDOM$$RANDOM RINGFOLD_ORACLE_COMMANDS=1000000 cargo test --test oracle || exit 1; \
 	  RINGFOLD_RESHARDS=10 RINGFOLD_FLAPS=500 RINGFOLD_LOAD_CONNECTIONS=400 RINGFOLD_LOAD_SECONDS=90 cargo test --test system || exit 1; \
+	  RINGFOLD_ACL_PAIRS=1000000 cargo test --lib rights_tests || exit 1; \
 	  RINGFOLD_MANY=100000 cargo test --test million || exit 1; \
 	  SIM_FIRST=$$RANDOM$$RANDOM SIM_SEEDS=500 cargo test --test sim many_seeds || exit 1; \
 	done
@@ -67,11 +68,12 @@ tools:
 	@cargo clippy --version >/dev/null 2>&1 || rustup component add clippy
 	@command -v git >/dev/null || ($(SUDO) apt-get update && $(SUDO) apt-get install -y --no-install-recommends git)
 
-# The real server is the oracle of the tests; systemd-analyze checks the units of tuning/. Debian starts a service as it installs one; a
+# The real server is the oracle of the tests; systemd-analyze checks the units of tuning/; `ip`
+# makes hosts that can vanish. Debian starts a service as it installs one; a
 # policy-rc.d that says 101 for the moment of the installation keeps port 6379 free.
 peers:
 	@if ! command -v redis-server >/dev/null || ! command -v redis-cli >/dev/null || \
-	    ! command -v systemd-analyze >/dev/null; then \
+	    ! command -v systemd-analyze >/dev/null || ! command -v ip >/dev/null; then \
 	  set -e; \
 	  $(SUDO) apt-get update; \
 	  made=; \
@@ -81,7 +83,7 @@ peers:
 	  fi; \
 	  status=0; \
 	  $(SUDO) env DEBIAN_FRONTEND=noninteractive \
-	    apt-get install -y --no-install-recommends redis-server redis-tools systemd || status=$$?; \
+	    apt-get install -y --no-install-recommends redis-server redis-tools systemd iproute2 || status=$$?; \
 	  [ -z "$$made" ] || $(SUDO) rm -f /usr/sbin/policy-rc.d; \
 	  exit $$status; \
 	fi

@@ -49,9 +49,6 @@ const BACKLOG_BYTES_MAX: usize = 256 * 1024 * 1024;
 /// Receive buffers: heartbeats are short and few.
 const BUFFERS: u16 = 256;
 
-/// As the default of `tcp-keepalive`.
-const KEEPALIVE_SECONDS: u32 = 300;
-
 /// Core 0's end.
 #[derive(Debug)]
 pub struct Bus {
@@ -363,7 +360,6 @@ impl Host {
         if !self.begun {
             return;
         }
-        sys::tune_client(&fd, KEEPALIVE_SECONDS);
         let ip = |it: Option<SocketAddr>| it.map(|it| it.ip().to_canonical());
         let peer = ip(sys::peer_address(fd.as_raw_fd()));
         let local = ip(sys::local_address(fd.as_raw_fd()));
