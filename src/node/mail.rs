@@ -28,6 +28,14 @@ pub(super) struct UnitLog {
 
 impl Core {
     pub(super) fn message(&mut self, from: usize, message: Message, out: &mut Outbox) {
+        if !self.has_script() {
+            self.take_message(from, message, out);
+        } else if let Some(message) = self.postpone(from, message) {
+            self.take_message(from, message, out);
+        }
+    }
+
+    fn take_message(&mut self, from: usize, message: Message, out: &mut Outbox) {
         match message {
             Message::Requests(frames) if self.frozen.is_frozen() || self.frozen.has_requests() => {
                 self.frozen.keep(from, frames);
@@ -153,6 +161,9 @@ impl Core {
     /// What a command did goes into this turn's log.
     #[inline]
     pub(super) fn settle(&mut self, db: usize, args: Args<'_>, origin: Origin) {
+        if self.has_script() {
+            return; // The effect is that of the script that stands still.
+        }
         if self.keyspace.has_leftovers() {
             let effect = &mut self.effect;
             self.keyspace.drain_expired(&mut |db, key| effect.expired(db, key));

@@ -25,6 +25,7 @@ pub mod transactions;
 pub mod rehearsal;
 pub mod waiting;
 pub mod blocked;
+pub mod busy;
 pub mod multi;
 pub mod mail;
 pub mod part;

@@ -9,6 +9,7 @@
 mod access;
 mod append;
 mod behind;
+mod busy;
 mod cluster;
 mod cluster_client;
 mod clients;
