@@ -17,7 +17,8 @@ use crate::command::args::Args;
 use crate::node::client::Call;
 use crate::node::control::{Control, ControlCx, Op};
 use crate::node::core::Core;
-use crate::node::following::LINK;
+use crate::node::flow_link::Routed;
+use crate::node::following::{LINK, Queued};
 use crate::node::functions::Change;
 use crate::node::message::{self, Origin, RequestHead};
 use crate::node::outbox::{Action, Level, Outbox};
@@ -45,7 +46,26 @@ impl Control {
             Unit::Ping | Unit::GetAck => Vec::new(),
         };
         self.following.units_bytes += work.len();
-        self.following.units.push_back((work, end));
+        self.following.units.push_back(Queued { bytes: work, routed: None, end });
+    }
+
+    /// As `queue_unit`, of units that flow `flow` brought and its core has read.
+    pub(super) fn queue_routed(
+        &mut self,
+        cx: &mut ControlCx<'_>,
+        flow: usize,
+        routed: Routed,
+        bytes: &[u8],
+        end: u64,
+    ) {
+        self.following.came.note(cx.now().mono, end);
+        cx.core.stats.repl_input_bytes += bytes.len() as u64;
+        if let Some(ring) = self.ring.as_mut() {
+            self.merger.verbatim_by(flow, routed.first_db, bytes, ring);
+        }
+        self.following.units_bytes += bytes.len();
+        let routed = Some((Box::new(routed), bytes.len()));
+        self.following.units.push_back(Queued { bytes: Vec::new(), routed, end });
     }
 
     /// Applies what may be applied now.
@@ -62,8 +82,21 @@ impl Control {
                 self.apply_in_section(cx, Op::Cut);
                 continue;
             }
-            let Some((mut unit, end)) = self.following.units.pop_front() else { break };
+            let Some(Queued { bytes: mut unit, routed, end }) = self.following.units.pop_front()
+            else {
+                break;
+            };
             cx.core.shared.host.record.heard_of_master(cx.now().wall);
+            if let Some((routed, bytes)) = routed {
+                if !self.apply_routed(cx, &routed) {
+                    let routed = Some((routed, bytes));
+                    self.following.units.push_front(Queued { bytes: unit, routed, end });
+                    break;
+                }
+                self.following.units_bytes -= bytes;
+                self.following.applied = end;
+                continue;
+            }
             let used = self.apply_unit(cx, &unit);
             self.following.units_bytes -= used;
             if used == unit.len() {
@@ -73,7 +106,7 @@ impl Control {
             let waits = self.following.blocked
                 || (!self.following.in_section && self.following.under_way > 0);
             unit.drain(..used);
-            self.following.units.push_front((unit, end));
+            self.following.units.push_front(Queued { bytes: unit, routed: None, end });
             if waits {
                 break;
             }
@@ -119,12 +152,16 @@ impl Control {
     pub(super) fn pace_link(&mut self, cx: &mut ControlCx<'_>) {
         let following = &mut self.following;
         let Some(link) = following.link else { return };
+        let was = following.paused;
         let full = self.held_back.since.is_some()
             || following.units_bytes > APPLY_BYTES_MAX
             || following.under_way > APPLY_UNDER_WAY_MAX;
         if full != following.paused {
             following.paused = full;
             cx.out.actions.push(if full { Action::Pause(link) } else { Action::Resume(link) });
+        }
+        if full != was {
+            self.pace_flows(cx);
         }
     }
 
@@ -153,6 +190,27 @@ impl Control {
             }
         }
         unit.len() - rest.len()
+    }
+
+    /// What a flow's core has read: each core's commands are one request. False: it waits, and nothing of it was done.
+    fn apply_routed(&mut self, cx: &mut ControlCx<'_>, routed: &Routed) -> bool {
+        let exec = cx.core.shared.table.part("exec");
+        for (core, frames) in &routed.parts {
+            let words: [&[u8]; 2] = [b"", frames];
+            if *core != 0 {
+                self.send_apply(cx, *core, exec, routed.last_db, Args::new(&words));
+                continue;
+            }
+            if self.must_wait(cx, exec, Args::new(&words)) {
+                return false; // This one comes first.
+            }
+            let _ = cx.core.run_shard_frames(frames, None, &mut Vec::new());
+            cx.core.serve_ready();
+        }
+        self.following.alone = false;
+        self.snapshots.note_changes(routed.commands);
+        self.following.db = routed.last_db;
+        true
     }
 
     fn apply_command(&mut self, cx: &mut ControlCx<'_>, args: Args<'_>) -> bool {
@@ -370,18 +428,18 @@ impl Core {
 }
 
 /// The head of a request that the stream makes.
-fn head(command: u16, db: usize) -> RequestHead {
+pub(super) fn head(command: u16, db: usize) -> RequestHead {
     let db = u16::try_from(db).unwrap_or(0);
     RequestHead { conn: LINK, command, db, origin: Origin::Master, ..NOBODY }
 }
 
-fn selected(args: Args<'_>) -> usize {
+pub(super) fn selected(args: Args<'_>) -> usize {
     let db = args.get(1).and_then(crate::base::num::parse_i64);
     db.and_then(|db| usize::try_from(db).ok()).unwrap_or(0)
 }
 
 /// FLUSHALL, FLUSHDB, SWAPDB and FUNCTION of a master.
-fn whole_keyspace(args: Args<'_>, db: usize) -> Option<Op> {
+pub(super) fn whole_keyspace(args: Args<'_>, db: usize) -> Option<Op> {
     let words = args.iter().map(<[u8]>::to_vec).collect();
     let number = |at| {
         let number = args.get(at).and_then(crate::base::num::parse_i64)?;

@@ -71,10 +71,7 @@ impl Core {
                 let taken = self.take_loaded(*loaded);
                 out.mail[0].push(Message::Taken(taken));
             }
-            Message::Taken(true) => self.with_control(out, |it, cx| it.applied(cx, b"+OK")),
-            Message::Taken(false) => {
-                self.with_control(out, |it, cx| it.applied(cx, b"-no room for a collection"));
-            }
+            Message::Taken(taken) => self.told_taken(taken, out),
             Message::Stepped(answer) => {
                 self.with_control(out, |it, cx| it.core_stepped(cx, answer))
             }
@@ -93,11 +90,18 @@ impl Core {
             Message::ChunkTaken => self.walker.taken(),
             Message::AbandonWalk => self.abandon_walk(),
             Message::DropSlots(slots) => self.drop_slots(&slots),
+            Message::ToFlow(told) => self.flow_told(*told, out),
+            Message::FromFlow(said) => self.with_control(out, |it, cx| it.flow_said(cx, *said)),
             Message::Bus(said) => out.actions.push(Action::Bus(*said)),
             Message::Changes(changes) => {
                 self.with_control(out, |it, _| it.snapshots.note_changes(changes));
             }
         }
+    }
+
+    fn told_taken(&mut self, taken: bool, out: &mut Outbox) {
+        let reply: &[u8] = if taken { b"+OK" } else { b"-no room for a collection" };
+        self.with_control(out, |it, cx| it.applied(cx, reply));
     }
 
     /// A collection of a file or a full sync becomes a key of this core; false: there is no room.
