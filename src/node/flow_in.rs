@@ -20,11 +20,12 @@ use crate::replication::flows::Join;
 use crate::replication::gather::Gather;
 use crate::replication::replica::Input;
 
-/// Between two tries for a flow; how often one that was there is tried for; and how long the link does without after that.
+/// Between two tries for a flow, twice as long each time; how often one is tried for; and how long the link does without
+/// after that, twice as long each time.
 const RETRY_MS: u64 = 500;
-const RETRY_MS_MAX: u64 = 60_000;
 const FAILURES_MAX: u32 = 4;
 const WITHOUT_MS: u64 = 60_000;
+const WITHOUT_MS_MAX: u64 = 3_600_000;
 
 /// Frames wait for one that does not come: its flow is dialled anew.
 const STALL_MS: u64 = 3_000;
@@ -36,8 +37,9 @@ pub struct FlowsIn {
     flows: Vec<FlowIn>,
     token: LinkId,
     numbers: u64,
-    /// No flows before that.
+    /// No flows before that; how often they were given up without any use.
     not_before: Mono,
+    given_up: u32,
     /// Where the stream was, and since when.
     moved: (u64, Mono),
 }
@@ -48,7 +50,6 @@ struct FlowIn {
     number: u64,
     state: State,
     failures: u32,
-    was_up: bool,
     paused: bool,
 }
 
@@ -156,14 +157,14 @@ impl Control {
         let flow = &mut flows.flows[at];
         match said {
             FromFlow::Joined { .. } => {
-                (flow.state, flow.was_up) = (State::Up, true);
+                flow.state = State::Up;
                 let (all, up) = flows.count();
                 if up == all {
                     cx.log(Level::Notice, format!("The stream may come by {all} connections"));
                 }
             }
             FromFlow::Frames { frames, .. } => {
-                flow.failures = 0;
+                (flow.failures, flows.given_up) = (0, 0);
                 frames.into_iter().for_each(|frame| flows.gather.push(at, frame));
                 self.gather_flows(cx);
             }
@@ -246,11 +247,15 @@ impl Control {
     fn flow_lost(&mut self, cx: &mut ControlCx<'_>, flow: usize) {
         let now = cx.now().mono;
         let it = &mut self.following.flows.flows[flow];
-        let delay_ms = (RETRY_MS << it.failures.min(8)).min(RETRY_MS_MAX);
+        let delay_ms = RETRY_MS << it.failures.min(FAILURES_MAX);
         it.failures += 1;
         (it.number, it.state) = (0, State::Waiting(now.plus_ms(delay_ms)));
-        if it.was_up && it.failures >= FAILURES_MAX {
-            self.following.flows.not_before = now.plus_ms(WITHOUT_MS);
+        if it.failures >= FAILURES_MAX {
+            // The master may have left the stream to the flows already.
+            let flows = &mut self.following.flows;
+            let without_ms = (WITHOUT_MS << flows.given_up.min(8)).min(WITHOUT_MS_MAX);
+            flows.not_before = now.plus_ms(without_ms);
+            flows.given_up += 1;
             self.end_flows(cx);
             self.tell_link(cx, Input::FlowLost, &[]);
         }

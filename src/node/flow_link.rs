@@ -74,6 +74,13 @@ pub struct Routed {
 #[derive(Debug, Default)]
 pub struct FlowLinks(Vec<FlowLink>);
 
+impl FlowLinks {
+    #[inline]
+    pub(super) fn are_any(&self) -> bool {
+        !self.0.is_empty()
+    }
+}
+
 #[derive(Debug)]
 struct FlowLink {
     order: FlowOrder,

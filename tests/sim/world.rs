@@ -83,7 +83,7 @@ pub struct World {
 }
 
 pub const MS: u64 = 1_000_000;
-const TAIL_LINES: usize = 200;
+const TAIL_LINES: usize = 200_000;
 
 impl World {
     pub fn new(plan: Plan, verbose: bool) -> Self {
