@@ -74,7 +74,7 @@ impl Control {
             return; // A section that ran at once: the loop below goes on by itself.
         }
         while self.may_apply() {
-            if self.following.cut_wanted {
+            if self.following.cut_wanted && !self.following.begun {
                 if self.following.under_way > 0 || self.following.load.is_some() {
                     break;
                 }
@@ -87,8 +87,9 @@ impl Control {
                 break;
             };
             cx.core.shared.host.record.heard_of_master(cx.now().wall);
-            if let Some((routed, bytes)) = routed {
-                if !self.apply_routed(cx, &routed) {
+            if let Some((mut routed, bytes)) = routed {
+                self.following.begun = !self.apply_routed(cx, &mut routed);
+                if self.following.begun {
                     let routed = Some((routed, bytes));
                     self.following.units.push_front(Queued { bytes: unit, routed, end });
                     break;
@@ -151,16 +152,17 @@ impl Control {
     /// A master that sends faster than we apply is not read from for a while.
     pub(super) fn pace_link(&mut self, cx: &mut ControlCx<'_>) {
         let following = &mut self.following;
-        let Some(link) = following.link else { return };
-        let was = following.paused;
+        let link = following.link;
+        if link.is_none() && !following.flows.are_draining() {
+            return;
+        }
         let full = self.held_back.since.is_some()
             || following.units_bytes > APPLY_BYTES_MAX
             || following.under_way > APPLY_UNDER_WAY_MAX;
         if full != following.paused {
             following.paused = full;
-            cx.out.actions.push(if full { Action::Pause(link) } else { Action::Resume(link) });
-        }
-        if full != was {
+            let action = if full { Action::Pause } else { Action::Resume };
+            cx.out.actions.extend(link.map(action));
             self.pace_flows(cx);
         }
     }
@@ -192,25 +194,52 @@ impl Control {
         unit.len() - rest.len()
     }
 
-    /// What a flow's core has read: each core's commands are one request. False: it waits, and nothing of it was done.
-    fn apply_routed(&mut self, cx: &mut ControlCx<'_>, routed: &Routed) -> bool {
-        let exec = cx.core.shared.table.part("exec");
-        for (core, frames) in &routed.parts {
-            let words: [&[u8]; 2] = [b"", frames];
-            if *core != 0 {
-                self.send_apply(cx, *core, exec, routed.last_db, Args::new(&words));
-                continue;
-            }
-            if self.must_wait(cx, exec, Args::new(&words)) {
-                return false; // This one comes first.
-            }
-            let _ = cx.core.run_shard_frames(frames, None, &mut Vec::new());
-            cx.core.serve_ready();
-        }
+    /// What a flow's core has read. False: core 0's part, which comes first, waits; what of it is done is taken off.
+    fn apply_routed(&mut self, cx: &mut ControlCx<'_>, routed: &mut Routed) -> bool {
         self.following.alone = false;
+        for part in &mut routed.parts {
+            if part.core == 0 {
+                let left = self.apply_frames(cx, &part.frames);
+                if left > 0 {
+                    drop(part.frames.drain(..part.frames.len() - left));
+                    return false;
+                }
+                part.frames.clear();
+            } else {
+                self.following.under_way += part.requests;
+                cx.core.roads.to(part.core).extend_from_slice(&part.frames);
+            }
+        }
         self.snapshots.note_changes(routed.commands);
         self.following.db = routed.last_db;
         true
+    }
+
+    /// Core 0's requests; how many bytes of them are left, because the next one waits.
+    fn apply_frames(&mut self, cx: &mut ControlCx<'_>, frames: &[u8]) -> usize {
+        let table = cx.core.shared.table;
+        let (mut rest, mut words) = (frames, Vec::new());
+        while !rest.is_empty() {
+            let left = rest.len();
+            words.clear();
+            let Some(head) = message::pop_request(&mut rest, &mut words) else { break };
+            let (args, number) = (Args::new(&words), head.command);
+            if self.must_wait(cx, number, args) {
+                return left;
+            }
+            let mut reply = Vec::new();
+            if let Run::Shard(run) = table.row(number).run {
+                let (db, origin) = (usize::from(head.db), Origin::Master);
+                let call = Call { number, run, db, proto: Proto::Resp2, origin };
+                cx.core.execute(call, args, &mut reply);
+                report(cx, args, &reply);
+            } else {
+                let frames = args.get(1).unwrap_or_default();
+                let _ = cx.core.run_shard_frames(frames, None, &mut reply);
+                cx.core.serve_ready();
+            }
+        }
+        0
     }
 
     fn apply_command(&mut self, cx: &mut ControlCx<'_>, args: Args<'_>) -> bool {

@@ -6,6 +6,7 @@
 //!
 //! A flow that is lost is dialled again, and the master goes on from what we have. One that cannot be had again takes the link with
 //! it, which asks for a partial resync and does without flows for a while. So does what waits for a flow that says nothing.
+//! When the link itself ends, what the flows had still brought counts first.
 //!
 //! Not here: the connections (`flow_link.rs`), how units are applied (`applying.rs`).
 
@@ -27,6 +28,9 @@ const FAILURES_MAX: u32 = 4;
 const WITHOUT_MS: u64 = 60_000;
 const WITHOUT_MS_MAX: u64 = 3_600_000;
 
+/// The link is gone, and its flows do not end: how long they are heard yet.
+const DRAIN_MS: u64 = 2_000;
+
 /// Frames wait for one that does not come: its flow is dialled anew.
 const STALL_MS: u64 = 3_000;
 
@@ -42,6 +46,8 @@ pub struct FlowsIn {
     given_up: u32,
     /// Where the stream was, and since when.
     moved: (u64, Mono),
+    /// The link is gone since then, and what the flows still bring is waited for.
+    draining: Option<Mono>,
 }
 
 #[derive(Debug, Default)]
@@ -64,6 +70,12 @@ enum State {
 }
 
 impl FlowsIn {
+    /// Is what they bring still waited for, though the link is gone?
+    #[must_use]
+    pub fn are_draining(&self) -> bool {
+        self.draining.is_some()
+    }
+
     /// How many flows there are, and how many of them have a connection.
     #[must_use]
     pub fn count(&self) -> (usize, usize) {
@@ -86,6 +98,12 @@ impl Control {
     /// Begins, goes on with and ends flows.
     pub(super) fn settle_flows(&mut self, cx: &mut ControlCx<'_>) {
         let (now, flows) = (cx.now().mono, &self.following.flows);
+        if let Some(since) = flows.draining {
+            if now.ms_since(since) >= DRAIN_MS {
+                self.link_lost(cx);
+            }
+            return;
+        }
         let offer = self.following.replica.flows().filter(|_| self.following.link.is_some());
         let Some(offer) = offer else { return self.end_flows(cx) };
         if flows.flows.is_empty() {
@@ -130,8 +148,18 @@ impl Control {
         }
     }
 
+    /// The link is gone. A master that died had given everything that it acknowledged to all sockets: so what comes
+    /// by the others is waited for, until they end, too. False: there are none.
+    pub(super) fn drain_flows(&mut self, cx: &mut ControlCx<'_>) -> bool {
+        let flows = &mut self.following.flows;
+        let any = flows.count().1 > 0;
+        flows.draining = any.then_some(cx.now().mono);
+        any
+    }
+
     /// The link is gone, and its flows with it.
     pub(super) fn end_flows(&mut self, cx: &mut ControlCx<'_>) {
+        self.following.flows.draining = None;
         if self.following.flows.flows.is_empty() {
             return;
         }
@@ -178,7 +206,7 @@ impl Control {
     /// Takes the stream as far as it is here.
     fn gather_flows(&mut self, cx: &mut ControlCx<'_>) {
         let now = cx.now().mono;
-        while self.following.link.is_some()
+        while (self.following.link.is_some() || self.following.flows.draining.is_some())
             && self.following.replica.flows().is_some()
             && self.following.changes.is_empty()
         {
@@ -246,6 +274,13 @@ impl Control {
 
     fn flow_lost(&mut self, cx: &mut ControlCx<'_>, flow: usize) {
         let now = cx.now().mono;
+        if self.following.flows.draining.is_some() {
+            self.following.flows.flows[flow].state = State::Away;
+            if self.following.flows.count().1 == 0 {
+                self.link_lost(cx);
+            }
+            return;
+        }
         let it = &mut self.following.flows.flows[flow];
         let delay_ms = RETRY_MS << it.failures.min(FAILURES_MAX);
         it.failures += 1;

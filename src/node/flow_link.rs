@@ -14,7 +14,7 @@ use crate::command::args::Args;
 use crate::command::keys;
 use crate::node::applying;
 use crate::node::core::Core;
-use crate::node::message::{self, Message};
+use crate::node::message::{self, Message, RequestHead};
 use crate::node::outbox::{Action, Conn, Outbox};
 use crate::node::rehearsal;
 use crate::node::session::{Ends, Kind, Session};
@@ -63,16 +63,36 @@ pub enum FromFlow {
 /// Commands of whole units, as requests for the cores that own their keys; core 0's come first.
 #[derive(Debug)]
 pub struct Routed {
-    pub parts: Vec<(usize, Vec<u8>)>,
+    pub parts: Vec<RoutedPart>,
     pub commands: u64,
     /// The databases that it begins in, and that the stream is in after it.
     pub first_db: usize,
     pub last_db: usize,
 }
 
+/// One core's of them.
+#[derive(Debug)]
+pub struct RoutedPart {
+    pub core: usize,
+    pub frames: Vec<u8>,
+    pub requests: usize,
+}
+
 /// See the file's header.
 #[derive(Debug, Default)]
 pub struct FlowLinks(Vec<FlowLink>);
+
+impl Routed {
+    fn push(&mut self, core: usize, head: &RequestHead, args: Args<'_>) {
+        let at = self.parts.iter().position(|it| it.core == core).unwrap_or_else(|| {
+            self.parts.push(RoutedPart { core, frames: Vec::new(), requests: 0 });
+            self.parts.len() - 1
+        });
+        let part = &mut self.parts[at];
+        part.requests += 1;
+        message::push_request(&mut part.frames, head, args.iter());
+    }
+}
 
 impl FlowLinks {
     #[inline]
@@ -276,8 +296,8 @@ impl Core {
         let databases = self.view.settings.databases as usize;
         let mut routed = Routed { parts: Vec::new(), commands: 0, first_db: db, last_db: db };
         let (mut rest, mut words) = (bytes, Vec::new());
-        // Within a transaction: whose its keys are.
-        let mut transaction: Option<Option<usize>> = None;
+        // Within a transaction: whose its keys are, and its commands.
+        let mut transaction: Option<(Option<usize>, Vec<u8>)> = None;
         if db >= databases {
             return None;
         }
@@ -287,13 +307,17 @@ impl Core {
             rest = rest.get(used..)?;
             let args = Args::new(&words);
             if args.is(0, "MULTI") {
-                if transaction.replace(None).is_some() {
+                if transaction.replace((None, Vec::new())).is_some() {
                     return None;
                 }
                 continue;
             }
             if args.is(0, "EXEC") {
-                transaction.take()?;
+                if let (Some(owner), frames) = transaction.take()? {
+                    let words: [&[u8]; 2] = [b"", &frames];
+                    let head = applying::head(table.part("exec"), routed.last_db);
+                    routed.push(owner, &head, Args::new(&words));
+                }
                 continue;
             }
             if args.is(0, "SELECT") {
@@ -309,26 +333,26 @@ impl Core {
                 && (row.spec.is_write() || row.spec.changes_keys())
                 && row.spec.arity.accepts(args.len())
                 && applying::whole_keyspace(args, routed.last_db).is_none()
-                && !rehearsal::follows_keys(row.spec, args)
-                && keys::keys_found(row.spec, args).next().is_some();
+                && !rehearsal::follows_keys(row.spec, args);
             if !plain {
                 return None;
             }
             let owner = self.only_owner(row, args)?;
-            if let Some(of) = &mut transaction
-                && *of.get_or_insert(owner) != owner
-            {
-                return None;
-            }
-            let head = applying::head(number, routed.last_db);
-            let at = routed.parts.iter().position(|it| it.0 == owner).unwrap_or_else(|| {
-                routed.parts.push((owner, Vec::with_capacity(2 * bytes.len())));
-                routed.parts.len() - 1
-            });
-            message::push_request(&mut routed.parts[at].1, &head, args.iter());
+            let key = keys::keys_found(row.spec, args).next()?;
+            let hash = self.keyspace.hash(args.get(key.at)?);
+            let head = RequestHead { hash, ..applying::head(number, routed.last_db) };
             routed.commands += 1;
+            match &mut transaction {
+                None => routed.push(owner, &head, args),
+                Some((of, frames)) => {
+                    if *of.get_or_insert(owner) != owner {
+                        return None;
+                    }
+                    message::push_request(frames, &head, args.iter());
+                }
+            }
         }
-        routed.parts.sort_by_key(|it| it.0);
+        routed.parts.sort_by_key(|it| it.core);
         transaction.is_none().then_some(routed)
     }
 }

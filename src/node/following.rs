@@ -59,6 +59,8 @@ pub struct Following {
     pub(super) under_way: usize,
     /// Units of it that are transactions over several cores.
     pub transactions: usize,
+    /// A part of the next unit is applied, and the rest waits.
+    pub(super) begun: bool,
     /// The next unit waits for a key that a client's transaction reads.
     pub(super) blocked: bool,
     /// A section runs for a unit.
@@ -141,6 +143,7 @@ impl Following {
             units_bytes: 0,
             under_way: 0,
             transactions: 0,
+            begun: false,
             blocked: false,
             in_section: false,
             alone: false,
@@ -406,14 +409,21 @@ impl Control {
     pub(super) fn link_ended(&mut self, cx: &mut ControlCx<'_>, conn: Conn) {
         if self.following.link == Some(conn) {
             self.following.link = None;
-            self.end_flows(cx);
-            cx.log(Level::Warning, "Connection with master lost");
-            let applied = self.following.applied_lag.summary();
-            if applied.count > 0 {
-                cx.log(Level::Notice, format!("Lag of this replica in us: applied {applied}"));
+            if !self.drain_flows(cx) {
+                self.link_lost(cx);
             }
-            self.tell_link(cx, Input::Disconnected, &[]);
         }
+    }
+
+    /// The link has ended, and all that it has brought is here.
+    pub(super) fn link_lost(&mut self, cx: &mut ControlCx<'_>) {
+        self.end_flows(cx);
+        cx.log(Level::Warning, "Connection with master lost");
+        let applied = self.following.applied_lag.summary();
+        if applied.count > 0 {
+            cx.log(Level::Notice, format!("Lag of this replica in us: applied {applied}"));
+        }
+        self.tell_link(cx, Input::Disconnected, &[]);
     }
 
     /// Bytes of our master.
@@ -564,6 +574,7 @@ impl Control {
 
     fn drop_units(&mut self) {
         self.following.units.clear();
+        self.following.begun = false;
         self.following.units_bytes = 0;
     }
 }

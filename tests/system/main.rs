@@ -15,6 +15,7 @@ mod crowd;
 mod failover;
 mod faults;
 mod files;
+mod flows;
 mod hops;
 mod hosts;
 mod loads;
