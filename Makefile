@@ -57,6 +57,7 @@ soak: peers clients ## the random and the fault tests again and again, each time
 	for round in $$(seq $(SOAK_ROUNDS)); do \
 	  RINGFOLD_SEED=$$RANDOM$$RANDOM RINGFOLD_ORACLE_COMMANDS=1000000 cargo test --test oracle || exit 1; \
 	  RINGFOLD_RESHARDS=10 RINGFOLD_FLAPS=500 RINGFOLD_LOAD_CONNECTIONS=400 RINGFOLD_LOAD_SECONDS=90 cargo test --test system || exit 1; \
+	  RINGFOLD_ACL_PAIRS=1000000 cargo test --lib rights_tests || exit 1; \
 	  RINGFOLD_MANY=100000 cargo test --test million || exit 1; \
 	  SIM_FIRST=$$RANDOM$$RANDOM SIM_SEEDS=500 cargo test --test sim many_seeds || exit 1; \
 	done

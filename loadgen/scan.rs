@@ -27,6 +27,8 @@ pub struct Scanner {
     torn: Option<Box<Vec<u8>>>,
     /// The current value stands in a push.
     push: bool,
+    /// The current reply is a bulk string or a null, wherever it may be torn.
+    bulk: bool,
 }
 
 /// What a stretch of bytes held.
@@ -71,16 +73,15 @@ impl Scanner {
             if bytes.is_empty() {
                 return Ok(found);
             }
-            let first = self.is_between();
             let step = self.step(bytes)?;
             bytes = &bytes[step.len..];
             found.nulls += u32::from(step.null);
-            found.bulks += u32::from(first && step.bulk && !self.push);
             found.oks += u32::from(step.ok);
             if self.is_between() {
                 found.replies += u32::from(!self.push);
                 found.pushes += u32::from(self.push);
-                self.push = false;
+                found.bulks += u32::from(self.bulk);
+                (self.push, self.bulk) = (false, false);
                 if step.error.is_some() && found.replies <= limit {
                     return Ok(Scanned { error: step.error, rest: bytes, ..found });
                 }
@@ -150,8 +151,8 @@ impl Scanner {
         check_type(*kind, line)?;
         let first = self.lacking == 0;
         self.lacking = self.lacking.max(1);
-        let bulk = matches!(kind, b'$' | b'=' | b'_') && first;
-        let mut step = Step { bulk, ok: first && line == b"+OK\r\n", ..Step::default() };
+        self.bulk |= first && matches!(kind, b'$' | b'=' | b'_');
+        let mut step = Step { ok: first && line == b"+OK\r\n", ..Step::default() };
         match kind {
             b'$' | b'=' | b'!' => match length(text, BULK_MAX, line)? {
                 Some(len) => self.body = narrow(len + 2),
@@ -187,8 +188,6 @@ struct Step {
     len: usize,
     null: bool,
     ok: bool,
-    /// A bulk string or a null begins.
-    bulk: bool,
     error: Option<Vec<u8>>,
 }
 
@@ -257,9 +256,9 @@ mod tests {
     use super::*;
     use crate::draw::Draw;
 
-    /// Scans `bytes` in the given pieces: replies, nulls, errors.
-    fn scan_in(bytes: &[u8], pieces: impl Fn(usize) -> usize) -> Result<(u32, u32, u32), NoResp> {
-        let (mut scanner, mut total, mut at) = (Scanner::default(), (0, 0, 0), 0);
+    /// Scans `bytes` in the given pieces.
+    fn scan_in(bytes: &[u8], pieces: impl Fn(usize) -> usize) -> Result<Counts, NoResp> {
+        let (mut scanner, mut total, mut at) = (Scanner::default(), (0, 0, 0, 0, 0), 0);
         while at < bytes.len() {
             let end = bytes.len().min(at + pieces(at).max(1));
             let mut rest = &bytes[at..end];
@@ -268,6 +267,8 @@ mod tests {
                 total.0 += found.replies;
                 total.1 += found.nulls;
                 total.2 += u32::from(found.error.is_some());
+                total.3 += found.oks;
+                total.4 += found.bulks;
                 rest = found.rest;
             }
             at = end;
@@ -276,27 +277,27 @@ mod tests {
         Ok(total)
     }
 
-    /// Replies, nulls, errors.
-    type Counts = (u32, u32, u32);
+    /// Replies, nulls, errors, OKs, bulk strings and nulls.
+    type Counts = (u32, u32, u32, u32, u32);
 
     #[rustfmt::skip] // One row per kind of reply.
     const REPLIES: &[(&[u8], Counts)] = &[
-        (b"+OK\r\n", (1, 0, 0)),
-        (b"+PONG\r\n", (1, 0, 0)),
-        (b":123\r\n:-5\r\n", (2, 0, 0)),
-        (b"$16\r\n0123456789abcdef\r\n", (1, 0, 0)),
-        (b"$0\r\n\r\n", (1, 0, 0)),
-        (b"$4\r\n\r\n\r\n\r\n", (1, 0, 0)),
-        (b"$-1\r\n_\r\n*-1\r\n", (3, 3, 0)),
-        (b"-ERR unknown command\r\n", (1, 0, 1)),
-        (b"*0\r\n%0\r\n~0\r\n", (3, 0, 0)),
-        (b"*3\r\n:1\r\n*2\r\n$1\r\na\r\n+b\r\n$-1\r\n", (1, 1, 0)),
-        (b"*2\r\n+OK\r\n-ERR inside\r\n", (1, 0, 0)),
-        (b"%2\r\n+a\r\n:1\r\n+b\r\n*1\r\n,1.5\r\n", (1, 0, 0)),
-        (b"#t\r\n(123456789012345678901234567890\r\n=7\r\ntxt:abc\r\n", (3, 0, 0)),
-        (b">2\r\n+message\r\n$2\r\nhi\r\n", (0, 0, 0)),
-        (b">1\r\n+invalidate\r\n+OK\r\n", (1, 0, 0)),
-        (b"|1\r\n+ttl\r\n:5\r\n$1\r\nx\r\n", (1, 0, 0)),
+        (b"+OK\r\n", (1, 0, 0, 1, 0)),
+        (b"+PONG\r\n", (1, 0, 0, 0, 0)),
+        (b":123\r\n:-5\r\n", (2, 0, 0, 0, 0)),
+        (b"$16\r\n0123456789abcdef\r\n", (1, 0, 0, 0, 1)),
+        (b"$0\r\n\r\n", (1, 0, 0, 0, 1)),
+        (b"$4\r\n\r\n\r\n\r\n", (1, 0, 0, 0, 1)),
+        (b"$-1\r\n_\r\n*-1\r\n", (3, 3, 0, 0, 2)),
+        (b"-ERR unknown command\r\n", (1, 0, 1, 0, 0)),
+        (b"*0\r\n%0\r\n~0\r\n", (3, 0, 0, 0, 0)),
+        (b"*3\r\n:1\r\n*2\r\n$1\r\na\r\n+b\r\n$-1\r\n", (1, 1, 0, 0, 0)),
+        (b"*2\r\n+OK\r\n-ERR inside\r\n", (1, 0, 0, 0, 0)),
+        (b"%2\r\n+a\r\n:1\r\n+b\r\n*1\r\n,1.5\r\n", (1, 0, 0, 0, 0)),
+        (b"#t\r\n(123456789012345678901234567890\r\n=7\r\ntxt:abc\r\n", (3, 0, 0, 0, 1)),
+        (b">2\r\n+message\r\n$2\r\nhi\r\n", (0, 0, 0, 0, 0)),
+        (b">1\r\n+invalidate\r\n+OK\r\n", (1, 0, 0, 1, 0)),
+        (b"|1\r\n+ttl\r\n:5\r\n$1\r\nx\r\n", (1, 0, 0, 0, 0)),
     ];
 
     #[test]
@@ -311,7 +312,7 @@ mod tests {
 
     #[test]
     fn a_long_stream_counts_the_same_in_random_pieces() {
-        let (mut bytes, mut expected) = (Vec::new(), (0, 0, 0));
+        let (mut bytes, mut expected) = (Vec::new(), (0, 0, 0, 0, 0));
         let mut draw = Draw::new(1, 1);
         for _ in 0..2000 {
             let (reply, counts) = REPLIES[crate::draw::to_usize(draw.below(REPLIES.len() as u64))];
@@ -319,6 +320,8 @@ mod tests {
             expected.0 += counts.0;
             expected.1 += counts.1;
             expected.2 += counts.2;
+            expected.3 += counts.3;
+            expected.4 += counts.4;
         }
         for seed in 0..200 {
             let piece = |at| crate::draw::to_usize(Draw::new(seed, at as u64).below(1 + seed * 3));

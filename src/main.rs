@@ -5,7 +5,7 @@ use ringfold::base::huge::Huge;
 use ringfold::doctor::command::{self, Answer};
 use ringfold::doctor::failover_report;
 use ringfold::runtime::cli::{self, Invocation};
-use ringfold::runtime::{sentinel_start, serve, top};
+use ringfold::runtime::{migrate, sentinel_start, serve, top};
 use std::io::Write;
 use std::process::ExitCode;
 
@@ -20,13 +20,8 @@ fn main() -> ExitCode {
         Invocation::Sentinel(told) => sentinel_start::run(told),
         Invocation::Doctor(asked) => say(&command::doctor(&asked)),
         Invocation::Tune(asked) => say(&command::tune(&asked)),
-        Invocation::Top(asked) => match top::run(&asked, &mut std::io::stdout()) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(why) => {
-                eprintln!("{why}");
-                ExitCode::FAILURE
-            }
-        },
+        Invocation::Top(asked) => end(top::run(&asked, &mut std::io::stdout())),
+        Invocation::Migrate(asked) => end(migrate::run(&asked, &mut std::io::stdout())),
         Invocation::Print(bytes) => match std::io::stdout().write_all(&bytes) {
             Ok(()) => ExitCode::SUCCESS,
             Err(_) => ExitCode::FAILURE,
@@ -39,6 +34,16 @@ fn main() -> ExitCode {
         Invocation::Error { text, code } => {
             eprint!("{text}");
             ExitCode::from(code)
+        }
+    }
+}
+
+fn end(result: Result<(), String>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            eprintln!("{why}");
+            ExitCode::FAILURE
         }
     }
 }

@@ -5,12 +5,12 @@ use crate::report::{Report, Row, Unit};
 use serde_json::Value;
 use std::fs;
 use std::net::TcpStream;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
-const SERVER: &str = "0";
-const LOAD: &str = "1";
+pub const SERVER: &str = "0";
+pub const LOAD: &str = "1";
 const CONNECTIONS: u32 = 50;
 /// How long idle connections are watched: stock servers give idle buffers back after seconds.
 const SETTLE: Duration = Duration::from_secs(12);
@@ -21,6 +21,9 @@ pub struct Bench {
     pub secs: f64,
     pub idle: u32,
     pub keys: Vec<u64>,
+    /// Keys of a master whose full sync is measured.
+    pub sync_keys: u64,
+    pub loadgen: PathBuf,
     pub referee: Referee,
     pub peers: Vec<Peer>,
 }
@@ -45,6 +48,12 @@ impl Bench {
         if bars.contains(&8) {
             self.keys.iter().for_each(|keys| self.bytes_per_key(*keys, report));
         }
+        if bars.iter().any(|it| (9..=11).contains(it)) {
+            self.syncs(bars, report);
+        }
+        if bars.contains(&12) {
+            self.following(report);
+        }
         if bars.contains(&14) {
             [1, 16, 64].into_iter().for_each(|pipeline| self.load_generators(pipeline, report));
         }
@@ -53,7 +62,7 @@ impl Bench {
         }
     }
 
-    fn contestants(&self) -> Vec<Peer> {
+    pub fn contestants(&self) -> Vec<Peer> {
         [ringfold(1)].into_iter().chain(self.peers.iter().cloned()).collect()
     }
 
@@ -143,16 +152,12 @@ impl Bench {
     fn load_generators(&self, pipeline: u32, report: &mut Report) {
         let server = Running::start(&self.peers[0], SERVER);
         self.load(&server, &["--fill", "--secs", "0.1"], report);
-        let bench = Path::new(env!("CARGO_BIN_EXE_ringfold"));
-        // Built beside our own release binary by `make compare`.
-        let loadgen = std::env::var_os("LOADGEN")
-            .map_or_else(|| bench.with_file_name("loadgen"), std::path::PathBuf::from);
         let operations = u64::from(pipeline) * 100_000 + 400_000;
         let (port, operations) = (server.port.to_string(), operations.to_string());
         let pipeline_text = pipeline.to_string();
         #[rustfmt::skip] // One contestant, one line.
         let contestants: [(&str, &Path, Vec<&str>); 2] = [
-            ("loadgen", &loadgen, vec!["-p", &port, "-c", "50", "-P", &pipeline_text, "-n", &operations, "--command", "get", "--keys", "1000000"]),
+            ("loadgen", &self.loadgen, vec!["-p", &port, "-c", "50", "-P", &pipeline_text, "-n", &operations, "--command", "get", "--keys", "1000000"]),
             ("redis-benchmark", Path::new("redis-benchmark"), vec!["-p", &port, "-c", "50", "-P", &pipeline_text, "-n", &operations, "-t", "get", "-r", "1000000", "-q"]),
         ];
         let what = format!("GET pipeline {pipeline}, CPU of the client");
@@ -198,7 +203,7 @@ impl Bench {
     }
 
     /// One run of the referee's load; its line of JSON.
-    fn load(&self, server: &Running, args: &[&str], report: &mut Report) -> Value {
+    pub fn load(&self, server: &Running, args: &[&str], report: &mut Report) -> Value {
         let (port, pid) = (server.port.to_string(), server.pid().to_string());
         let mut command = pinned(LOAD);
         command.arg(&self.referee.load).args(["--port", &port, "--pid", &pid]).args(args);
@@ -209,7 +214,7 @@ impl Bench {
     }
 }
 
-fn number(result: &Value, field: &str) -> f64 {
+pub fn number(result: &Value, field: &str) -> f64 {
     result[field].as_f64().unwrap_or_else(|| panic!("no {field} in {result}"))
 }
 

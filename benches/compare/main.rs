@@ -18,17 +18,19 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a broken comparison should stop")]
 #![expect(clippy::print_stdout, reason = "its output is the point")]
 #![expect(clippy::disallowed_types, reason = "it waits for servers")]
+#![expect(clippy::disallowed_methods, reason = "a stream over loopback has two ends")]
 
 mod bars;
 mod contestant;
 mod report;
+mod sync;
 
 use bars::Bench;
 use report::Report;
 
-const BARS: &[u32] = &[1, 2, 3, 4, 5, 7, 8, 14, 15];
-const USAGE: &str = "compare --bars \"1 2 3 4 5 7 8 14 15\"|all [--rounds 5] [--secs 3]
-            [--keys 1000000,5000000] [--idle 10000] [--out benches/results]
+const BARS: &[u32] = &[1, 2, 3, 4, 5, 7, 8, 9, 10, 11, 12, 14, 15];
+const USAGE: &str = "compare --bars \"1 2 3 4 5 7 8 9 10 11 12 14 15\"|all [--rounds 5] [--secs 3]
+            [--keys 1000000,5000000] [--idle 10000] [--sync-keys 2000000] [--out benches/results]
 runs the bars of PERFORMANCE and writes <date>-compare.md and .json";
 
 fn main() {
@@ -58,6 +60,8 @@ fn main() {
         secs: option("--secs").map_or(3.0, |it| it.parse().expect("--secs")),
         idle: number("--idle", 10_000),
         keys: keys.split(',').map(|it| it.parse().expect("--keys")).collect(),
+        sync_keys: option("--sync-keys").map_or(2_000_000, |it| it.parse().expect("--sync-keys")),
+        loadgen: sync::loadgen(),
         referee: contestant::build_referee(),
         peers: contestant::peers(),
     };

@@ -12,6 +12,9 @@ pub enum Unit {
     Nanoseconds,
     PerSecond,
     Bytes,
+    Microseconds,
+    Percent,
+    Count,
 }
 
 /// All samples of one contestant in one run.
@@ -58,6 +61,10 @@ const TARGETS: &[(u32, &str)] = &[
     (5,  "throughput of one core: >= 1.12x / 2x best at pipeline 1 / 16, >= 2.5x Redis 7.0 at 16; floor >= best"),
     (7,  "bytes of user memory per idle connection: <= 160, no peak above it; floor <= 400"),
     (8,  "bytes per key of 16 + 16: <= 46 (52 at the worst fill); floor <= 56"),
+    (9,  "full sync: >= 0.35x one loopback stream, >= 4x best, <= 0.3x CPU of the best; floor >= 2x best"),
+    (10, "memory of the master and its children during a sync under SETs: <= 2 % of the data + 16 MiB; floor <= 5 %"),
+    (11, "during a sync: p99.9 <= 1.3x without, max <= 2 ms; floor p99.9 <= 2x, max <= 10 ms"),
+    (12, "lag p99 <= 300 us; CPU per SET at pipeline 16 <= 1.08x / 1.2x with 1 / 4 replicas; no full sync meanwhile; floor lag p99 <= best"),
     (14, "CPU of loadgen per operation: <= 4,600 / 330 / 105 ns at pipeline 1 / 16 / 64; floor <= 0.8x best"),
     (15, "CPU on two cores against one: <= 1.35x at pipeline 1, <= 1.6x at 16; floor <= 1.6x / 2x"),
 ];
@@ -91,7 +98,9 @@ impl Report {
 
     /// Samples of the same contestant in the same run are added to those it has.
     pub fn add(&mut self, row: Row) {
-        let same = |it: &&mut Row| it.bar == row.bar && it.what == row.what && it.who == row.who;
+        let same = |it: &&mut Row| {
+            it.bar == row.bar && it.what == row.what && it.who == row.who && it.unit == row.unit
+        };
         match self.rows.iter_mut().find(same) {
             Some(known) => known.samples.extend(row.samples),
             None => self.rows.push(row),
@@ -105,7 +114,7 @@ impl Report {
         while let Some(word) = args.next() {
             let name = word.rsplit_once('/').map_or(word.as_str(), |(_, name)| name).to_string();
             words.push(name);
-            if matches!(word.as_str(), "--port" | "--pid" | "-p") {
+            if matches!(word.as_str(), "--port" | "--pid" | "-p" | "--replica") {
                 args.next();
                 words.push(word.trim_start_matches('-').to_uppercase());
             }
@@ -164,15 +173,18 @@ impl Report {
                 Unit::Nanoseconds => "ns",
                 Unit::PerSecond => "/s",
                 Unit::Bytes => "B",
+                Unit::Microseconds => "us",
+                Unit::Percent => "%",
+                Unit::Count => "",
             };
             writeln!(
                 text,
-                "| {} | {} | {:.0} {unit} | {:.0} | {:.0} | {} | {} |",
+                "| {} | {} | {} {unit} | {} | {} | {} | {} |",
                 row.what,
                 row.who,
-                row.median(),
-                row.least(),
-                row.most(),
+                digits(row.median()),
+                digits(row.least()),
+                digits(row.most()),
                 ratio(floor),
                 ratio(best),
             )
@@ -196,9 +208,17 @@ impl Report {
     }
 
     fn rivals<'r>(&'r self, row: &'r Row) -> impl Iterator<Item = &'r Row> {
-        let same = |it: &&Row| it.bar == row.bar && it.what == row.what && it.who != row.who;
+        let same = |it: &&Row| {
+            let run = it.bar == row.bar && it.what == row.what && it.unit == row.unit;
+            run && it.who != row.who
+        };
         self.rows.iter().filter(same)
     }
+}
+
+/// Enough digits to compare by.
+fn digits(value: f64) -> String {
+    if value < 10.0 { format!("{value:.2}") } else { format!("{value:.0}") }
 }
 
 fn json_row(row: &Row) -> Value {

@@ -20,9 +20,21 @@ pub struct Process {
 
 impl Process {
     /// Starts a program with as many descriptors as the host allows; its output goes to `log`. Who is
-    /// `ahead` goes before the others on its CPUs, where the host allows that: what is measured must not
-    /// wait for those who make the crowd.
+    /// `ahead` goes before the others on its CPUs, in real time where the host allows that: what is
+    /// measured must not wait for those who make the crowd.
     pub fn start(
+        name: &str,
+        program: &Path,
+        args: &[String],
+        log: &Path,
+        ahead: bool,
+    ) -> Result<Self, String> {
+        Self::start_in(Path::new("."), name, program, args, log, ahead)
+    }
+
+    /// The same in a folder: what the program records of its arguments names no place of this host.
+    pub fn start_in(
+        folder: &Path,
         name: &str,
         program: &Path,
         args: &[String],
@@ -33,11 +45,12 @@ impl Process {
         let err = out.try_clone().map_err(|why| why.to_string())?;
         let mut command = Command::new("sh");
         let raise = "ulimit -n \"$(ulimit -Hn)\"; \
-                     [ \"$AHEAD\" = true ] && renice -n -15 -p $$ >/dev/null 2>&1; \
+                     [ \"$AHEAD\" = true ] && { chrt -f -p 1 $$ || renice -n -15 -p $$; } >/dev/null 2>&1; \
                      command -v setpriv >/dev/null && exec setpriv --pdeathsig KILL \"$0\" \"$@\"; \
                      exec \"$0\" \"$@\"";
         command.args(["-c", raise]).arg(program).args(args).env("AHEAD", ahead.to_string());
-        let child = command.stdin(Stdio::piped()).stdout(out).stderr(err).spawn();
+        let child =
+            command.current_dir(folder).stdin(Stdio::piped()).stdout(out).stderr(err).spawn();
         let child = child.map_err(|why| format!("{}: {why}", program.display()))?;
         Ok(Self { name: name.to_string(), child })
     }

@@ -254,12 +254,12 @@ impl Proof<'_> {
     }
 
     fn load(&mut self, name: &str, line: &str, ahead: bool) -> Result<Process, String> {
-        let file = |end: &str| self.plan.folder.join(format!("{name}.{end}")).display().to_string();
+        let file = |end: &str| format!("{name}.{end}");
         let mut args = words(line);
         args.extend(["--json".into(), file("json"), "--hgrm".into(), file("hgrm")]);
         self.found.commands.push(format!("loadgen {line}"));
         let log = self.logs.join(format!("{name}.log"));
-        Process::start(name, &self.plan.loadgen, &args, &log, ahead)
+        Process::start_in(&self.plan.folder, name, &self.plan.loadgen, &args, &log, ahead)
     }
 
     fn cold(

@@ -344,6 +344,9 @@ pub const SENTINEL_MASTERS_MAX: usize = 1_024;
 pub const SENTINEL_REPLICAS_MAX: usize = 1_000;
 pub const SENTINEL_PEERS_MAX: usize = 64;
 
+/// Configurations of one master that somebody claims and that are not confirmed yet.
+pub const SENTINEL_CLAIMS_MAX: usize = 8;
+
 /// Bytes of one answer to a Sentinel, and of an `INFO` that it reads.
 pub const SENTINEL_REPLY_BYTES_MAX: usize = 2 * 1024 * 1024;
 pub const SENTINEL_INFO_BYTES_MAX: usize = 1024 * 1024;

@@ -1,8 +1,9 @@
-//! CONFIG SET of what TLS is made of, and clients whose certificate says who they are.
+//! CONFIG SET of what TLS is made of and of where we listen, and clients whose certificate says who they are.
 //!
 //! Keys and certificates are in files, which the outside reads (`Action::Certificates`). So the settings that
 //! name them change only once it has said that they can be used: one CONFIG SET after another, each on what
-//! the one before has left. Until then, and where they cannot be used, the old ones hold.
+//! the one before has left. Until then, and where they cannot be used, the old ones hold. So it is with
+//! addresses and ports, which the outside opens.
 
 use crate::acl::log::{Context, Why};
 use crate::node::config;
@@ -34,7 +35,19 @@ struct Wish {
 /// Does a change of these settings need the files?
 #[must_use]
 pub fn concerns(rows: &[&'static Row]) -> bool {
-    rows.iter().any(|row| is_of_tls(row.name.as_bytes()))
+    rows.iter().any(|row| is_of_tls(row.name.as_bytes()) || ADDRESSES.contains(&row.name))
+}
+
+/// Where we listen.
+const ADDRESSES: [&str; 2] = ["bind", "port"];
+
+/// Why settings cannot hold.
+#[derive(Debug)]
+pub enum Unusable {
+    /// Keys and certificates.
+    Tls(String),
+    /// Addresses and ports.
+    Addresses(String),
 }
 
 fn is_of_tls(name: &[u8]) -> bool {
@@ -69,11 +82,32 @@ impl Control {
     }
 
     /// The outside has read the files, and new connections begin with what was in them; or not.
-    pub(super) fn certificates_read(&mut self, cx: &mut ControlCx<'_>, result: Result<(), String>) {
+    pub(super) fn certificates_read(
+        &mut self,
+        cx: &mut ControlCx<'_>,
+        result: Result<(), Unusable>,
+    ) {
         let Some(Wish { from, words, local }) = self.certificates.now.take() else { return };
         match result {
             Ok(()) => self.configure_now(cx, from, &words, local),
-            Err(why) => {
+            Err(Unusable::Addresses(why)) => {
+                cx.log(Level::Warning, format!("We listen where we did: {why}"));
+                let is = |word: &[u8], name: &str| word.eq_ignore_ascii_case(name.as_bytes());
+                let given = |name| words.iter().step_by(2).any(|it| is(it, name));
+                let (name, why) = match (given("bind"), given("port")) {
+                    (true, _) => ("bind", "Failed to bind to specified addresses."),
+                    (false, true) => ("port", "Unable to listen on this port. Check server logs."),
+                    (false, false) => {
+                        ("tls-port", "Unable to listen on this port. Check server logs.")
+                    }
+                };
+                let why = why.as_bytes().into();
+                cx.answer_error(
+                    from,
+                    &ErrorKind::ConfigRefused { name: name.as_bytes().into(), why },
+                );
+            }
+            Err(Unusable::Tls(why)) => {
                 cx.log(Level::Warning, format!("The TLS configuration stays as it was: {why}"));
                 let name = words.iter().step_by(2).find(|it| is_of_tls(it));
                 let name = name.map_or(&b"tls-cert-file"[..], Vec::as_slice).into();

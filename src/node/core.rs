@@ -22,6 +22,7 @@ use crate::engine::expire::ExpireCycle;
 use crate::engine::keyspace::Keyspace;
 use crate::engine::reach::{Reach, Share};
 use crate::engine::slot_counts::{SlotCounter, SlotCounts};
+use crate::node::certificates::Unusable;
 use crate::node::control::Control;
 use crate::node::host::Host;
 use crate::node::message::{Message, Wire};
@@ -133,7 +134,7 @@ pub enum FileEvent {
     Spilled(crate::node::spilling::Spilled),
     /// Keys and certificates were read (`Action::Certificates`): new connections begin with them, or it
     /// says why not.
-    Certificates(Result<(), String>),
+    Certificates(Result<(), Unusable>),
     /// A small file was read or replaced (`Action::Text`).
     Text(TextRead),
 }

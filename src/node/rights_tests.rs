@@ -2,7 +2,10 @@
 //! text of the rules and from what a person knows of a few commands. No request may get through that
 //! the rules forbid, and none be refused that they allow.
 //!
-//! `RINGFOLD_ACL_PAIRS` says how many pairs of rules and a request are tried.
+//! `RINGFOLD_ACL_PAIRS` says how many pairs of rules and a request are tried. Planted bugs must be found: each
+//! is what a check with that bug would see.
+//!
+//! The same against a real server is in `tests/system/access.rs`.
 
 use crate::acl::catalog::Catalog;
 use crate::acl::selector::Request;
@@ -43,7 +46,32 @@ const REQUESTS: &[(&str, &[Does])] = &[
     ("SINTERCARD 2 k k",    &[READS, READS]),
     ("XREAD STREAMS k 0",   &[READS]),
     ("LMOVE k k LEFT LEFT", &[BOTH, WRITES]),
+    ("EVAL s 2 k k k",      &[BOTH, BOTH]),
+    ("EVAL_RO s 1 k",       &[READS]),
+    ("FCALL f 2 k k",       &[BOTH, BOTH]),
+    ("ZUNIONSTORE k 2 k k", &[WRITES, READS, READS]),
+    ("ZINTER 3 k k k",      &[READS, READS, READS]),
+    ("LMPOP 2 k k LEFT",    &[BOTH, BOTH]),
+    ("BLMPOP 0 2 k k LEFT", &[BOTH, BOTH]),
+    ("ZMPOP 2 k k MIN",     &[BOTH, BOTH]),
+    ("SINTERSTORE k k k",   &[WRITES, READS, READS]),
+    ("SDIFF k k",           &[READS, READS]),
+    ("SMOVE k k m",         &[BOTH, WRITES]),
+    ("PFMERGE k k k",       &[BOTH, READS, READS]),
+    ("ZRANGESTORE k k 0 1", &[WRITES, READS]),
+    ("MSETNX k v k v",      &[WRITES, WRITES]),
+    ("SORT k",              &[READS]),
+    ("SORT k STORE k",      &[READS, WRITES]),
+    ("BITFIELD k GET u8 0", &[READS]),
+    ("BITFIELD k SET u8 0 1", &[BOTH]),
+    ("OBJECT ENCODING k",   &[LOOKS]),
+    ("XGROUP CREATE k g 0", &[WRITES]),
+    ("XREADGROUP GROUP g c STREAMS k k > >", &[READS, READS]),
+    ("TYPE k",              &[LOOKS]),
+    ("MIGRATE h 1 _ 0 9 KEYS k k", &[BOTH, BOTH]),
     ("PUBLISH k m",         &[Does::Hears]),
+    ("SPUBLISH k m",        &[Does::Hears]),
+    ("SSUBSCRIBE k k",      &[Does::Hears, Does::Hears]),
     ("SUBSCRIBE k k",       &[Does::Hears, Does::Hears]),
     ("PSUBSCRIBE k",        &[Does::HearsPattern]),
     ("CONFIG GET x",        &[]),
@@ -70,24 +98,65 @@ const RULES: &[&str] = &[
 
 #[test]
 fn no_request_gets_through_that_the_rules_forbid() {
+    let pairs = number_of_pairs();
+    let allowed = run(pairs, None).unwrap_or_else(|why| panic!("{why}"));
+    assert!(allowed > pairs / 20 && allowed < pairs * 19 / 20, "{allowed} of {pairs} say little");
+}
+
+/// A bug that the model must notice.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Plant {
+    /// The last selector in parentheses is never looked at.
+    IgnoredSelector,
+    /// `%R~` and `%W~` let both reads and writes through.
+    ReadsAreWrites,
+    /// The last of the keys that a number announces is not seen.
+    MissedKey,
+    /// A rule that forbids a command is without effect.
+    NothingForbidden,
+}
+
+#[test]
+fn planted_bugs_are_found() {
+    for plant in
+        [Plant::IgnoredSelector, Plant::ReadsAreWrites, Plant::MissedKey, Plant::NothingForbidden]
+    {
+        let found = run(20_000, Some(plant));
+        assert!(found.is_err(), "{plant:?} is not found");
+    }
+}
+
+fn number_of_pairs() -> u64 {
     let pairs = std::env::var("RINGFOLD_ACL_PAIRS").ok().and_then(|it| it.parse().ok());
-    let pairs: u64 = pairs.unwrap_or(50_000);
+    pairs.unwrap_or(50_000)
+}
+
+/// How many of so many pairs were allowed, or the first on which model and check differ.
+fn run(pairs: u64, plant: Option<Plant>) -> Result<u64, String> {
     let table = families::table();
     let catalog = table.catalog();
     let mut allowed = 0;
     for seed in 0..pairs / 25 {
         let mut prng = Prng::new(seed);
-        let (user, selectors) = random_user(catalog, &mut prng);
+        let (user, selectors) = random_user(catalog, &mut prng, plant);
         for _ in 0..25 {
             let (template, does) = REQUESTS[pick(&mut prng, REQUESTS.len())];
             let words: Vec<&str> = template
                 .split(' ')
-                .map(|word| if word == "k" { WORDS[pick(&mut prng, WORDS.len())] } else { word })
+                .map(|word| match word {
+                    "k" => WORDS[pick(&mut prng, WORDS.len())],
+                    "_" => "",
+                    word => word,
+                })
                 .collect();
             let places = template.split(' ').enumerate().filter(|(_, word)| *word == "k");
             let uses: Vec<(&str, Does)> =
                 places.zip(does).map(|((at, _), does)| (words[at], *does)).collect();
-            let bytes: Vec<&[u8]> = words.iter().map(|word| word.as_bytes()).collect();
+            let seen = match plant {
+                Some(Plant::MissedKey) => one_key_less(&words),
+                _ => words.clone(),
+            };
+            let bytes: Vec<&[u8]> = seen.iter().map(|word| word.as_bytes()).collect();
             let args = Args::new(&bytes);
             let number = table.find(args).unwrap();
             let ours = user.check(catalog, Request { number, args }).is_ok();
@@ -95,11 +164,30 @@ fn no_request_gets_through_that_the_rules_forbid() {
             let model = selectors
                 .iter()
                 .any(|rules| allows(catalog, rules, name, words[1..].first(), &uses));
-            assert_eq!(ours, model, "seed {seed}: {selectors:?} and {words:?}");
+            if ours != model {
+                let said = if ours { "allowed" } else { "refused" };
+                return Err(format!("seed {seed}: {selectors:?} and {words:?} are {said}"));
+            }
             allowed += u64::from(ours);
         }
     }
-    assert!(allowed > pairs / 20 && allowed < pairs * 19 / 20, "{allowed} of {pairs} say little");
+    Ok(allowed)
+}
+
+/// The request as who cannot count its keys sees it.
+fn one_key_less<'w>(words: &[&'w str]) -> Vec<&'w str> {
+    words.iter().map(|&word| if word == "2" { "1" } else { word }).collect()
+}
+
+/// A rule as the check with that bug understands it.
+fn understood(rule: &str, plant: Option<Plant>) -> String {
+    match (plant, rule.split_once('~')) {
+        (Some(Plant::ReadsAreWrites), Some((_, pattern))) => format!("~{pattern}"),
+        (Some(Plant::NothingForbidden), None) if rule.starts_with("-") && rule != "-@all" => {
+            String::new()
+        }
+        _ => rule.to_string(),
+    }
 }
 
 fn pick(prng: &mut Prng, len: usize) -> usize {
@@ -107,20 +195,27 @@ fn pick(prng: &mut Prng, len: usize) -> usize {
 }
 
 /// A user, and the rules of each of its selectors that were accepted.
-fn random_user(catalog: &Catalog, prng: &mut Prng) -> (User, Vec<Vec<String>>) {
+fn random_user(
+    catalog: &Catalog,
+    prng: &mut Prng,
+    plant: Option<Plant>,
+) -> (User, Vec<Vec<String>>) {
     let mut user = User::new(b"u", 1, false);
     let mut own = Vec::new();
     for _ in 0..1 + pick(prng, 10) {
         let rule = random_rule(prng);
-        if user.set(catalog, rule.as_bytes(), false).is_ok() {
+        if user.set(catalog, understood(&rule, plant).as_bytes(), false).is_ok() {
             own.push(rule);
         }
     }
     let mut selectors = vec![own];
     for _ in 0..pick(prng, 3) {
         let rules: Vec<String> = (0..1 + pick(prng, 6)).map(|_| random_rule(prng)).collect();
-        let word = format!("({})", rules.join(" "));
-        if user.set(catalog, word.as_bytes(), false).is_ok() {
+        let told: Vec<String> = rules.iter().map(|rule| understood(rule, plant)).collect();
+        let word = format!("({})", told.join(" "));
+        if plant == Some(Plant::IgnoredSelector)
+            || user.set(catalog, word.as_bytes(), false).is_ok()
+        {
             selectors.push(rules);
         }
     }

@@ -14,6 +14,7 @@ use crate::doctor::command::{DOCTOR_HELP, Doctor, TUNE_HELP, Tune};
 use crate::doctor::failover_report::FailoverReport;
 use crate::node::settings::load::{Source, load};
 use crate::node::settings::{Settings, Warning};
+use crate::runtime::migrate::{MIGRATE_HELP, Migrate};
 use crate::runtime::papers::{self, Completions, Man};
 use crate::runtime::sentinel_start::{Told, defaults, split};
 use crate::runtime::top::{TOP_HELP, Top};
@@ -36,6 +37,7 @@ pub enum Invocation {
     Doctor(Doctor),
     Tune(Tune),
     Top(Top),
+    Migrate(Box<Migrate>),
     /// What to print on standard output.
     Print(Vec<u8>),
     FailoverReport(FailoverReport),
@@ -58,6 +60,7 @@ pub fn parse(argv: impl IntoIterator<Item = OsString>) -> Invocation {
         Ok(Line { command: Some(Sub::Doctor(asked)), .. }) => return Invocation::Doctor(asked),
         Ok(Line { command: Some(Sub::Tune(asked)), .. }) => return Invocation::Tune(asked),
         Ok(Line { command: Some(Sub::Top(asked)), .. }) => return Invocation::Top(asked),
+        Ok(Line { command: Some(Sub::Migrate(asked)), .. }) => return Invocation::Migrate(asked),
         Ok(Line { command: Some(Sub::FailoverReport(asked)), .. }) => {
             return Invocation::FailoverReport(asked);
         }
@@ -111,6 +114,9 @@ enum Sub {
     /// Show a running server: cores, clients, replicas, commands
     #[command(disable_version_flag = true, after_help = TOP_HELP)]
     Top(Top),
+    /// Move the data and the writers of a running server to another, and back
+    #[command(disable_version_flag = true, after_help = MIGRATE_HELP)]
+    Migrate(Box<Migrate>),
     /// Print completions for a shell
     #[command(disable_version_flag = true)]
     Completions(Completions),

@@ -28,6 +28,7 @@ use crate::runtime::bus::Bus;
 use crate::runtime::clock::Clock;
 use crate::runtime::company::Companion;
 use crate::runtime::disk::Disk;
+use crate::runtime::doors::{self, Door};
 use crate::runtime::mesh::{Mesh, Parcel};
 use crate::runtime::metrics::Note;
 use crate::runtime::migrations::Migrations;
@@ -121,14 +122,14 @@ pub(super) struct Loop {
     /// Listeners for administration.
     admin_doors: Vec<u32>,
     /// Listeners for TLS.
-    tls_doors: Vec<u32>,
+    pub(super) doors: Vec<Door>,
     /// Which core the next client goes to.
     next_core: usize,
     /// Sessions on their way out, until the kernel lets go of their sockets.
     pub(super) leaving: Vec<Leaving>,
     /// Feeds whose socket is full.
     blocked: Vec<Conn>,
-    stopped_listeners: Vec<u32>,
+    pub(super) stopped_listeners: Vec<u32>,
     accept_again: u64,
     dial: Option<links::Dial>,
     /// Names being resolved for flows of our master's stream, and their connects under way.
@@ -203,7 +204,7 @@ async fn run(seat: Seat) -> std::io::Result<()> {
         admission: Admission::default(),
         is_full: false,
         admin_doors: Vec::new(),
-        tls_doors: Vec::new(),
+        doors: Vec::new(),
         next_core: 0,
         leaving: Vec::new(),
         blocked: Vec::new(),
@@ -260,10 +261,15 @@ impl Loop {
             self.driver.watch(companion.bell(), SIGNALS);
         }
         (self.signals, self.companion) = (signals, companion);
-        for listener in listeners {
-            self.driver.listen(listener);
+        for (listener, by_tls) in listeners
+            .into_iter()
+            .map(|it| (it, false))
+            .chain(tls_listeners.into_iter().map(|it| (it, true)))
+        {
+            let address = sys::local_address(listener.as_raw_fd());
+            let number = self.driver.listen(listener);
+            self.doors.push(Door { number, address, by_tls });
         }
-        self.tls_doors = tls_listeners.into_iter().map(|it| self.driver.listen(it)).collect();
         self.admin_doors =
             admin_listeners.into_iter().map(|it| self.driver.listen_reserved(it)).collect();
     }
@@ -279,6 +285,7 @@ impl Loop {
             // Mail first: with it come back the sockets of clients that have gone on already.
             self.collect(&mut pending);
             self.happened(&mut events, &mut pending);
+            self.collect_certificates(&mut pending);
             self.shake_hands(&mut pending);
             let started = self.clock.now();
             self.turn(core, started, &mut pending, out);
@@ -496,7 +503,7 @@ impl Loop {
     }
 
     /// Clients go to the cores in turn, but for administrators, who are few and stay here.
-    fn accepted(&mut self, listener: u32, fd: OwnedFd, pending: &mut Vec<Pending>) {
+    pub(super) fn accepted(&mut self, listener: u32, fd: OwnedFd, pending: &mut Vec<Pending>) {
         self.host.seated.fetch_add(1, Ordering::Relaxed);
         if self.admin_doors.contains(&listener) {
             self.take_in(fd, |conn, ends| Input::Admitted { conn, ends }, pending);
@@ -504,7 +511,7 @@ impl Loop {
         }
         let core = self.next_core;
         self.next_core = (core + 1) % self.cores;
-        match (core == self.id, self.tls_doors.contains(&listener)) {
+        match (core == self.id, self.is_tls_door(listener)) {
             (true, true) => self.adopt_secured(fd),
             (true, false) => drop(self.adopt(fd, None, pending)),
             (false, true) => self.mesh.send(core, Parcel::SecuredClient(fd), true),
@@ -576,7 +583,6 @@ impl Loop {
         while let Some((number, migrated)) = self.migrations.take(self.clock.mono().0) {
             pending.push(Pending::Input(Input::Migrated { number, migrated }));
         }
-        self.collect_certificates(pending);
         if let Some(dial) = &self.dial
             && let Some(found) = dial.take()
         {
@@ -724,7 +730,10 @@ impl Loop {
                 }
                 Action::Aof(step) => self.append.iter().for_each(|it| it.step(step.clone())),
                 Action::Text { path, replace } => self.texts.start(path, replace),
-                Action::Certificates(settings) => self.reload = Some(Reload::start(*settings)),
+                Action::Certificates(settings) => {
+                    let moves = doors::moves(&self.settings, &settings);
+                    self.reload = Some(Reload::start(*settings, moves));
+                }
                 Action::SettingsChanged => {
                     self.settings = core.settings();
                     logs::set_level(self.settings.loglevel);

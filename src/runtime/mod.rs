@@ -15,6 +15,7 @@ pub mod slices;
 pub mod texts;
 pub mod company;
 pub mod tls;
+pub mod doors;
 pub mod streams;
 pub mod metrics;
 #[cfg(test)]
@@ -27,5 +28,7 @@ pub mod sentinel;
 pub mod bus;
 pub mod sentinel_start;
 pub mod papers;
+pub mod asking;
 pub mod top;
+pub mod migrate;
 pub mod cli;

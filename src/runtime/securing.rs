@@ -6,6 +6,7 @@
 //!
 //! Not here: what is sealed and in which order (`streams.rs`).
 
+use crate::node::certificates::Unusable;
 use crate::node::core::{FileEvent, Input};
 use crate::node::outbox::{Action, Conn, Level, Outbox};
 use crate::node::session::Ends;
@@ -166,9 +167,15 @@ impl Loop {
 
     /// Keys and certificates that were to be read again.
     pub(super) fn collect_certificates(&mut self, pending: &mut Vec<Pending>) {
-        if let Some(result) = self.reload.as_ref().and_then(|it: &Reload| it.take(&self.tls)) {
-            self.reload = None;
-            pending.push(Pending::Input(Input::File(FileEvent::Certificates(result))));
-        }
+        let Some(read) = self.reload.as_ref().and_then(Reload::take) else { return };
+        self.reload = None;
+        let result = read.and_then(|read| {
+            if let Some(doors) = &read.doors {
+                self.move_doors(doors, pending).map_err(Unusable::Addresses)?;
+            }
+            read.hold(&self.tls);
+            Ok(())
+        });
+        pending.push(Pending::Input(Input::File(FileEvent::Certificates(result))));
     }
 }

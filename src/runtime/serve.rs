@@ -417,7 +417,7 @@ fn listen_soon(address: SocketAddr, backlog: i32) -> io::Result<OwnedFd> {
     }
 }
 
-fn addresses(host: &[u8], port: u16) -> Result<Vec<SocketAddr>, Refusal> {
+pub(super) fn addresses(host: &[u8], port: u16) -> Result<Vec<SocketAddr>, Refusal> {
     match host {
         b"*" => return Ok(vec![SocketAddr::from(([0, 0, 0, 0], port))]),
         b"::*" => return Ok(vec![SocketAddr::from(([0u16; 8], port))]),
@@ -434,7 +434,7 @@ fn addresses(host: &[u8], port: u16) -> Result<Vec<SocketAddr>, Refusal> {
 }
 
 /// The host does not have this address or family at all.
-fn is_absent(error: &io::Error) -> bool {
+pub(super) fn is_absent(error: &io::Error) -> bool {
     matches!(
         error.raw_os_error(),
         Some(libc::EADDRNOTAVAIL | libc::EAFNOSUPPORT | libc::EPROTONOSUPPORT | libc::ENODEV)

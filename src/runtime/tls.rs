@@ -4,7 +4,9 @@
 //!
 //! Not here: what is made of them (`tls/contexts.rs`), connections (`streams.rs`).
 
+use crate::node::certificates::Unusable;
 use crate::node::settings::{AuthClients, Settings};
+use crate::runtime::doors::{Wanted, wanted};
 use crate::runtime::serve::path;
 use crate::tls::choice::Wish;
 use crate::tls::contexts::{Asks, Contexts, NO_AUTHORITY, Pair, Parts};
@@ -42,28 +44,50 @@ impl Store {
 /// A reload under way.
 #[derive(Debug)]
 pub struct Reload {
-    built: Receiver<Result<Option<Arc<Contexts>>, String>>,
+    read: Receiver<Result<Read, Unusable>>,
+}
+
+/// What was read and looked up for settings that shall hold.
+#[derive(Debug)]
+pub struct Read {
+    contexts: Option<Arc<Contexts>>,
+    /// Where to listen, where that changes.
+    pub doors: Option<Vec<Wanted>>,
+}
+
+impl Read {
+    /// New connections begin with this from here on.
+    pub fn hold(self, store: &Store) {
+        store.put(self.contexts);
+    }
 }
 
 impl Reload {
+    /// `moves`: addresses or ports change.
     #[must_use]
-    pub fn start(settings: Settings) -> Self {
-        let (tell, built) = channel();
-        let read = move || drop(tell.send(build(&settings)));
+    pub fn start(settings: Settings, moves: bool) -> Self {
+        let (tell, read) = channel();
+        let work = move || {
+            let contexts = build(&settings).map_err(Unusable::Tls)?;
+            let doors = moves.then(|| wanted(&settings)).transpose();
+            doors.map(|doors| Read { contexts, doors }).map_err(Unusable::Addresses)
+        };
         // Where no thread can be had, `take` says so.
-        let _ = std::thread::Builder::new().name("certificates".to_string()).spawn(read);
-        Self { built }
+        let thread = std::thread::Builder::new().name("certificates".to_string());
+        let _ = thread.spawn(move || drop(tell.send(work())));
+        Self { read }
     }
 
-    /// What became of it, once; what was built is what new connections begin with from here on.
+    /// What became of it, once.
     #[must_use]
-    pub fn take(&self, store: &Store) -> Option<Result<(), String>> {
-        let built = match self.built.try_recv() {
-            Ok(built) => built,
-            Err(TryRecvError::Empty) => return None,
-            Err(TryRecvError::Disconnected) => Err("no thread can be started".into()),
-        };
-        Some(built.map(|contexts| store.put(contexts)))
+    pub fn take(&self) -> Option<Result<Read, Unusable>> {
+        match self.read.try_recv() {
+            Ok(read) => Some(read),
+            Err(TryRecvError::Empty) => None,
+            Err(TryRecvError::Disconnected) => {
+                Some(Err(Unusable::Tls("no thread can be started".into())))
+            }
+        }
     }
 }
 

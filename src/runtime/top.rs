@@ -5,16 +5,12 @@
 
 pub mod frame;
 
-use crate::resp::decode::{self, Value};
-use crate::resp::reply::write_request;
+use crate::runtime::asking::{Link, Place};
 use clap::Args;
 use frame::{Sample, frame};
-use std::io::{self, IsTerminal, Read, Write};
-use std::net::{TcpStream, ToSocketAddrs};
+use std::io::{self, IsTerminal, Write};
 use std::time::{Duration, Instant};
 
-/// The longest INFO that is read.
-const REPLY_BYTES_MAX: usize = 16 << 20;
 const PATIENCE: Duration = Duration::from_secs(10);
 const AGAIN: Duration = Duration::from_secs(1);
 
@@ -53,7 +49,7 @@ fn interval(text: &str) -> Result<f64, String> {
 /// Draws until it is stopped, or once. The exit code.
 pub fn run(asked: &Top, out: &mut impl Write) -> Result<(), String> {
     let named = |why: String| format!("{}: {why}", asked.target);
-    let mut link = Link::open(asked).map_err(named)?;
+    let mut link = Asked::open(asked).map_err(named)?;
     let mut before = link.sample().map_err(named)?;
     let mut at = Instant::now();
     let over = !asked.once && io::stdout().is_terminal();
@@ -65,7 +61,7 @@ pub fn run(asked: &Top, out: &mut impl Write) -> Result<(), String> {
             Err(why) => {
                 draw(out, over, &format!("{}\n", named(why)))?;
                 std::thread::sleep(AGAIN);
-                match Link::open(asked).and_then(|mut link| Ok((link.sample()?, link))) {
+                match Asked::open(asked).and_then(|mut link| Ok((link.sample()?, link))) {
                     Ok((sample, new)) => (before, link, at) = (sample, new, Instant::now()),
                     Err(_) => continue,
                 }
@@ -89,70 +85,20 @@ fn draw(out: &mut impl Write, over: bool, text: &str) -> Result<(), String> {
     drawn.map_err(|error| error.to_string())
 }
 
-struct Link {
-    stream: TcpStream,
-    input: Vec<u8>,
-}
+/// The server as it is asked.
+struct Asked(Link);
 
-impl Link {
+impl Asked {
     fn open(asked: &Top) -> Result<Self, String> {
-        let addresses = asked.target.to_socket_addrs().map_err(|error| error.to_string())?;
-        let mut why = "no such host".to_string();
-        for address in addresses {
-            match TcpStream::connect_timeout(&address, PATIENCE) {
-                Ok(stream) => return Self::greet(stream, asked),
-                Err(error) => why = error.to_string(),
-            }
-        }
-        Err(why)
-    }
-
-    fn greet(stream: TcpStream, asked: &Top) -> Result<Self, String> {
-        let set = stream.set_read_timeout(Some(PATIENCE));
-        set.and_then(|()| stream.set_write_timeout(Some(PATIENCE))).map_err(|it| it.to_string())?;
-        let mut link = Self { stream, input: Vec::new() };
         let environment =
             || ["RINGFOLD_PASS", "REDISCLI_AUTH"].iter().find_map(|it| std::env::var(it).ok());
-        let Some(pass) = asked.pass.clone().or_else(environment) else { return Ok(link) };
-        let mut words: Vec<&[u8]> = vec![b"AUTH"];
-        words.extend(asked.user.as_ref().map(|it| it.as_bytes()));
-        words.push(pass.as_bytes());
-        link.ask(&words)?;
-        Ok(link)
+        let pass = asked.pass.clone().or_else(environment);
+        let place = Place { target: asked.target.clone(), user: asked.user.clone(), pass };
+        Link::open(&place, PATIENCE).map(Self)
     }
 
     fn sample(&mut self) -> Result<Sample, String> {
-        let answer = self.ask(&[b"INFO", b"everything"])?;
-        let (Value::Bulk(text) | Value::Verbatim { text, .. }) = answer else {
-            return Err("it does not answer INFO as a server does".into());
-        };
-        let sample = Sample::parse(&String::from_utf8_lossy(&text));
+        let sample = Sample::parse(&self.0.info()?);
         if sample.is_server() { Ok(sample) } else { Err("it is no server of this kind".into()) }
-    }
-
-    fn ask(&mut self, words: &[&[u8]]) -> Result<Value, String> {
-        let mut request = Vec::new();
-        write_request(&mut request, words);
-        self.stream.write_all(&request).map_err(|error| error.to_string())?;
-        let mut more = vec![0; 64 << 10];
-        loop {
-            match decode::decode(&self.input).map_err(|_| "its answer is not RESP".to_string())? {
-                Some((Value::Error(why), _)) => {
-                    return Err(String::from_utf8_lossy(&why).into_owned());
-                }
-                Some((value, len)) => {
-                    self.input.drain(..len.min(self.input.len()));
-                    return Ok(value);
-                }
-                None if self.input.len() > REPLY_BYTES_MAX => {
-                    return Err("its answer has no end".into());
-                }
-                None => {}
-            }
-            match self.stream.read(&mut more).map_err(|error| error.to_string())? {
-                0 => return Err("it closed the connection".into()),
-                len => self.input.extend_from_slice(more.get(..len).unwrap_or_default()),
-            }
-        }
     }
 }

@@ -153,8 +153,11 @@ pub enum Wait {
 
 /// A listening socket: polled, and accepted from while somebody waits there.
 struct Listener {
-    fd: OwnedFd,
+    /// None: it was closed.
+    fd: Option<OwnedFd>,
     has_callers: bool,
+    /// The kernel has yet to answer a poll: until then the number is not used again.
+    polled: bool,
     /// What `admit` says is not for those who come here.
     reserved: bool,
 }
@@ -279,20 +282,47 @@ impl Driver {
     }
 
     fn listen_at(&mut self, fd: OwnedFd, reserved: bool) -> u32 {
-        let listener = index_of(self.listeners.len());
         sys::set_nonblocking(&fd);
-        self.listeners.push(Listener { fd, has_callers: false, reserved });
-        self.listen_again(listener);
-        listener
+        let new = Listener { fd: Some(fd), has_callers: false, polled: false, reserved };
+        let free = self.listeners.iter().position(|it| it.fd.is_none() && !it.polled);
+        let index = free.unwrap_or(self.listeners.len());
+        match self.listeners.get_mut(index) {
+            Some(place) => *place = new,
+            None => self.listeners.push(new),
+        }
+        self.listen_again(index_of(index));
+        index_of(index)
+    }
+
+    /// Ends a listener; who has connected already is returned. Its number may become another's.
+    pub fn close_listener(&mut self, listener: u32) -> Vec<OwnedFd> {
+        let mut callers = Vec::new();
+        let Some(it) = self.listeners.get_mut(listener as usize) else { return callers };
+        it.has_callers = false;
+        let Some(fd) = it.fd.take() else { return callers };
+        loop {
+            match sys::accept(&fd) {
+                Ok(caller) => callers.push(caller),
+                Err(error) if sys::is_of_one_caller(&error) => {}
+                Err(_) => break,
+            }
+        }
+        // The poll has the socket open until it is told that there is nothing to wait for.
+        sys::shutdown(fd.as_raw_fd());
+        callers
     }
 
     /// Resumes accepting after `AcceptStopped`.
     pub fn listen_again(&mut self, listener: u32) {
-        let Some(it) = self.listeners.get(listener as usize) else { return };
+        let Some(it) = self.listeners.get_mut(listener as usize) else { return };
+        let (Some(fd), false) = (&it.fd, it.polled) else { return };
+        it.polled = true;
         let events = u32::try_from(libc::POLLIN).unwrap_or(1);
-        let entry = opcode::PollAdd::new(Fd(it.fd.as_raw_fd()), events)
-            .build()
-            .user_data(user_data(kind::CALLERS, 0, listener));
+        let entry = opcode::PollAdd::new(Fd(fd.as_raw_fd()), events).build().user_data(user_data(
+            kind::CALLERS,
+            0,
+            listener,
+        ));
         self.push(&entry);
     }
 
@@ -320,7 +350,8 @@ impl Driver {
             let left = if self.listeners[index].reserved { &mut few } else { &mut admits };
             while *left > 0 && self.listeners[index].has_callers {
                 let listener = index_of(index);
-                match sys::accept(&self.listeners[index].fd) {
+                let Some(fd) = &self.listeners[index].fd else { break };
+                match sys::accept(fd) {
                     Ok(fd) => {
                         *left -= 1;
                         self.events.push(Event::Accepted { listener, fd });
@@ -632,7 +663,8 @@ impl Driver {
             kind::POLL_OUT => self.writable(Socket(index), detail),
             kind::CALLERS => {
                 if let Some(listener) = self.listeners.get_mut(index as usize) {
-                    listener.has_callers = true;
+                    listener.polled = false;
+                    listener.has_callers = listener.fd.is_some();
                 }
             }
             kind::POLL_IN => self.readable(Socket(index), detail, result),

@@ -1,8 +1,10 @@
 //! Users of real servers: where they are kept, who is a replica by which, and what a name is called.
 
-use crate::support::client::Client;
+use crate::support::client::{Client, request};
+use crate::support::seed;
 use crate::support::server::{Folder, Kind, Plan};
 use crate::{plan, wait_for_link};
+use ringfold::base::prng::Prng;
 use std::fs;
 
 const ALL: [Kind; 3] = [Kind::Ours(1), Kind::Ours(3), Kind::Redis];
@@ -117,4 +119,170 @@ fn a_replica_has_a_user_of_its_own() {
             .start();
         wait_for_link(&replica);
     }
+}
+
+/// Rules and requests for a comparison with a real server: keys are `k`, replaced by random words.
+const DRY: &[&str] = &[
+    "GET k",
+    "SET k v",
+    "SET k v GET",
+    "MSET k v k v",
+    "MGET k k k",
+    "RENAME k k",
+    "COPY k k",
+    "EXISTS k k",
+    "DEL k",
+    "INCR k",
+    "LCS k k",
+    "BITOP AND k k k",
+    "SINTERCARD 2 k k",
+    "XREAD STREAMS k 0",
+    "LMOVE k k LEFT LEFT",
+    "EVAL s 2 k k k",
+    "EVAL_RO s 1 k",
+    "FCALL f 2 k k",
+    "ZUNIONSTORE k 2 k k",
+    "ZINTER 3 k k k",
+    "LMPOP 2 k k LEFT",
+    "BLMPOP 0 2 k k LEFT",
+    "ZMPOP 2 k k MIN",
+    "SINTERSTORE k k k",
+    "SDIFF k k",
+    "SMOVE k k m",
+    "PFMERGE k k k",
+    "ZRANGESTORE k k 0 1",
+    "SORT k",
+    "SORT k STORE k",
+    "BITFIELD k GET u8 0",
+    "BITFIELD k SET u8 0 1",
+    "OBJECT ENCODING k",
+    "XGROUP CREATE k g 0",
+    "XREADGROUP GROUP g c STREAMS k k > >",
+    "TYPE k",
+    "PUBLISH k m",
+    "SPUBLISH k m",
+    "SUBSCRIBE k k",
+    "PSUBSCRIBE k",
+    "SSUBSCRIBE k k",
+    "CONFIG GET x",
+    "CONFIG SET x y",
+    "CLIENT ID",
+    "SELECT 0",
+    "SELECT 1",
+    "FLUSHALL",
+    "PING",
+    "GETEX k",
+    "APPEND k v",
+    "HSET k f v",
+    "ZADD k 1 m",
+    "LPUSH k v",
+    "GEOSEARCHSTORE k k FROMLONLAT 0 0 BYRADIUS 1 m",
+    "RPOPLPUSH k k",
+    "TOUCH k k",
+    "STRLEN k",
+    "MSETNX k v k v",
+];
+
+const DRY_RULES: &[&str] = &[
+    "+@all",
+    "-@all",
+    "allcommands",
+    "nocommands",
+    "+@read",
+    "-@read",
+    "+@write",
+    "-@write",
+    "+@string",
+    "-@string",
+    "+@dangerous",
+    "-@dangerous",
+    "+@admin",
+    "+@keyspace",
+    "-@slow",
+    "+@fast",
+    "+@pubsub",
+    "+get",
+    "-get",
+    "+set",
+    "-SET",
+    "+config",
+    "-config",
+    "+config|get",
+    "-config|get",
+    "+CONFIG|SET",
+    "+select|0",
+    "-select",
+    "+rename",
+    "-copy",
+    "+exists",
+    "+eval",
+    "+sort",
+    "+publish",
+    "+subscribe",
+    "-ping",
+    "~*",
+    "allkeys",
+    "resetkeys",
+    "&*",
+    "allchannels",
+    "resetchannels",
+    "%R~a*",
+    "%W~a*",
+    "~b*",
+    "%RW~?b",
+    "%R~*",
+    "%W~a",
+    "&a*",
+    "&b",
+    "(+@all ~a*)",
+    "(%R~b* +@read)",
+    "(+set %W~*)",
+    "clearselectors",
+    "(+get",
+    "%X~a",
+    "+nosuch",
+    "on",
+    "+debug|digest",
+];
+
+/// Every decision about random users and requests is a real server's, and so is every refusal of a rule.
+#[test]
+fn rehearsals_are_decided_as_redis_decides_them() {
+    let mut prng = Prng::new(seed());
+    let mut pick = |len: usize| usize::try_from(prng.below(len as u64)).unwrap();
+    let (ours, theirs) = (plan(Kind::Ours(2)).start(), plan(Kind::Redis).start());
+    let mut clients = [ours.client(), theirs.client()];
+    let (mut allowed, mut asked) = (0, 0);
+    for user in 0..150 {
+        let name = format!("user{user}");
+        let mut words = vec!["ACL", "SETUSER", &name];
+        words.extend((0..1 + pick(8)).map(|_| DRY_RULES[pick(DRY_RULES.len())]));
+        let [said, expected] = clients.each_mut().map(|it| it.call(&words));
+        assert_eq!(
+            said.escape_ascii().to_string(),
+            expected.escape_ascii().to_string(),
+            "{words:?}"
+        );
+        if !said.starts_with(b"+") {
+            continue;
+        }
+        let mut bytes = Vec::new();
+        let mut requests = Vec::new();
+        for _ in 0..60 {
+            let mut words = vec!["ACL", "DRYRUN", &name];
+            let template = DRY[pick(DRY.len())].split(' ');
+            let keys = ["a", "b", "ab", "ba", "aa", "abc", "*"];
+            words.extend(template.map(|it| if it == "k" { keys[pick(keys.len())] } else { it }));
+            bytes.extend(request(&words.iter().map(|it| it.as_bytes()).collect::<Vec<_>>()));
+            requests.push(words);
+        }
+        clients.iter_mut().for_each(|it| it.send(&bytes).unwrap());
+        for asks in requests {
+            let [said, expected] = clients.each_mut().map(|it| it.reply().unwrap());
+            let said = said.escape_ascii().to_string();
+            assert_eq!(said, expected.escape_ascii().to_string(), "{words:?} {asks:?}");
+            (asked, allowed) = (asked + 1, allowed + u64::from(said.starts_with("+OK")));
+        }
+    }
+    assert!(allowed > asked / 20 && allowed < asked * 19 / 20, "{allowed} of {asked} say little");
 }

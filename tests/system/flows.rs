@@ -3,13 +3,19 @@
 #![expect(clippy::disallowed_methods, reason = "one link that stands still needs a clock")]
 
 use crate::support::proxy::Proxy;
+use crate::support::server::Plan;
 use crate::support::server::{Kind, Server, wait_until_equal};
 use crate::support::wait_until;
 use crate::support::writers::{Writers, lost};
-use crate::{count, plan, replica_of, wait_for_link};
+use crate::{count, replica_of, wait_for_link};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
+
+fn plan(kind: Kind) -> Plan {
+    let plan = crate::plan(kind);
+    if kind.is_stock() { plan } else { plan.arg("repl-flows", &["yes"]) }
+}
 
 /// A line of INFO, without its name.
 fn ringfold(server: &Server, field: &str) -> String {

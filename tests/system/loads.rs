@@ -15,7 +15,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 /// The load generator of this tree: it lies beside the server, if it has been built.
-fn loadgen() -> &'static Path {
+pub(super) fn loadgen() -> &'static Path {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     BUILT.get_or_init(|| {
         let path = Path::new(env!("CARGO_BIN_EXE_ringfold")).with_file_name("loadgen");
