@@ -105,12 +105,24 @@ pub const SYNC_RECEIVED_BYTES: u64 = 256 * 1024;
 /// Attached replicas, the ones in their handshake included.
 pub const REPLICAS_MAX: usize = 1_024;
 
+/// Flows of a replica; bytes of one frame, and of one send of them; pieces of the stream that wait for a flow before
+/// other flows take them.
+pub const FLOWS_MAX: usize = CORES_MAX;
+pub const FLOW_FRAME_BYTES_MAX: usize = 64 * 1024;
+pub const FLOW_SEND_BYTES: u64 = 128 * 1024;
+pub const FLOW_PIECES_MAX: usize = 4_096;
+
+/// Bytes of a flow that wait on a replica for others before it is not read from.
+pub const FLOW_HELD_BYTES_MAX: usize = 4 * 1024 * 1024;
+
 const _: () = {
     assert!(MASTER_LINE_BYTES_MAX < LINE_BYTES_MAX);
     assert!(STREAM_UNIT_BYTES_MAX > BULK_BYTES_MAX);
     assert!(LOG_SPARE_BYTES_MAX >= RING_CHUNK_BYTES);
     assert!(MERGE_TICKETS_MAX > CORES_MAX);
     assert!(SYNC_RECEIVED_BYTES * 4 <= SYNC_WINDOW_BYTES);
+    assert!(FLOW_FRAME_BYTES_MAX < FLOW_HELD_BYTES_MAX);
+    assert!(FLOW_SEND_BYTES >= FLOW_FRAME_BYTES_MAX as u64);
 };
 
 /// Bytes of one configuration file, and of standard input where it holds the configuration.

@@ -103,7 +103,8 @@ impl Core {
         if flies {
             self.follows_lent(conn);
         }
-        if self.control.is_some() && self.peer_bytes(conn, bytes, out) {
+        let peers = self.control.is_some() || self.flow_links.are_any();
+        if peers && self.peer_bytes(conn, bytes, out) {
             return;
         }
         self.receive_plain(conn, bytes, wire, window, out);

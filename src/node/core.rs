@@ -101,6 +101,11 @@ pub enum Input<'a> {
     Dialled {
         result: Result<(Conn, Ends), String>,
     },
+    /// The connect asked for by `Action::DialFlow` was decided.
+    FlowDialled {
+        number: u64,
+        result: Result<(Conn, Ends), String>,
+    },
     /// What became of a migration.
     Migrated {
         number: u64,
@@ -203,6 +208,7 @@ pub struct Core {
     /// Hashes made for passwords of ACL GENPASS.
     pub(super) generated: u64,
     pub(super) roads: crate::node::route::Roads,
+    pub(super) flow_links: crate::node::flow_link::FlowLinks,
     pub(super) tx: crate::node::transactions::Transactions,
     /// Who waits for this core's keys, and which clients of this core wait for any.
     pub(super) waiting: crate::node::waiting::Waiting,
@@ -292,6 +298,7 @@ impl Core {
             refusals: 0,
             generated: 0,
             roads: crate::node::route::Roads::new(cores),
+            flow_links: crate::node::flow_link::FlowLinks::default(),
             tx: crate::node::transactions::Transactions::new(cores, intend),
             waiting: crate::node::waiting::Waiting::default(),
             blocked: crate::node::blocked::Blocked::default(),
@@ -449,6 +456,7 @@ impl Core {
                     self.migrated(number, &migrated, out);
                 }
             }
+            Input::FlowDialled { number, result } => self.flow_dialled(number, result, out),
             Input::File(event) => self.with_control(out, |it, cx| it.file(cx, event)),
             Input::Bus(said) => self.with_control(out, |it, cx| it.heard_of_bus(cx, said)),
             Input::Terminate { interrupt } => {
@@ -526,7 +534,8 @@ impl Core {
             self.shared.host.record.wrote(self.now.wall);
         }
         let ticket = self.shared.tickets.fetch_add(1, Ordering::AcqRel) + 1;
-        let batch = self.log.seal(ticket);
+        let mut batch = self.log.seal(ticket);
+        batch.core = self.id;
         if self.id == 0 {
             self.roads.wrote(ticket);
             self.with_control(out, |control, cx| control.effects(cx, batch));

@@ -79,10 +79,7 @@ impl Core {
                 let taken = self.take_loaded(*loaded);
                 out.mail[0].push(Message::Taken(taken));
             }
-            Message::Taken(true) => self.with_control(out, |it, cx| it.applied(cx, b"+OK")),
-            Message::Taken(false) => {
-                self.with_control(out, |it, cx| it.applied(cx, b"-no room for a collection"));
-            }
+            Message::Taken(taken) => self.told_taken(taken, out),
             Message::Stepped(answer) => {
                 self.with_control(out, |it, cx| it.core_stepped(cx, answer))
             }
@@ -103,9 +100,16 @@ impl Core {
             Message::Export(order) => self.export(*order),
             Message::Exported(note) => self.tell_of_export(note.0, note.1, out),
             Message::DropSlots(slots) => self.drop_slots(&slots),
+            Message::ToFlow(told) => self.flow_told(*told, out),
+            Message::FromFlow(said) => self.with_control(out, |it, cx| it.flow_said(cx, *said)),
             Message::Bus(said) => out.actions.push(Action::Bus(*said)),
             Message::Changes(n) => self.with_control(out, |it, _| it.snapshots.note_changes(n)),
         }
+    }
+
+    fn told_taken(&mut self, taken: bool, out: &mut Outbox) {
+        let reply: &[u8] = if taken { b"+OK" } else { b"-no room for a collection" };
+        self.with_control(out, |it, cx| it.applied(cx, reply));
     }
 
     /// A collection of a file or a full sync becomes a key of this core; false: there is no room.

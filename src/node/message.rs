@@ -108,6 +108,10 @@ pub enum Message {
     Export(Box<crate::cluster::moves::Order>),
     /// To core 0: how far that is.
     Exported(Box<(u64, crate::cluster::moves::News)>),
+    /// From core 0: about connections that bring our master's stream.
+    ToFlow(Box<crate::node::flow_link::ToFlow>),
+    /// To core 0: what such a connection brought, and what became of it.
+    FromFlow(Box<crate::node::flow_link::FromFlow>),
     /// To core 0: for the mind of a cluster's node.
     Bus(Box<crate::node::cluster::ToBus>),
 }

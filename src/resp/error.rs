@@ -328,6 +328,7 @@ error_kinds! {
         SyncWithoutMasterLink => "NOMASTERLINK Can't SYNC while not connected with my master",
         SyncFromEmpty => "NOMASTERLINK Can't SYNC: this master started without data and the replica has some, which would go. To let it go, send REPLICAOF NO ONE to this master.",
         SyncInFailover => "NOMASTERLINK Can't SYNC while failing over",
+        FlowRefused => "NOFLOW There is no replica here that this connection could be a flow of.",
         NotForReplicas => "ERR Command is not valid when client is a replica.",
         PsyncFailover => "ERR PSYNC FAILOVER can't be sent to a master.",
         PsyncFailoverReplid => "ERR PSYNC FAILOVER replid must match my replid.",

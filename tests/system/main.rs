@@ -18,6 +18,7 @@ mod doors;
 mod failover;
 mod faults;
 mod files;
+mod flows;
 mod guide;
 mod hops;
 mod hosts;

@@ -137,6 +137,8 @@ pub struct Settings {
     pub repl_spill_size: u64,
     /// Seconds that writers wait for a replica past its limit that takes nothing.
     pub repl_writers_wait: u32,
+    /// Whether the stream goes to a replica of ours by a connection for each core of its master.
+    pub repl_flows: ReplFlows,
     pub repl_backlog_ttl: i64,
     pub repl_timeout: u32,
     pub repl_ping_replica_period: u32,
@@ -269,6 +271,10 @@ choices! {
 choices! {
     /// When what was appended is synced.
     AppendFsync { Everysec = "everysec", Always = "always", No = "no" }
+}
+choices! {
+    /// Where flows are wanted: `Auto`, where there are several cores.
+    ReplFlows { Auto = "auto", Yes = "yes", No = "no" }
 }
 choices! {
     /// By what name clients are sent to the nodes of a cluster.

@@ -12,7 +12,7 @@ use super::kind::{Kind, Kind::*, Value};
 use super::reason::Reason;
 use super::{
     AclPubsubDefault, AppendFsync, AuthClients, CertificateUser, EndpointType, LogFormat, LogLevel,
-    MaxmemoryPolicy, Protected, Supervised, SyslogFacility,
+    MaxmemoryPolicy, Protected, ReplFlows, Supervised, SyslogFacility,
 };
 
 /// One setting.
@@ -163,6 +163,7 @@ pub const ROWS: &[Row] = &{ use Change::*; use Effect::{Only, Works}; [
     row("repl-backlog-max", "", memory(0), "268435456", Runtime, Works, field!(repl_backlog_max)),
     row("repl-spill-size", "", memory(0), "1073741824", Runtime, Works, field!(repl_spill_size)),
     row("repl-writers-wait", "", INT, "5", Runtime, Works, field!(repl_writers_wait)),
+    row("repl-flows", "", Choice(ReplFlows::NAMES), "no", Runtime, Works, field!(repl_flows)),
     row("replicas-follow-empty-master", "", Bool, "no", Runtime, Works, field!(replicas_follow_empty_master)),
     row("admin-port", "", PORT, "0", AtStart, Works, field!(admin_port)),
     row("admin-bind", "", Addresses, "127.0.0.1 -::1", AtStart, Works, field!(admin_bind)),
@@ -438,6 +439,7 @@ mod tests {
                 "repl-backlog-max",
                 "repl-spill-size",
                 "repl-writers-wait",
+                "repl-flows",
                 "replicas-follow-empty-master",
                 "admin-port",
                 "admin-bind",
