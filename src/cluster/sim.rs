@@ -110,7 +110,7 @@ fn planned_failovers_follow_each_other() {
     for seed in 0..10 {
         let mut world = World::new(seed, None);
         world.faults = Faults::default();
-        world.no_epochs = false;
+        (world.no_epochs, world.at_once) = (false, true);
         match world.swap_again_and_again() {
             Ok(longest) => assert!(longest < 5_000, "seed {seed}: {longest} ms"),
             Err(why) => {

@@ -1,11 +1,10 @@
-//! Rust's client library in cluster mode, as a programme that writes all the time: through planned failovers, through
-//! slots that move, and through the death of a master.
+//! Rust's client library in cluster mode, as a programme that writes all the time: through the death of a master.
 
 #![expect(clippy::disallowed_methods, reason = "a client on a thread of its own")]
 
 use crate::cluster::{self, OURS, addresses, cluster};
-use crate::loads::{reshard, wait_for_commands};
-use crate::support::server::{Kind, Server};
+use crate::loads::wait_for_commands;
+use crate::support::server::Server;
 use crate::support::wait_for;
 use redis::Commands;
 use redis::cluster::{ClusterClient, ClusterConnection};
@@ -79,28 +78,6 @@ fn assert_kept((kept, mut connection): (BTreeMap<String, u64>, ClusterConnection
         let found: Option<u64> = again_and_again(|| connection.get(&key));
         assert_eq!(found, Some(value), "{key}");
     }
-}
-
-#[test]
-fn redis_rs_goes_on_when_a_cluster_changes() {
-    let nodes = cluster(&[OURS, Kind::Redis, OURS, OURS, OURS, Kind::Redis], 1);
-    let writer = Writer::start(&nodes);
-    let go_on = || {
-        for node in nodes.iter().filter(|it| cluster::is_master(it)) {
-            wait_for_commands(node, 200);
-        }
-    };
-    go_on();
-    cluster::planned_failovers(&nodes);
-    go_on();
-    let masters: Vec<_> = nodes.iter().filter(|it| cluster::is_master(it)).collect();
-    let ids: Vec<String> = masters.iter().map(|it| cluster::id(it)).collect();
-    for (from, to) in [(0, 1), (1, 2), (2, 0)] {
-        assert!(reshard(&nodes, &ids[from], &ids[to], 300), "{from} to {to}");
-        cluster::check(&nodes);
-    }
-    go_on();
-    assert_kept(writer.stop());
 }
 
 #[test]

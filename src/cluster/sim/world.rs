@@ -98,6 +98,8 @@ pub(super) struct World {
     masters: usize,
     /// Nobody gave the masters their first epochs: all have the same, and settle it among themselves.
     pub no_epochs: bool,
+    /// A master gets its epoch and its slots in one go.
+    pub at_once: bool,
     lines: BTreeMap<u64, Line>,
     index: BTreeMap<(HostId, u32, LinkId), (u64, usize)>,
     cut: BTreeSet<(HostId, HostId)>,
@@ -139,6 +141,7 @@ impl World {
             hosts: Vec::new(),
             masters,
             no_epochs: Prng::new(!seed).chance(1, 4),
+            at_once: false,
             lines: BTreeMap::new(),
             index: BTreeMap::new(),
             cut: BTreeSet::new(),
@@ -236,6 +239,14 @@ impl World {
             let part = 16_384 / masters;
             let end = if host + 1 == masters { 16_384 } else { (host + 1) * part };
             let slots: Vec<u16> = (host * part..end).map(|it| it as u16).collect();
+            if self.at_once && host < masters {
+                self.check.set_free(host as u64 + 1, self.hosts[host].id);
+                self.command(host, move |it| {
+                    it.set_config_epoch(host as i64 + 1)?;
+                    it.change_slots(&slots, true)
+                });
+                continue;
+            }
             if !self.no_epochs {
                 self.check.set_free(host as u64 + 1, self.hosts[host].id);
                 self.command(host, move |it| it.set_config_epoch(host as i64 + 1));
