@@ -512,6 +512,13 @@ impl Core {
             }
             self.view.gate(row.spec, self.is_out_of_memory())?;
         }
+        if self.overload.is_on()
+            && !session.admitted
+            && matches!(row.run, Run::Shard(_))
+            && self.overload.refuses()
+        {
+            return Err(ErrorKind::Throttled);
+        }
         if listens && !is_for_subscribers(row.spec.name) {
             let command = row.full_name.as_bytes().into();
             return Err(ErrorKind::OnlySubscriberCommands { command });

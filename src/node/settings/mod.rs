@@ -135,6 +135,7 @@ pub struct Settings {
     pub repl_spill_size: u64,
     /// Seconds that writers wait for a replica past its limit that takes nothing.
     pub repl_writers_wait: u32,
+    pub overload_turn_ms: u32,
     pub repl_backlog_ttl: i64,
     pub repl_timeout: u32,
     pub repl_ping_replica_period: u32,
