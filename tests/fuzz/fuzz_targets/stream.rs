@@ -34,7 +34,7 @@ struct Outcome {
 }
 
 fn run<'a>(
-    start: &[u8],
+    start: &'a [u8],
     pieces: impl IntoIterator<Item = &'a [u8]>,
     offset: Option<u64>,
 ) -> Outcome {
