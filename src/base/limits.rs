@@ -105,12 +105,24 @@ pub const SYNC_RECEIVED_BYTES: u64 = 256 * 1024;
 /// Attached replicas, the ones in their handshake included.
 pub const REPLICAS_MAX: usize = 1_024;
 
+/// Flows of a replica; bytes of one frame, and of one send of them; pieces of the stream that wait for a flow before
+/// other flows take them.
+pub const FLOWS_MAX: usize = CORES_MAX;
+pub const FLOW_FRAME_BYTES_MAX: usize = 64 * 1024;
+pub const FLOW_SEND_BYTES: u64 = 128 * 1024;
+pub const FLOW_PIECES_MAX: usize = 4_096;
+
+/// Bytes of a flow that wait on a replica for others before it is not read from.
+pub const FLOW_HELD_BYTES_MAX: usize = 4 * 1024 * 1024;
+
 const _: () = {
     assert!(MASTER_LINE_BYTES_MAX < LINE_BYTES_MAX);
     assert!(STREAM_UNIT_BYTES_MAX > BULK_BYTES_MAX);
     assert!(LOG_SPARE_BYTES_MAX >= RING_CHUNK_BYTES);
     assert!(MERGE_TICKETS_MAX > CORES_MAX);
     assert!(SYNC_RECEIVED_BYTES * 4 <= SYNC_WINDOW_BYTES);
+    assert!(FLOW_FRAME_BYTES_MAX < FLOW_HELD_BYTES_MAX);
+    assert!(FLOW_SEND_BYTES >= FLOW_FRAME_BYTES_MAX as u64);
 };
 
 /// Bytes of one configuration file, and of standard input where it holds the configuration.
@@ -306,6 +318,9 @@ pub const LUA_STACK_BYTES: usize = 64 * 1024 * 1024;
 /// Instructions after which a script stands still, so that its core can look at the time (Redis: the same).
 pub const LUA_PAUSE_INSTRUCTIONS: i32 = 100_000;
 
+/// Pauses of a script in one turn of its core: a few milliseconds.
+pub const LUA_SLICES_PER_TURN: u32 = 10;
+
 /// Times that a script which cannot stand still, being part of a transaction, goes on regardless; then it is
 /// ended if it has not written: about 10 seconds.
 pub const LUA_UNPAUSED_SLICES_MAX: u32 = 10_000;
@@ -331,6 +346,9 @@ const _: () = {
 pub const SENTINEL_MASTERS_MAX: usize = 1_024;
 pub const SENTINEL_REPLICAS_MAX: usize = 1_000;
 pub const SENTINEL_PEERS_MAX: usize = 64;
+
+/// Configurations of one master that somebody claims and that are not confirmed yet.
+pub const SENTINEL_CLAIMS_MAX: usize = 8;
 
 /// Bytes of one answer to a Sentinel, and of an `INFO` that it reads.
 pub const SENTINEL_REPLY_BYTES_MAX: usize = 2 * 1024 * 1024;

@@ -17,7 +17,8 @@ use crate::command::args::Args;
 use crate::node::client::Call;
 use crate::node::control::{Control, ControlCx, Op};
 use crate::node::core::Core;
-use crate::node::following::LINK;
+use crate::node::flow_link::Routed;
+use crate::node::following::{LINK, Queued};
 use crate::node::functions::Change;
 use crate::node::message::{self, Origin, RequestHead};
 use crate::node::outbox::{Action, Level, Outbox};
@@ -45,7 +46,26 @@ impl Control {
             Unit::Ping | Unit::GetAck => Vec::new(),
         };
         self.following.units_bytes += work.len();
-        self.following.units.push_back((work, end));
+        self.following.units.push_back(Queued { bytes: work, routed: None, end });
+    }
+
+    /// As `queue_unit`, of units that flow `flow` brought and its core has read.
+    pub(super) fn queue_routed(
+        &mut self,
+        cx: &mut ControlCx<'_>,
+        flow: usize,
+        routed: Routed,
+        bytes: &[u8],
+        end: u64,
+    ) {
+        self.following.came.note(cx.now().mono, end);
+        cx.core.stats.repl_input_bytes += bytes.len() as u64;
+        if let Some(ring) = self.ring.as_mut() {
+            self.merger.verbatim_by(flow, routed.first_db, bytes, ring);
+        }
+        self.following.units_bytes += bytes.len();
+        let routed = Some((Box::new(routed), bytes.len()));
+        self.following.units.push_back(Queued { bytes: Vec::new(), routed, end });
     }
 
     /// Applies what may be applied now.
@@ -54,7 +74,7 @@ impl Control {
             return; // A section that ran at once: the loop below goes on by itself.
         }
         while self.may_apply() {
-            if self.following.cut_wanted {
+            if self.following.cut_wanted && !self.following.begun {
                 if self.following.under_way > 0 || self.following.load.is_some() {
                     break;
                 }
@@ -62,8 +82,22 @@ impl Control {
                 self.apply_in_section(cx, Op::Cut);
                 continue;
             }
-            let Some((mut unit, end)) = self.following.units.pop_front() else { break };
+            let Some(Queued { bytes: mut unit, routed, end }) = self.following.units.pop_front()
+            else {
+                break;
+            };
             cx.core.shared.host.record.heard_of_master(cx.now().wall);
+            if let Some((mut routed, bytes)) = routed {
+                self.following.begun = !self.apply_routed(cx, &mut routed);
+                if self.following.begun {
+                    let routed = Some((routed, bytes));
+                    self.following.units.push_front(Queued { bytes: unit, routed, end });
+                    break;
+                }
+                self.following.units_bytes -= bytes;
+                self.following.applied = end;
+                continue;
+            }
             let used = self.apply_unit(cx, &unit);
             self.following.units_bytes -= used;
             if used == unit.len() {
@@ -73,7 +107,7 @@ impl Control {
             let waits = self.following.blocked
                 || (!self.following.in_section && self.following.under_way > 0);
             unit.drain(..used);
-            self.following.units.push_front((unit, end));
+            self.following.units.push_front(Queued { bytes: unit, routed: None, end });
             if waits {
                 break;
             }
@@ -118,13 +152,18 @@ impl Control {
     /// A master that sends faster than we apply is not read from for a while.
     pub(super) fn pace_link(&mut self, cx: &mut ControlCx<'_>) {
         let following = &mut self.following;
-        let Some(link) = following.link else { return };
+        let link = following.link;
+        if link.is_none() && !following.flows.are_draining() {
+            return;
+        }
         let full = self.held_back.since.is_some()
             || following.units_bytes > APPLY_BYTES_MAX
             || following.under_way > APPLY_UNDER_WAY_MAX;
         if full != following.paused {
             following.paused = full;
-            cx.out.actions.push(if full { Action::Pause(link) } else { Action::Resume(link) });
+            let action = if full { Action::Pause } else { Action::Resume };
+            cx.out.actions.extend(link.map(action));
+            self.pace_flows(cx);
         }
     }
 
@@ -153,6 +192,54 @@ impl Control {
             }
         }
         unit.len() - rest.len()
+    }
+
+    /// What a flow's core has read. False: core 0's part, which comes first, waits; what of it is done is taken off.
+    fn apply_routed(&mut self, cx: &mut ControlCx<'_>, routed: &mut Routed) -> bool {
+        self.following.alone = false;
+        for part in &mut routed.parts {
+            if part.core == 0 {
+                let left = self.apply_frames(cx, &part.frames);
+                if left > 0 {
+                    drop(part.frames.drain(..part.frames.len() - left));
+                    return false;
+                }
+                part.frames.clear();
+            } else {
+                self.following.under_way += part.requests;
+                cx.core.roads.to(part.core).extend_from_slice(&part.frames);
+            }
+        }
+        self.snapshots.note_changes(routed.commands);
+        self.following.db = routed.last_db;
+        true
+    }
+
+    /// Core 0's requests; how many bytes of them are left, because the next one waits.
+    fn apply_frames(&mut self, cx: &mut ControlCx<'_>, frames: &[u8]) -> usize {
+        let table = cx.core.shared.table;
+        let (mut rest, mut words) = (frames, Vec::new());
+        while !rest.is_empty() {
+            let left = rest.len();
+            words.clear();
+            let Some(head) = message::pop_request(&mut rest, &mut words) else { break };
+            let (args, number) = (Args::new(&words), head.command);
+            if self.must_wait(cx, number, args) {
+                return left;
+            }
+            let mut reply = Vec::new();
+            if let Run::Shard(run) = table.row(number).run {
+                let (db, origin) = (usize::from(head.db), Origin::Master);
+                let call = Call { number, run, db, proto: Proto::Resp2, origin };
+                cx.core.execute(call, args, &mut reply);
+                report(cx, args, &reply);
+            } else {
+                let frames = args.get(1).unwrap_or_default();
+                let _ = cx.core.run_shard_frames(frames, None, &mut reply);
+                cx.core.serve_ready();
+            }
+        }
+        0
     }
 
     fn apply_command(&mut self, cx: &mut ControlCx<'_>, args: Args<'_>) -> bool {
@@ -225,6 +312,10 @@ impl Control {
 
     /// A client's transaction reads what core 0 is to change now: the stream waits for it.
     fn must_wait(&mut self, cx: &mut ControlCx<'_>, number: u16, args: Args<'_>) -> bool {
+        if cx.core.has_script() {
+            self.following.blocked = true;
+            return true; // Its end calls `unblocked`.
+        }
         let blocked = cx.core.blocked_by(number, args);
         cx.core.tx.woken = None;
         if let Some((hash, mode)) = blocked {
@@ -370,18 +461,18 @@ impl Core {
 }
 
 /// The head of a request that the stream makes.
-fn head(command: u16, db: usize) -> RequestHead {
+pub(super) fn head(command: u16, db: usize) -> RequestHead {
     let db = u16::try_from(db).unwrap_or(0);
     RequestHead { conn: LINK, command, db, origin: Origin::Master, ..NOBODY }
 }
 
-fn selected(args: Args<'_>) -> usize {
+pub(super) fn selected(args: Args<'_>) -> usize {
     let db = args.get(1).and_then(crate::base::num::parse_i64);
     db.and_then(|db| usize::try_from(db).ok()).unwrap_or(0)
 }
 
 /// FLUSHALL, FLUSHDB, SWAPDB and FUNCTION of a master.
-fn whole_keyspace(args: Args<'_>, db: usize) -> Option<Op> {
+pub(super) fn whole_keyspace(args: Args<'_>, db: usize) -> Option<Op> {
     let words = args.iter().map(<[u8]>::to_vec).collect();
     let number = |at| {
         let number = args.get(at).and_then(crate::base::num::parse_i64)?;

@@ -16,7 +16,9 @@ use crate::node::certificates::{self, Certificates};
 use crate::node::cluster::{self, Membership, ToBus};
 use crate::node::config;
 use crate::node::core::{Core, FileEvent};
+use crate::node::exporting::Exporting;
 use crate::node::feed::Feed;
+use crate::node::flow_in;
 use crate::node::following::Following;
 use crate::node::message::{Message, Return};
 use crate::node::outbox::{Action, Conn, Level, Outbox};
@@ -149,6 +151,7 @@ pub struct Control {
     pub(super) aof: Aof,
     pub(super) spilling: Spilling,
     pub(super) membership: Membership,
+    pub(super) exporting: Exporting,
     pub(super) view: View,
     pub(super) run_id: String,
     pub(super) started: Mono,
@@ -266,7 +269,7 @@ impl Control {
             history: History::new(replid),
             ring: None,
             merger: Merger::default(),
-            master: Master::new(master_settings(&view.settings), now.mono),
+            master: Master::new(master_settings(&view.settings, cores), now.mono),
             waiters: Waiters::default(),
             waiting: Vec::new(),
             early: Vec::new(),
@@ -274,13 +277,14 @@ impl Control {
             feeds: Vec::new(),
             sections: Sections::default(),
             snapshots: Snapshots::new(now),
-            following: Following::new(&view.settings, now),
+            following: Following::new(&view.settings, cores, now),
             failover: Failover::default(),
             texts: Texts::default(),
             certificates: Certificates::default(),
             aof: Aof::default(),
             spilling: Spilling::default(),
             membership: Membership::default(),
+            exporting: Exporting::default(),
             view: view.clone(),
             run_id,
             started: now.mono,
@@ -338,6 +342,9 @@ impl Control {
 
     /// Something happened to a replica: carries out what follows from it.
     pub(super) fn tell_replicas(&mut self, cx: &mut ControlCx<'_>, input: master::Input<'_>) {
+        if matches!(input, master::Input::Appended) {
+            self.note_marks();
+        }
         let mut outputs = std::mem::take(&mut self.outputs);
         let stream = self.following.stream_of(&self.history, self.ring.as_ref());
         self.master.handle(cx.now().mono, &stream, input, &mut outputs);
@@ -393,6 +400,7 @@ impl Control {
         }
         self.settle_held_back(cx);
         self.aof_pump(cx);
+        self.flush_flows(cx);
         self.spill(cx);
         self.tell_answerable(cx);
     }
@@ -538,9 +546,9 @@ impl Control {
             let all = self.view.settings.acl_pubsub_default == AclPubsubDefault::AllChannels;
             Arc::make_mut(&mut self.view.users).all_channels = all;
         }
-        self.master.settings = master_settings(&self.view.settings);
+        self.master.settings = master_settings(&self.view.settings, self.cores);
         self.settle_spill_budget();
-        self.following.configure(&self.view.settings);
+        self.following.configure(&self.view.settings, self.cores);
         if self.view.settings.cluster_enabled {
             let settings = Box::new(cluster::bus_settings(&self.view.settings));
             cx.out.actions.push(Action::Bus(ToBus::Configure(settings)));
@@ -695,7 +703,7 @@ pub(super) fn conn_of(link: u64) -> Conn {
     Conn(u32::try_from(link & u64::from(u32::MAX)).unwrap_or_default())
 }
 
-pub(super) fn master_settings(settings: &Settings) -> master::Settings {
+pub(super) fn master_settings(settings: &Settings, cores: usize) -> master::Settings {
     let limit = settings.client_output_buffer_limit.replica;
     master::Settings {
         ping_period_ms: u64::from(settings.repl_ping_replica_period) * 1_000,
@@ -709,6 +717,7 @@ pub(super) fn master_settings(settings: &Settings) -> master::Settings {
         backlog_bytes: settings.repl_backlog_size,
         spill_bytes: settings.repl_spill_size,
         writers_wait_ms: u64::from(settings.repl_writers_wait) * 1_000,
+        flows: if flow_in::are_wanted(settings, cores) { cores } else { 0 },
     }
 }
 

@@ -17,6 +17,8 @@ pub struct Feed {
     queued: usize,
     /// Send of the ring from here on.
     ring_from: Option<u64>,
+    /// It is a flow: its queue has frames, and it says when they are sent.
+    pub flow: bool,
     /// Bytes of the queue that belong to a snapshot that has wholly been queued.
     pub snapshot: SnapshotPart,
 }
@@ -51,6 +53,7 @@ impl Feed {
             queue: VecDeque::new(),
             queued: 0,
             ring_from: None,
+            flow: false,
             snapshot: SnapshotPart::None,
         }
     }
@@ -66,6 +69,11 @@ impl Feed {
     /// Go on with the ring from `offset` when the queue is empty.
     pub fn follow_ring(&mut self, offset: u64) {
         self.ring_from = Some(offset);
+    }
+
+    /// The ring is no more sent by this one.
+    pub fn leave_ring(&mut self) {
+        self.ring_from = None;
     }
 
     /// Bytes that wait in the queue (the ring's do not count: they are there anyway).

@@ -17,6 +17,8 @@ impl Control {
         match output {
             Output::Reply { to, bytes } => self.feed(conn_of(to)).push(Bytes::from(bytes)),
             Output::SendFromRing { to, from } => self.feed(conn_of(to)).follow_ring(from),
+            Output::StopRing { to } => self.feed(conn_of(to)).leave_ring(),
+            Output::SendFrames { to, pieces } => self.send_frames(to, pieces),
             Output::NeedSnapshot { eof } => self.want_sync(cx, eof),
             Output::StreamPing => {
                 // While a replica catches up to take over, the end must stand still.
@@ -88,7 +90,7 @@ impl Control {
     }
 
     /// What is answered to a client itself goes into `reply`, the rest where it belongs.
-    fn client_says(
+    pub(super) fn client_says(
         &mut self,
         cx: &mut ControlCx<'_>,
         from: u64,
@@ -97,7 +99,7 @@ impl Control {
     ) {
         let mut outputs = Vec::new();
         let stream = self.following.stream_of(&self.history, self.ring.as_ref());
-        let psync = matches!(input, master::Input::Psync { .. });
+        let psync = matches!(input, master::Input::Psync { .. } | master::Input::JoinFlow { .. });
         self.master.handle(cx.now().mono, &stream, input, &mut outputs);
         // What follows PSYNC is the feed's; REPLCONF, and a PSYNC that is refused, are a client's.
         let feeds = psync && self.master.is_attached(from);
@@ -151,6 +153,11 @@ impl Control {
         let to = self.link(cx, conn);
         let Some(feed) = self.feeds.iter_mut().find(|feed| feed.conn == conn) else { return };
         match feed.sent(bytes) {
+            Fed::Queue { .. } if feed.flow => {
+                if feed.queued_bytes() == 0 {
+                    self.tell_replicas(cx, master::Input::Sent { to, bytes });
+                }
+            }
             Fed::Ring(bytes) => self.tell_replicas(cx, master::Input::Sent { to, bytes }),
             Fed::Queue { snapshot_done: true } => {
                 self.tell_replicas(cx, master::Input::SnapshotSent { to, all: true });
@@ -218,9 +225,15 @@ impl Core {
     /// Bytes of a connection that is not a client's: our master's, or a sign of life of a replica.
     pub(super) fn peer_bytes(&mut self, conn: Conn, bytes: &[u8], out: &mut Outbox) -> bool {
         match self.sessions.get(conn).map(|it| (it.kind, it.generation)) {
+            Some((Kind::Master, _)) if self.flow_bytes(conn, bytes, out) => true,
             Some((Kind::Master, _)) => {
                 self.stats.repl_input_bytes += bytes.len() as u64;
-                self.with_control(out, |control, cx| control.link_bytes(cx, bytes));
+                self.with_control(out, |control, cx| {
+                    // A flow that was given up may still say something.
+                    if control.following.link == Some(conn) {
+                        control.link_bytes(cx, bytes);
+                    }
+                });
                 true
             }
             Some((Kind::Replica, generation)) => {

@@ -14,6 +14,8 @@
 
 use crate::base::time::Now;
 use crate::node::control::{Control, ControlCx, Op};
+use crate::node::flow_in::{self, FlowsIn};
+use crate::node::flow_link::Routed;
 use crate::node::loading::Load;
 use crate::node::message::Return;
 use crate::node::outbox::{Action, Conn, Level};
@@ -43,18 +45,22 @@ pub struct Following {
     /// Host and port of our master.
     pub master: Option<(Vec<u8>, u16)>,
     pub(super) link: Option<Conn>,
+    /// Further connections that bring its stream.
+    pub flows: FlowsIn,
     /// A piece of the file was asked for.
     pub(super) reading: bool,
     pub(super) paused: bool,
     /// Bytes of the link that the machine has not consumed.
     pub(super) bytes: Vec<u8>,
-    /// Whole units to apply, each with the history's length after it.
-    pub(super) units: VecDeque<(Vec<u8>, u64)>,
+    /// Whole units to apply.
+    pub(super) units: VecDeque<Queued>,
     pub(super) units_bytes: usize,
     /// Requests sent to other cores and not answered, and transactions.
     pub(super) under_way: usize,
     /// Units of it that are transactions over several cores.
     pub transactions: usize,
+    /// A part of the next unit is applied, and the rest waits.
+    pub(super) begun: bool,
     /// The next unit waits for a key that a client's transaction reads.
     pub(super) blocked: bool,
     /// A section runs for a unit.
@@ -92,6 +98,16 @@ pub struct Following {
     pub(super) refused: Option<String>,
 }
 
+/// Units that wait to be applied.
+#[derive(Debug)]
+pub(super) struct Queued {
+    pub bytes: Vec<u8>,
+    /// A flow's, which its core has read; then there are no bytes.
+    pub routed: Option<(Box<Routed>, usize)>,
+    /// The history's length after it.
+    pub end: u64,
+}
+
 /// Another master by its host and port, or none.
 #[derive(Debug)]
 pub(super) struct Change {
@@ -114,11 +130,12 @@ pub(super) enum Why {
 
 impl Following {
     #[must_use]
-    pub fn new(settings: &Settings, now: Now) -> Self {
+    pub fn new(settings: &Settings, cores: usize, now: Now) -> Self {
         Self {
-            replica: Replica::new(link_settings(settings), now.mono),
+            replica: Replica::new(link_settings(settings, cores), now.mono),
             master: None,
             link: None,
+            flows: FlowsIn::default(),
             reading: false,
             paused: false,
             bytes: Vec::new(),
@@ -126,6 +143,7 @@ impl Following {
             units_bytes: 0,
             under_way: 0,
             transactions: 0,
+            begun: false,
             blocked: false,
             in_section: false,
             alone: false,
@@ -149,8 +167,8 @@ impl Following {
         }
     }
 
-    pub fn configure(&mut self, settings: &Settings) {
-        self.replica.settings = link_settings(settings);
+    pub fn configure(&mut self, settings: &Settings, cores: usize) {
+        self.replica.settings = link_settings(settings, cores);
     }
 
     /// Up to here the stream is executed, once nothing is under way.
@@ -360,6 +378,7 @@ impl Control {
                 self.tell_link(cx, Input::Tick, &[]);
             }
         }
+        self.settle_flows(cx);
         self.begin_change(cx);
     }
 
@@ -390,13 +409,21 @@ impl Control {
     pub(super) fn link_ended(&mut self, cx: &mut ControlCx<'_>, conn: Conn) {
         if self.following.link == Some(conn) {
             self.following.link = None;
-            cx.log(Level::Warning, "Connection with master lost");
-            let applied = self.following.applied_lag.summary();
-            if applied.count > 0 {
-                cx.log(Level::Notice, format!("Lag of this replica in us: applied {applied}"));
+            if !self.drain_flows(cx) {
+                self.link_lost(cx);
             }
-            self.tell_link(cx, Input::Disconnected, &[]);
         }
+    }
+
+    /// The link has ended, and all that it has brought is here.
+    pub(super) fn link_lost(&mut self, cx: &mut ControlCx<'_>) {
+        self.end_flows(cx);
+        cx.log(Level::Warning, "Connection with master lost");
+        let applied = self.following.applied_lag.summary();
+        if applied.count > 0 {
+            cx.log(Level::Notice, format!("Lag of this replica in us: applied {applied}"));
+        }
+        self.tell_link(cx, Input::Disconnected, &[]);
     }
 
     /// Bytes of our master.
@@ -447,6 +474,7 @@ impl Control {
                     if !self.following.replica.is_half_loaded() {
                         self.drop_load(cx);
                     }
+                    self.end_flows(cx);
                     if let Some(link) = self.following.link.take() {
                         cx.out.actions.push(Action::CloseNow(link));
                         if let Some(session) = cx.core.sessions.get_mut(link) {
@@ -546,17 +574,26 @@ impl Control {
 
     fn drop_units(&mut self) {
         self.following.units.clear();
+        self.following.begun = false;
         self.following.units_bytes = 0;
     }
 }
 
-fn link_settings(settings: &Settings) -> replica::Settings {
+/// Name and password by which we present ourselves to other nodes.
+pub(super) fn credentials(settings: &Settings) -> [Option<Vec<u8>>; 2] {
     let given = |bytes: &[u8]| (!bytes.is_empty()).then(|| bytes.to_vec());
+    [given(&settings.masteruser.0), given(&settings.masterauth.0)]
+}
+
+fn link_settings(settings: &Settings, cores: usize) -> replica::Settings {
+    let given = |bytes: &[u8]| (!bytes.is_empty()).then(|| bytes.to_vec());
+    let [user, password] = credentials(settings);
     let announced = settings.replica_announce_port;
     replica::Settings {
         timeout_ms: u64::from(settings.repl_timeout) * 1_000,
-        user: given(&settings.masteruser.0),
-        password: given(&settings.masterauth.0),
+        flows: flow_in::are_wanted(settings, cores),
+        user,
+        password,
         port: match announced {
             0 if settings.tls_replication && settings.tls_port != 0 => settings.tls_port,
             0 => settings.port,

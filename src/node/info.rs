@@ -21,6 +21,7 @@ use crate::node::outbox::{Action, Outbox, Report};
 use crate::node::pubsub::Topic;
 use crate::node::stats::Stats;
 use crate::replication::info::{MasterLink, Replication};
+use crate::replication::master::Master;
 use crate::replication::ring::Ring;
 use crate::resp::error::ErrorKind;
 use crate::resp::reply::Reply;
@@ -344,6 +345,9 @@ impl Control {
         figures.add("syncs_paced", self.syncs_paced);
         figures.add("syncs_resumed", self.master.counters().sync_resumed);
         figures.add("syncs_away", self.master.away());
+        let (flows, up) = self.following.flows.count();
+        figures.add("flows", flows);
+        figures.add("flows_up", up);
         figures.add("writers_waited", self.held_back.times);
         let since = self.held_back.since.map_or(0, |since| core.now.mono.ms_since(since));
         figures.add("writers_waited_ms", self.held_back.ms + since);
@@ -391,6 +395,10 @@ impl Control {
             let ip = String::from_utf8_lossy(&replica.ip);
             let who = format!("ip={ip},port={}", replica.port);
             let (sent, acknowledged) = (replica.sent_lag.summary(), replica.ack_lag.summary());
+            let (flows, on) = Master::flows(replica);
+            if flows > 0 {
+                lines.push_str(&format!("slave{at}_flows:{who},up={flows},on={}\n", u8::from(on)));
+            }
             lines.push_str(&format!("slave{at}_lag_us_sent:{who},{sent}\n"));
             lines.push_str(&format!("slave{at}_lag_us_acknowledged:{who},{acknowledged}\n"));
         }

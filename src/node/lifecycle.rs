@@ -89,6 +89,7 @@ impl Core {
             }
             out.actions.push(Action::Close(conn));
         }
+        self.flow_ended(conn, out);
         self.forget_blocked(conn);
         self.forget_listener(conn);
         self.forget_watcher(conn);

@@ -53,6 +53,12 @@ pub enum Action {
         host: String,
         port: u16,
     },
+    /// Connect to the master once more, for a flow of its stream; answered by `Input::FlowDialled`.
+    DialFlow {
+        number: u64,
+        host: String,
+        port: u16,
+    },
     /// Deliver keys to another server; answered by `Input::Migrated`.
     Migrate(Box<Migration>),
     /// Core 0: write, finish or give up the RDB file being saved.

@@ -18,6 +18,7 @@ use crate::node::failover;
 use crate::node::outbox::Level;
 use crate::node::session::Kind;
 use crate::replication::acks::Wish;
+use crate::replication::flows::Join;
 use crate::resp::error::ErrorKind;
 use crate::resp::reply::Reply;
 
@@ -182,6 +183,11 @@ fn attach(cx: &mut NodeCx<'_>, args: Option<[&[u8]; 2]>) -> Result<(), ErrorKind
         return Err(ErrorKind::SyncWithOutput);
     }
     let (reply, mut done) = (&mut *cx.reply.out, Ok(()));
+    if let Some(join) = args.and_then(Join::parse) {
+        let join = join.ok_or(ErrorKind::FlowRefused)?;
+        cx.core.with_control(cx.out, |control, node| control.join_flow(node, conn, join, reply));
+        return Ok(());
+    }
     cx.core.with_control(cx.out, |control, node| {
         if control.failover.is_on() {
             done = Err(ErrorKind::SyncInFailover);

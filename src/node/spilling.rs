@@ -70,7 +70,8 @@ impl Control {
             cx.out.actions.push(Action::Spill(SpillStep::Write { slot, bytes }));
         }
         if ring.spilled_bytes() > 0 {
-            let cursors: Vec<u64> = self.feeds.iter().filter_map(Feed::cursor).collect();
+            let mut cursors: Vec<u64> = self.feeds.iter().filter_map(Feed::cursor).collect();
+            cursors.extend(self.master.flow_cursors());
             let mut wanted = Vec::new();
             for &cursor in &cursors {
                 ring.wanted(cursor, &mut wanted);

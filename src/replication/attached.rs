@@ -6,9 +6,11 @@
 //! Not here: what moves a replica from one state to the next (`master.rs`).
 
 use crate::base::time::Mono;
+use crate::replication::flows;
 use crate::replication::lag::{Marks, Stage};
 use crate::replication::psync::parse_i64;
 use crate::replication::resume::{self, Have};
+use crate::replication::spread::Spread;
 use crate::resp::error::ErrorKind;
 
 /// The caller's name for a connection.
@@ -53,6 +55,9 @@ pub struct Attached {
     /// It can go on with a payload in the middle, and has so much of one.
     pub resumes: bool,
     pub have: Option<Have>,
+    /// It can follow the stream over several connections, and does.
+    pub flows: bool,
+    pub spread: Option<Spread>,
     /// The snapshot that it was given last, and how much of that it has received.
     pub snapshot: u64,
     pub received: u64,
@@ -114,6 +119,8 @@ impl Attached {
             capa_psync2: false,
             resumes: false,
             have: None,
+            flows: false,
+            spread: None,
             snapshot: 0,
             received: 0,
             rdb_only: false,
@@ -227,6 +234,7 @@ impl Attached {
     fn add_capability(&mut self, value: &[u8]) -> Result<(), ErrorKind> {
         self.capa_eof |= value.eq_ignore_ascii_case(b"eof");
         self.capa_psync2 |= value.eq_ignore_ascii_case(b"psync2");
+        self.flows |= value.eq_ignore_ascii_case(flows::CAPABILITY);
         if let Some(have) = resume::parse(value) {
             (self.resumes, self.have) = (true, have);
         }

@@ -36,6 +36,8 @@ pub struct Batch {
     pub last_db: usize,
     /// Commands of the batch, its own SELECT, MULTI and EXEC not counted.
     pub commands: usize,
+    /// The core that wrote it.
+    pub core: usize,
     pub bytes: Vec<u8>,
 }
 
@@ -110,7 +112,7 @@ impl Log {
         let commands = std::mem::take(&mut self.commands);
         let empty = self.spare.pop().unwrap_or_default();
         let bytes = std::mem::replace(&mut self.bytes, empty);
-        Batch { ticket, parts, first_db, last_db, commands, bytes }
+        Batch { ticket, parts, first_db, last_db, commands, core: 0, bytes }
     }
 
     /// Takes a batch's buffer back for a later turn.

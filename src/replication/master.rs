@@ -10,6 +10,9 @@
 //! comes later joins it as long as none of its bytes has left and the ring still reaches back to
 //! its cut, else waits for the next.
 //!
+//! A replica of ours may have the stream by several connections (`flows.rs`): then its cursor is that of its `Spread`, and what
+//! concerns only that is in `master/flowing.rs`.
+//!
 //! One that can go on in the middle of a payload, and lost its link there, is waited for: `resume.rs`.
 //!
 //! Invariants:
@@ -23,6 +26,8 @@
 //!
 //! Not here: the ring itself, WAIT (`acks.rs`), INFO's text (`info.rs`).
 
+mod flowing;
+
 use std::ops::Range;
 
 use crate::base::limits::{REPLICAS_MAX, SYNC_WELL_MS};
@@ -30,9 +35,11 @@ use crate::base::time::Mono;
 use crate::replication::admission::Admission;
 use crate::replication::attached::{Attached, LinkId, Row, Said, State};
 use crate::replication::behind::{self, Verdict};
+use crate::replication::flows::{self, Join, Offer};
 use crate::replication::lag::Marks;
 use crate::replication::psync::{Answer, FullReason, History, Request};
 use crate::replication::resume::{Mark, Payloads, Released};
+use crate::replication::spread::Piece;
 use crate::resp::error::ErrorKind;
 
 /// What an operator may set; the names are `redis.conf`'s.
@@ -56,6 +63,8 @@ pub struct Settings {
     pub spill_bytes: u64,
     /// `repl-writers-wait`: how long writers wait for a replica that takes nothing.
     pub writers_wait_ms: u64,
+    /// `repl-flows`: connections that a replica is offered for the stream; 0 for none.
+    pub flows: usize,
 }
 
 impl Default for Settings {
@@ -71,6 +80,7 @@ impl Default for Settings {
             backlog_bytes: 1 << 20,
             spill_bytes: 0,
             writers_wait_ms: 5_000,
+            flows: 0,
         }
     }
 }
@@ -108,6 +118,13 @@ pub enum Input<'a> {
         args: Option<[&'a [u8]; 2]>,
         peer: &'a [u8],
     },
+    /// A connection is to be one of a replica's flows.
+    JoinFlow {
+        from: LinkId,
+        join: Join,
+    },
+    /// What `SendFrames` took may be asked for.
+    Flush,
     /// A replica that loads sends empty lines, so that we see it live.
     Newline {
         from: LinkId,
@@ -136,7 +153,7 @@ pub enum Input<'a> {
         to: LinkId,
         all: bool,
     },
-    /// So many bytes of the ring left for this replica.
+    /// So many bytes of the ring left for this replica, or all of a flow's frames.
     Sent {
         to: LinkId,
         bytes: usize,
@@ -166,6 +183,15 @@ pub enum Output {
     SendFromRing {
         to: LinkId,
         from: u64,
+    },
+    /// Its flows have the ring from here on: send no more of it by its own link.
+    StopRing {
+        to: LinkId,
+    },
+    /// Send these parts of the ring as frames; what is not at hand goes back by `put_back`.
+    SendFrames {
+        to: LinkId,
+        pieces: Vec<Piece>,
     },
     /// Cut a snapshot soon. `eof`: it may be sent as it grows; else it must be spooled first.
     NeedSnapshot {
@@ -209,6 +235,8 @@ pub enum CloseReason {
     TooManyReplicas,
     /// It is here a second time, and goes on there.
     Superseded,
+    /// It was a flow of a replica whose own link is gone.
+    FlowOver,
 }
 
 /// What INFO's Stats section shows of synchronisations.
@@ -284,6 +312,8 @@ impl Master {
         match input {
             Input::Replconf { from, options } => self.replconf(now, stream, from, options, out),
             Input::Psync { from, args, peer } => self.psync(now, stream, from, args, peer, out),
+            Input::JoinFlow { from, join } => self.join_flow(now, stream, from, join, out),
+            Input::Flush => self.flush(out),
             Input::Newline { from } => self.with(from, |it| (it.heard, it.took) = (now, now)),
             Input::SnapshotStarted { cut, mark } => {
                 self.snapshot = Snapshot::Running { cut, mark, open: true };
@@ -309,7 +339,7 @@ impl Master {
             Input::SnapshotFailed => self.snapshot_failed(out),
             Input::SnapshotSent { to, all } => self.snapshot_sent(now, stream, to, all, out),
             Input::Sent { to, bytes } => self.sent(now, stream, to, bytes, out),
-            Input::Closed { from } => self.closed(now, from, out),
+            Input::Closed { from } => self.closed(now, stream, from, out),
             Input::Appended => {
                 if !self.replicas.is_empty() {
                     self.marks.note(now, stream.held.as_ref().map_or(0, |held| held.end));
@@ -369,6 +399,7 @@ impl Master {
     #[must_use]
     pub fn is_attached(&self, link: LinkId) -> bool {
         self.replicas.iter().any(|it| it.link == link && it.state != State::Handshake)
+            || self.flow_of(link).is_some()
     }
 
     /// Replicas that acknowledged at least `offset`: what WAIT counts.
@@ -457,7 +488,12 @@ impl Master {
     ) {
         let Some(index) = self.row_of(from, now, out) else { return };
         let replica = &mut self.replicas[index];
+        let offer = self.settings.flows;
         match replica.replconf(options) {
+            Said::Ok if offer > 0 && replica.flows && names(options, flows::CAPABILITY) => {
+                let bytes = Offer { flows: offer, token: from }.line();
+                out.push(Output::Reply { to: from, bytes });
+            }
             Said::Ok => out.push(Output::Reply { to: from, bytes: b"+OK\r\n".to_vec() }),
             Said::Refused(error) => refuse(from, &error, out),
             Said::Ack { offset, synced } => {
@@ -579,7 +615,8 @@ impl Master {
     }
 
     /// The link is gone. Who was in the middle of a payload may come back.
-    fn closed(&mut self, now: Mono, link: LinkId, out: &mut Vec<Output>) {
+    fn closed(&mut self, now: Mono, stream: &Stream<'_>, link: LinkId, out: &mut Vec<Output>) {
+        self.flow_closed(stream, link, out);
         let until = now.plus_ms(self.settings.timeout_ms);
         if let Some(replica) = self.replicas.iter().find(|it| it.link == link) {
             self.payloads.leaves(replica, until);
@@ -708,6 +745,9 @@ impl Master {
         bytes: usize,
         out: &mut Vec<Output>,
     ) {
+        if self.flow_sent(now, to, out) {
+            return;
+        }
         self.with_marks(to, |replica, marks| {
             replica.took = now;
             if let State::Online { cursor, in_flight } = &mut replica.state {
@@ -781,6 +821,9 @@ impl Master {
 /// Asks for the next send, if there are bytes and none is in flight.
 fn pump(replica: &mut Attached, stream: &Stream<'_>, out: &mut Vec<Output>) {
     let Some(held) = &stream.held else { return };
+    if flowing::goes_by_flows(replica, held, out) {
+        return;
+    }
     if let State::Online { cursor, in_flight } = &mut replica.state {
         assert!(held.start <= *cursor && *cursor <= held.end, "cursor {cursor} of {held:?}");
         if !*in_flight && *cursor < held.end {
@@ -826,7 +869,13 @@ fn close(replica: &mut Attached, reason: CloseReason, out: &mut Vec<Output>) {
     if !matches!(replica.state, State::Closing { .. }) {
         replica.state = State::Closing { cursor: replica.cursor() };
         out.push(Output::Close { to: replica.link, reason });
+        flowing::close_flows(replica, out);
     }
+}
+
+/// Do these options of REPLCONF name that capability?
+fn names(options: &[&[u8]], capability: &[u8]) -> bool {
+    options.iter().any(|word| word.eq_ignore_ascii_case(capability))
 }
 
 fn refuse(to: LinkId, error: &ErrorKind, out: &mut Vec<Output>) {

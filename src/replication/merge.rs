@@ -21,6 +21,7 @@ use std::collections::VecDeque;
 use crate::base::limits::MERGE_TICKETS_MAX;
 use crate::replication::log::{Batch, Ticket, encode_multi, encode_request, encode_select};
 use crate::replication::ring::Ring;
+use crate::replication::spread::Mark;
 
 /// Core 0's merger.
 #[derive(Debug, Default)]
@@ -33,6 +34,8 @@ pub struct Merger {
     db: Option<usize>,
     scratch: Vec<u8>,
     rows: Vec<Vec<Batch>>,
+    /// Whose bytes lie where, while somebody wants to know.
+    marks: Option<Vec<Mark>>,
 }
 
 impl Merger {
@@ -64,13 +67,36 @@ impl Merger {
             self.merged_through += 1;
             self.waiting_bytes -= row.iter().map(|batch| batch.bytes.len()).sum::<usize>();
             let commands: usize = row.iter().map(|batch| batch.commands).sum();
+            let (start, db) = (ring.end(), self.db.unwrap_or(0)); // Where it is not known, a SELECT comes.
+            let core = row.first().map_or(0, |batch| batch.core);
             if row.len() > 1 && commands > 1 {
                 self.write_parts(&row, ring);
             } else {
                 row.iter().for_each(|batch| self.write(batch, ring));
             }
+            self.mark(start, ring, core, db);
             used.extend(row.drain(..).map(|batch| batch.bytes));
             self.rows.push(row);
+        }
+    }
+
+    /// Whether anybody wants to know whose bytes lie where.
+    pub fn set_marking(&mut self, on: bool) {
+        if on != self.marks.is_some() {
+            self.marks = on.then(Vec::new);
+        }
+    }
+
+    /// The marks of what was written since the last time.
+    pub fn take_marks(&mut self) -> Vec<Mark> {
+        self.marks.as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
+    fn mark(&mut self, start: u64, ring: &Ring, lane: usize, db: usize) {
+        if let (Some(marks), Ok(db)) = (self.marks.as_mut(), u16::try_from(db))
+            && start < ring.end()
+        {
+            marks.push(Mark { range: start..ring.end(), lane, db });
         }
     }
 
@@ -108,6 +134,13 @@ impl Merger {
         assert!(self.waiting.is_empty(), "a replica's own cores take no tickets");
         self.reselect();
         ring.append(bytes);
+    }
+
+    /// The same of whole units that came by flow `lane`, the first of which runs in `db`.
+    pub fn verbatim_by(&mut self, lane: usize, db: usize, bytes: &[u8], ring: &mut Ring) {
+        let start = ring.end();
+        self.verbatim(bytes, ring);
+        self.mark(start, ring, lane, db);
     }
 
     fn write(&mut self, batch: &Batch, ring: &mut Ring) {
@@ -232,6 +265,35 @@ mod tests {
             plain(&ring),
             "; SELECT 4 ; w10 ; PING ; REPLCONF GETACK * ; w11 ; SELECT 4 ; w12 ; PING ; SELECT 4 ; w13"
         );
+    }
+
+    #[test]
+    fn marks_say_whose_bytes_lie_where_and_in_which_db_they_begin() {
+        let (mut merger, mut ring, mut used) = (Merger::new(0), Ring::new(0), Vec::new());
+        merger.push(batch(1, &[1]));
+        merger.merge_into(&mut ring, &mut used);
+        assert_eq!(merger.take_marks(), []);
+        merger.set_marking(true);
+        let from = |core, mut batch: Batch| {
+            batch.core = core;
+            batch
+        };
+        let mut ends = vec![ring.end()];
+        merger.push(from(2, batch(2, &[1])));
+        merger.merge_into(&mut ring, &mut used);
+        ends.push(ring.end());
+        merger.ping(&mut ring);
+        ends.push(ring.end());
+        merger.push(from(1, part(3, 2, &[4])));
+        merger.push(from(2, part(3, 2, &[0])));
+        merger.merge_into(&mut ring, &mut used);
+        ends.push(ring.end());
+        merger.verbatim_by(3, 7, b"*1\r\n$4\r\nPING\r\n", &mut ring);
+        ends.push(ring.end());
+        let mark =
+            |from: usize, to: usize, lane, db| Mark { range: ends[from]..ends[to], lane, db };
+        assert_eq!(merger.take_marks(), [mark(0, 1, 2, 1), mark(2, 3, 1, 1), mark(3, 4, 3, 7)]);
+        assert_eq!(merger.take_marks(), []);
     }
 
     #[test]

@@ -29,6 +29,9 @@
 //! The traps: the mark that ends an unmarked-size RDB may be torn over reads at any byte, and the
 //! stream may follow it at once; a master that sent one waits for our first ACK.
 //!
+//! Where the master offers flows (`flows.rs`), the caller has them, and presents what they bring: bytes of the stream as if they
+//! were the link's, or the length of whole units that it has read by itself.
+//!
 //! Not here: loading, executing, the ring that our own replicas read. After a `Close` the caller
 //! tells nothing more of that link.
 
@@ -38,6 +41,7 @@ use memchr::memmem;
 
 use crate::base::limits::{MASTER_LINE_BYTES_MAX, SYNC_RECEIVED_BYTES};
 use crate::base::time::Mono;
+use crate::replication::flows::{self, Offer};
 use crate::replication::log::encode_request;
 use crate::replication::psync::{History, Replid, parse_i64, wire_of};
 use crate::replication::resume::{self, Have, Mark};
@@ -58,6 +62,8 @@ pub struct Settings {
     /// `masteruser` and `masterauth`.
     pub user: Option<Vec<u8>>,
     pub password: Option<Vec<u8>>,
+    /// `repl-flows`: may the stream come by several connections?
+    pub flows: bool,
     /// `replica-announce-port`, else our port; `replica-announce-ip`.
     pub port: u16,
     pub announce_ip: Option<Vec<u8>>,
@@ -86,6 +92,12 @@ pub enum Input<'a> {
     Applied {
         offset: u64,
     },
+    /// Whole units of the stream came by a flow, so many bytes: the caller has them executed.
+    Flowed {
+        bytes: u64,
+    },
+    /// A flow cannot be had any more.
+    FlowLost,
     /// Our append-only file has so much of the history synced; `None`: there is none that has it all.
     Synced(Option<u64>),
     /// At least once a second.
@@ -143,6 +155,8 @@ pub enum CloseReason {
     Refused,
     Garbage,
     LoadFailed,
+    /// A flow of it was lost and could not be had again.
+    FlowLost,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -239,6 +253,8 @@ pub struct Replica {
     partial: Option<Partial>,
     /// What the master was told of that it has received.
     told_received: u64,
+    /// What the master of this link offered.
+    offer: Option<Offer>,
 }
 
 /// A payload in the middle.
@@ -273,6 +289,7 @@ impl Replica {
             resumable: false,
             partial: None,
             told_received: 0,
+            offer: None,
         }
     }
 
@@ -298,6 +315,7 @@ impl Replica {
                 if self.state == State::Connecting {
                     self.heard = now;
                     self.state = State::Handshake(Step::Ping);
+                    self.offer = None;
                     send(&[b"PING"], out);
                 }
             }
@@ -324,6 +342,17 @@ impl Replica {
                     self.acknowledge(now, out);
                 }
             }
+            Input::Flowed { bytes } => {
+                if matches!(self.state, State::Streaming { .. }) {
+                    self.heard = now;
+                    self.read += bytes;
+                }
+            }
+            Input::FlowLost => {
+                if matches!(self.state, State::Streaming { .. }) {
+                    self.give_up(now, CloseReason::FlowLost, out);
+                }
+            }
             Input::Synced(synced) => {
                 let news = synced.filter(|_| self.synced != synced);
                 self.synced = synced;
@@ -341,6 +370,12 @@ impl Replica {
     pub fn ack_due(&self) -> Option<Mono> {
         let news = self.applied > self.acked && self.state == State::Streaming { nameless: false };
         news.then(|| self.said.plus_ms(ACK_NEWS_MS))
+    }
+
+    /// The stream runs, and may come by several connections.
+    #[must_use]
+    pub fn flows(&self) -> Option<Offer> {
+        self.offer.filter(|_| self.state == State::Streaming { nameless: false })
     }
 
     /// A part of a snapshot is loaded, and its rest may come over another link.
@@ -542,6 +577,9 @@ impl Replica {
         if step == Step::Ping {
             self.introduce(out);
         }
+        if step == Step::Capa && self.settings.flows {
+            self.offer = Offer::parse(line);
+        }
         self.state = next.map_or(State::Psync, State::Handshake);
         Ok(())
     }
@@ -574,7 +612,11 @@ impl Replica {
         let have = self.partial.map(|it| Have { mark: it.mark, bytes: bytes_had });
         let resync = resume::capability(have);
         let capa: &[u8] = b"capa";
-        encode_request(&[b"REPLCONF", capa, b"eof", capa, b"psync2", capa, &resync], &mut bytes);
+        let mut words: Vec<&[u8]> = vec![b"REPLCONF", capa, b"eof", capa, b"psync2", capa, &resync];
+        if self.settings.flows {
+            words.extend([capa, flows::CAPABILITY]);
+        }
+        encode_request(&words, &mut bytes);
         out.push(Output::Send(bytes));
     }
 

@@ -381,6 +381,7 @@ impl World {
                     self.grown();
                 }
                 MasterOut::FullResync { .. } => {}
+                MasterOut::StopRing { .. } | MasterOut::SendFrames { .. } => panic!("{output:?}"),
                 MasterOut::Resume { to, mark, from, over } => self.resume(to, mark, from, over),
                 MasterOut::Release(it) => {
                     let snapshot = self.snapshots.iter_mut().find(|at| at.mark == it.mark);

@@ -132,6 +132,9 @@ pub(super) struct Loop {
     pub(super) stopped_listeners: Vec<u32>,
     accept_again: u64,
     dial: Option<links::Dial>,
+    /// Names being resolved for flows of our master's stream, and their connects under way.
+    flow_dials: Vec<(u64, links::Dial)>,
+    flow_connects: Vec<(Socket, u64)>,
     migrations: Migrations,
     texts: Texts,
     /// The connect under way to the master that was last named.
@@ -208,6 +211,8 @@ async fn run(seat: Seat) -> std::io::Result<()> {
         stopped_listeners: Vec::new(),
         accept_again: 0,
         dial: None,
+        flow_dials: Vec::new(),
+        flow_connects: Vec::new(),
         migrations: Migrations::default(),
         texts: Texts::default(),
         connecting: None,
@@ -256,6 +261,7 @@ impl Loop {
             self.driver.watch(companion.bell(), SIGNALS);
         }
         (self.signals, self.companion) = (signals, companion);
+        self.driver.keep_alive(self.settings.tcp_keepalive);
         for (listener, by_tls) in listeners
             .into_iter()
             .map(|it| (it, false))
@@ -426,8 +432,7 @@ impl Loop {
                             Err(error.to_string())
                         }
                     };
-                    self.connecting = None;
-                    pending.push(Pending::Input(Input::Dialled { result }));
+                    pending.push(Pending::Input(self.dialled(socket, result)));
                 }
                 Event::Detached { socket, fd } => {
                     if let Some(at) = self.leaving.iter().position(|it| it.socket == socket) {
@@ -534,7 +539,6 @@ impl Loop {
         input: impl FnOnce(Conn, Ends) -> Input<'static>,
         pending: &mut Vec<Pending>,
     ) -> Socket {
-        sys::tune_client(&fd, self.settings.tcp_keepalive);
         let ends = ends(fd.as_raw_fd());
         let socket = self.driver.adopt(fd);
         self.told.seated += 1; // Whoever sent it here has counted it.
@@ -585,6 +589,12 @@ impl Loop {
             self.dial = None;
             self.connect(found, pending);
         }
+        for (number, dial) in std::mem::take(&mut self.flow_dials) {
+            match dial.take() {
+                Some(found) => self.connect_flow(number, found, pending),
+                None => self.flow_dials.push((number, dial)),
+            }
+        }
         if !self.stopped_listeners.is_empty() && self.clock.mono().0 >= self.accept_again {
             for listener in std::mem::take(&mut self.stopped_listeners) {
                 self.driver.listen_again(listener);
@@ -600,6 +610,42 @@ impl Loop {
             Ok(socket) => self.connecting = Some(socket),
             Err(why) => pending.push(Pending::Input(Input::Dialled { result: Err(why) })),
         }
+    }
+
+    fn connect_flow(
+        &mut self,
+        number: u64,
+        found: Result<SocketAddr, String>,
+        pending: &mut Vec<Pending>,
+    ) {
+        let socket = found
+            .and_then(|address| self.driver.dial(None, address).map_err(|error| error.to_string()));
+        match socket {
+            Ok(socket) => self.flow_connects.push((socket, number)),
+            Err(why) => {
+                let result = Err(why);
+                pending.push(Pending::Input(Input::FlowDialled { number, result }));
+            }
+        }
+    }
+
+    /// Is that a connect under way, which has no session yet?
+    pub(super) fn is_connecting(&self, socket: Socket) -> bool {
+        self.connecting == Some(socket) || self.flow_connects.iter().any(|it| it.0 == socket)
+    }
+
+    /// What a connect came to, for whoever asked for it.
+    pub(super) fn dialled(
+        &mut self,
+        socket: Socket,
+        result: Result<(Conn, Ends), String>,
+    ) -> Input<'static> {
+        if let Some(at) = self.flow_connects.iter().position(|it| it.0 == socket) {
+            let (_, number) = self.flow_connects.swap_remove(at);
+            return Input::FlowDialled { number, result };
+        }
+        self.connecting = None;
+        Input::Dialled { result }
     }
 
     /// Bytes to replicas, before anything else of this turn leaves.
@@ -667,6 +713,9 @@ impl Loop {
                     }
                     self.dial = Some(links::Dial::start(host, port));
                 }
+                Action::DialFlow { number, host, port } => {
+                    self.flow_dials.push((number, links::Dial::start(host, port)));
+                }
                 Action::Migrate(migration) => {
                     let by_tls = self.settings.tls_cluster.then(|| self.tls.get()).flatten();
                     self.migrations.start(*migration, by_tls.and_then(|it| it.client.clone()));
@@ -687,6 +736,7 @@ impl Loop {
                 }
                 Action::SettingsChanged => {
                     self.settings = core.settings();
+                    self.driver.keep_alive(self.settings.tcp_keepalive);
                     logs::set_level(self.settings.loglevel);
                     crash::enable(self.settings.crash_log_enabled);
                     if let Some(disk) = &mut self.disk {
@@ -756,7 +806,8 @@ impl Loop {
             return Wait::No;
         }
         let reads = self.texts.is_working() || self.reload.is_some();
-        if reads || self.dial.is_some() || self.migrations.is_working() {
+        let resolves = self.dial.is_some() || !self.flow_dials.is_empty();
+        if reads || resolves || self.migrations.is_working() {
             return Wait::AtMost(FILE_NAP);
         }
         if self.is_full {

@@ -22,7 +22,6 @@ use std::os::fd::{AsRawFd, OwnedFd};
 impl Loop {
     /// A client came by the door of TLS.
     pub(super) fn adopt_secured(&mut self, fd: OwnedFd) {
-        sys::tune_client(&fd, self.settings.tcp_keepalive);
         let about = ends(fd.as_raw_fd());
         let socket = self.driver.adopt(fd);
         self.told.seated += 1; // Whoever sent it here has counted it.
@@ -80,9 +79,9 @@ impl Loop {
         let conn = Conn(socket.0);
         let Heard { opened, plain, ended, failed } = heard;
         if let Some(ends) = opened {
-            if self.connecting == Some(socket) {
-                self.connecting = None;
-                pending.push(Pending::Input(Input::Dialled { result: Ok((conn, ends)) }));
+            if self.is_connecting(socket) {
+                let input = self.dialled(socket, Ok((conn, ends)));
+                pending.push(Pending::Input(input));
             } else {
                 pending.push(Pending::Input(Input::Opened { conn, ends }));
                 if let Some(name) = self.streams.name_of_peer(socket) {
@@ -115,10 +114,10 @@ impl Loop {
         if self.shut.contains(&socket) {
             return; // It is on its way out.
         }
-        if self.connecting == Some(socket) {
-            self.connecting = None;
+        if self.is_connecting(socket) {
             self.shut.push(socket);
-            pending.push(Pending::Input(Input::Dialled { result: Err(format!("TLS: {why}")) }));
+            let input = self.dialled(socket, Err(format!("TLS: {why}")));
+            pending.push(Pending::Input(input));
         } else if self.streams.is_open(socket) {
             logs::write(Level::Verbose, &format!("TLS connection {}: {why}", socket.0));
             self.peer_gone(socket, pending);

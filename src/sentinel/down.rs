@@ -21,7 +21,7 @@ impl Sentinel {
             self.attend(master);
             if self.tilt_since.is_none() {
                 self.act(master);
-                self.examine_claim(master);
+                self.examine_claims(master);
             }
             let group = self.instances.master(master);
             let all: Vec<Id> =

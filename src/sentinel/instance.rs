@@ -6,6 +6,7 @@
 //! clock; 0 is "never".
 
 use super::address::Address;
+use super::claims::Claims;
 use std::collections::BTreeMap;
 use std::ops::{Index, IndexMut};
 
@@ -104,8 +105,8 @@ pub struct Master {
     pub candidate_at: Ms,
     /// Elections in a row that nobody could win.
     pub splits: u32,
-    /// A newer configuration that somebody told of and that is not believed yet.
-    pub claim: Option<Claim>,
+    /// Newer configurations that somebody told of and that are not believed yet.
+    pub claims: Claims,
     /// The history it wrote when it last answered.
     pub replid: String,
 }
@@ -199,22 +200,6 @@ impl Failover {
             Self::UpdateConfig { .. } => "update_config",
         }
     }
-}
-
-/// Somebody says that the master of epoch `epoch` is at `host` and `port`.
-#[derive(Clone, Debug)]
-pub struct Claim {
-    pub epoch: u64,
-    pub host: String,
-    pub port: u16,
-    /// Who said so first.
-    pub from: Id,
-    /// Sentinels that confirmed it when they were asked directly.
-    pub confirmed: Vec<Id>,
-    /// When it was last heard of, when somebody is to be asked again, and how long until after that.
-    pub heard: Ms,
-    pub ask_at: Ms,
-    pub ask_again: Ms,
 }
 
 /// A replica.

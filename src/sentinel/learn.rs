@@ -5,20 +5,16 @@
 //!
 //! - One that was sent to us directly had our password to pass; one *overheard* on a data node never
 //!   displaces a Sentinel that answers us, neither its address nor its id.
-//! - A newer configuration is a [`Claim`] until the data node itself tells us that it is a master, or
-//!   a quorum of the Sentinels that we know confirms it when we ask them.
+//! - A newer configuration is a claim until it is confirmed (`claims.rs`).
 //! - Epochs leap by no more than 2^32, and a master has no more than 64 Sentinels.
 
 use super::address::{Address, Found};
-use super::events::Caller;
 use super::failover::Slave;
 use super::hello::Hello;
 use super::info::{self, Report};
-use super::instance::{Claim, Failover, Id, Kind, Ms, Reconf, Role};
-use super::link::Question;
+use super::instance::{Failover, Id, Kind, Reconf, Role};
 use super::machine::{Level, Sentinel};
 use crate::base::limits::SENTINEL_EPOCH_JUMP_MAX;
-use crate::resp::decode::Value;
 
 /// How a hello came to us.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,12 +24,6 @@ pub enum How {
     /// On the channel of a data node.
     Overheard,
 }
-
-/// How soon those who may know are asked about a claim again, at first and at last; and how long after it
-/// was last heard a claim is forgotten.
-const CLAIM_ASK_MS: Ms = 100;
-const CLAIM_ASK_MAX_MS: Ms = 5_000;
-const CLAIM_FORGOTTEN_MS: Ms = 30_000;
 
 impl Sentinel {
     /// An INFO of a data node.
@@ -150,10 +140,8 @@ impl Sentinel {
             failover if failover.promoted() == Some(id) => return,
             _ => {}
         }
-        if let Some(claim) = &master.claim
-            && self.claimed_address(claim).is_some_and(|it| it.is_same(&self.instances[id].address))
-        {
-            return self.adopt_claim(master_id);
+        if let Some(claim) = self.claim_of(master_id, &self.instances[id].address) {
+            return self.adopt_claim(master_id, claim);
         }
         // It came back, or somebody promoted it. Wait for what others know before it is told to follow; but not
         // where that is known already, since until then it goes on taking writes that will be lost.
@@ -222,7 +210,7 @@ impl Sentinel {
     }
 
     /// The name or IP that a replica follows means this address.
-    fn is_named(&self, address: &Address, host: &str) -> bool {
+    pub(super) fn is_named(&self, address: &Address, host: &str) -> bool {
         match self.book.find(host, self.globals.resolve_hostnames) {
             Found::Ip(ip) => ip.eq_ignore_ascii_case(&address.ip),
             Found::Unknown | Found::Nothing => host.eq_ignore_ascii_case(&address.host),
@@ -246,7 +234,7 @@ impl Sentinel {
             heard != 0 && self.now - heard < self.periods.publish * 2
         };
         let heard = 1 + group.sentinels.values().filter(recent).count();
-        group.claim.is_none()
+        group.claims.is_empty()
             && !group.failover.in_progress()
             && heard > group.sentinels.len().div_ceil(2)
     }
@@ -264,8 +252,7 @@ impl Sentinel {
             self.touch();
             self.event(Level::Warning, "+new-epoch", Some(master), &hello.epoch.to_string());
         }
-        let believed = self.instances.master(master).config_epoch;
-        if hello.config_epoch > believed && hello.config_epoch <= self.epoch {
+        if hello.config_epoch <= self.epoch {
             self.claimed(master, from, &hello);
         }
         if let Some(peer) = self.instances.get_mut(from).and_then(|it| it.peer_mut()) {
@@ -329,139 +316,5 @@ impl Sentinel {
     /// its place: who vanishes is down soon, and who ends closes the connection.
     fn answers(&self, id: Id) -> bool {
         !self.link(id).disconnected && !self.instances[id].s_down
-    }
-
-    /// Somebody says that there is a newer configuration.
-    fn claimed(&mut self, master: Id, from: Id, hello: &Hello) {
-        let here = &self.instances[master].address;
-        if hello.master_port == here.port && self.is_named(here, &hello.master_ip) {
-            self.instances.master_mut(master).config_epoch = hello.config_epoch;
-            self.touch();
-            return;
-        }
-        let now = self.now;
-        let known = self.instances.master(master).claim.as_ref();
-        if known.is_none_or(|it| it.epoch < hello.config_epoch) {
-            self.instances.master_mut(master).claim = Some(Claim {
-                epoch: hello.config_epoch,
-                host: hello.master_ip.clone(),
-                port: hello.master_port,
-                from,
-                confirmed: Vec::new(),
-                heard: self.now,
-                ask_at: 0,
-                ask_again: CLAIM_ASK_MS,
-            });
-        } else if let Some(claim) = &mut self.instances.master_mut(master).claim
-            && claim.epoch == hello.config_epoch
-        {
-            claim.heard = now;
-        }
-        self.examine_claim(master);
-    }
-
-    /// Asks those who may know, less and less often.
-    pub(super) fn examine_claim(&mut self, master: Id) {
-        let Some(claim) = self.instances.master(master).claim.clone() else { return };
-        let is_old = claim.epoch <= self.instances.master(master).config_epoch;
-        if is_old || self.now - claim.heard > CLAIM_FORGOTTEN_MS {
-            self.instances.master_mut(master).claim = None;
-            return;
-        }
-        let Some(address) = self.claimed_address(&claim) else {
-            return self.ask_for_name(&claim.host);
-        };
-        #[cfg(test)]
-        if self.plant == Some(super::sim::Plant::EveryHelloIsBelieved) {
-            return self.adopt_claim(master);
-        }
-        if self.now < claim.ask_at {
-            return;
-        }
-        let now = self.now;
-        if let Some(claim) = &mut self.instances.master_mut(master).claim {
-            claim.ask_at = now + claim.ask_again;
-            claim.ask_again = (claim.ask_again * 2).min(CLAIM_ASK_MAX_MS);
-        }
-        if let Some(replica) = self.replica_at(master, &address) {
-            self.ask_info(replica);
-        }
-        let name = self.instances[master].name.clone();
-        let sentinels: Vec<Id> =
-            self.instances.master(master).sentinels.values().copied().collect();
-        for id in sentinels {
-            self.ask(id, Question::Master, &[b"SENTINEL", b"MASTER", name.as_bytes()]);
-        }
-    }
-
-    fn claimed_address(&self, claim: &Claim) -> Option<Address> {
-        match self.book.find(&claim.host, self.globals.resolve_hostnames) {
-            Found::Ip(ip) => Some(Address { host: claim.host.clone(), ip, port: claim.port }),
-            Found::Unknown | Found::Nothing => None,
-        }
-    }
-
-    /// A Sentinel that we asked says where it takes the master to be.
-    pub(super) fn claim_answered(&mut self, id: Id, value: &Value) {
-        let master = self.instances[id].master;
-        let Some(claim) = self.instances.master(master).claim.clone() else { return };
-        let (Some(host), Some(port), Some(epoch)) =
-            (field(value, b"ip"), field(value, b"port"), field(value, b"config-epoch"))
-        else {
-            return;
-        };
-        let Some(address) = self.claimed_address(&claim) else { return };
-        let agrees = port == claim.port.to_string()
-            && self.is_named(&address, &host)
-            && epoch.parse().is_ok_and(|it: u64| it >= claim.epoch);
-        if !agrees || claim.confirmed.contains(&id) {
-            return;
-        }
-        let group = self.instances.master_mut(master);
-        let known = i64::try_from(group.sentinels.len()).unwrap_or(i64::MAX);
-        let needed = group.quorum.min(known);
-        let confirmed = group.claim.as_mut().map_or(0, |it| {
-            it.confirmed.push(id);
-            i64::try_from(it.confirmed.len()).unwrap_or(0)
-        });
-        if confirmed >= needed {
-            self.adopt_claim(master);
-        }
-    }
-
-    /// What was claimed is so.
-    fn adopt_claim(&mut self, master: Id) {
-        let Some(claim) = self.instances.master_mut(master).claim.take() else { return };
-        let Some(address) = self.claimed_address(&claim) else { return };
-        if claim.epoch <= self.instances.master(master).config_epoch {
-            return;
-        }
-        self.instances.master_mut(master).config_epoch = claim.epoch;
-        if self.instances.get(claim.from).is_some() {
-            self.event_of(Level::Warning, "+config-update-from", claim.from, "");
-        }
-        let old = self.instances[master].address.clone();
-        let (name, shown) =
-            (&self.instances[master].name, old.shown(self.globals.announce_hostnames));
-        let text = format!("{name} {shown} {} {} {}", old.port, claim.host, claim.port);
-        self.event(Level::Warning, "+switch-master", Some(master), &text);
-        self.switch_address(master, address);
-        let new = self.instances[master].address.clone();
-        self.call_reconfig_script(master, Caller::Observer, &old, &new);
-    }
-}
-
-/// The value of a field of a map, which over RESP2 is a flat array.
-fn field(value: &Value, name: &[u8]) -> Option<String> {
-    let text = |value: &Value| match value {
-        Value::Bulk(text) => String::from_utf8(text.clone()).ok(),
-        _ => None,
-    };
-    match value {
-        Value::Array(items) => items.chunks_exact(2).find_map(|pair| match pair {
-            [Value::Bulk(key), value] if key == name => text(value),
-            _ => None,
-        }),
-        _ => None,
     }
 }

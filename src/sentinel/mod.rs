@@ -14,6 +14,7 @@ pub mod config;
 pub mod roster;
 pub mod events;
 pub mod contact;
+pub mod claims;
 pub mod learn;
 pub mod down;
 pub mod vote;

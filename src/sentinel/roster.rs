@@ -1,6 +1,7 @@
 //! Who is there: masters, replicas and Sentinels come, go, and change their addresses.
 
 use super::address::{Address, Found};
+use super::claims::Claims;
 use super::instance::{Failover, Id, Instance, Kind, LinkId, Master, Ms, Peer, Replica, Role};
 use super::link::{Link, Side};
 use super::machine::{Level, Output, Sentinel};
@@ -77,7 +78,7 @@ impl Sentinel {
             delay_logged: 0,
             candidate_at: 0,
             splits: 0,
-            claim: None,
+            claims: Claims::default(),
             replid: String::new(),
         }));
         let own = self.instances.next();
@@ -287,7 +288,7 @@ impl Sentinel {
         master.failover = Failover::None;
         master.failover_changed = 0;
         master.failover_start = 0;
-        master.claim = None;
+        master.claims = Claims::default();
         let link = self.link_mut(link);
         link.ping_pending_since = now;
         link.last_ping = 0;

@@ -234,7 +234,14 @@ impl World {
                         .push_back(Parcel::Session(link, side, session));
                     self.wake(host, to, 1_000);
                 }
-                Action::Dial { host: name, port } => self.dial(host, named(&name), name, port),
+                Action::Dial { host: to, .. } => {
+                    self.hosts[host].dial += 1;
+                    let number = self.hosts[host].dial;
+                    self.dial((host, 0), named(&to), number, false);
+                }
+                Action::DialFlow { number, host: to, .. } => {
+                    self.dial((host, core), named(&to), number, true);
+                }
                 Action::Save(step) => {
                     self.hosts[host].disk.steps.push_back(Step::Save(step));
                     self.file_work(host, Queue::Files);
@@ -279,18 +286,23 @@ impl World {
         }
     }
 
-    fn dial(&mut self, from: usize, to: usize, name: String, port: u16) {
-        self.hosts[from].dial += 1;
-        let (number, incarnation) = (self.hosts[from].dial, self.hosts[from].incarnation);
+    fn dial(&mut self, (from, core): (usize, usize), to: usize, number: u64, flow: bool) {
+        let incarnation = self.hosts[from].incarnation;
         let refused = self.refusing || !self.hosts[to].alive;
         let after = 1_000 * (20 + self.prng.below(2 * self.plan.delay_us + 200));
         self.trace(|| format!("h{from} dials h{to}{}", if refused { ", in vain" } else { "" }));
-        let event = Event::Dialled { from, incarnation, to, number, refused, name, port };
+        let event = Event::Dialled { from, core, incarnation, to, number, refused, flow };
         self.schedule(self.at + after, event);
     }
 
     /// A dial was decided: the link is there, and the other side's core 0 accepts it.
-    pub fn dialled(&mut self, from: usize, to: usize, refused: bool, name: String, port: u16) {
+    pub fn dialled(
+        &mut self,
+        (from, core): (usize, usize),
+        to: usize,
+        refused: bool,
+        flow: Option<u64>,
+    ) {
         let result = if refused || !self.hosts[to].alive {
             Err("Connection refused".to_string())
         } else {
@@ -299,15 +311,17 @@ impl World {
                 Who::Host(to, self.hosts[to].incarnation),
             );
             let link = self.connect(ends.0, ends.1);
-            let conn = self.hosts[from].take_conn(0, link, 0);
-            self.links[link].ends[0].seat = Some((0, conn));
+            let conn = self.hosts[from].take_conn(core, link, 0);
+            self.links[link].ends[0].seat = Some((core, conn));
             self.accept(to, link, 1);
             Ok((conn, Ends::Local))
         };
-        let _ = (&name, port);
-        let input = Input::Dialled { result };
-        self.hosts[from].seats[0].pending.push(Pending::Input(input));
-        self.wake(from, 0, 1_000);
+        let input = match flow {
+            None => Input::Dialled { result },
+            Some(number) => Input::FlowDialled { number, result },
+        };
+        self.hosts[from].seats[core].pending.push(Pending::Input(input));
+        self.wake(from, core, 1_000);
     }
 
     pub fn connect(&mut self, a: Who, b: Who) -> usize {

@@ -15,7 +15,7 @@ use ringfold::node::observe::Observation;
 use ringfold::node::outbox::{Conn, Outbox};
 use ringfold::node::session::Session;
 use ringfold::node::settings::kind::Master;
-use ringfold::node::settings::{AppendFsync, Settings};
+use ringfold::node::settings::{AppendFsync, ReplFlows, Settings};
 use ringfold::node::view::View;
 use ringfold::replication::psync::Replid;
 
@@ -121,6 +121,7 @@ impl Host {
             (settings.repl_backlog_size, settings.repl_backlog_max) = (80 * 1024, 0);
             settings.repl_spill_size = 1 << 20;
         }
+        settings.repl_flows = if plan.flows { ReplFlows::Yes } else { ReplFlows::No };
         settings.appendonly = plan.files;
         settings.appendfsync =
             if plan.always { AppendFsync::Always } else { AppendFsync::Everysec };

@@ -74,6 +74,8 @@ pub struct Plan {
     pub across: bool,
     pub large_values: bool,
     pub skew: bool,
+    /// The stream goes to replicas by a connection for each core.
+    pub flows: bool,
     pub delay_us: u64,
     pub fault_ms: u64,
 }
@@ -112,6 +114,7 @@ impl Plan {
             across: on(6),
             large_values: on(3),
             skew: on(3),
+            flows: false,
             delay_us: 0,
             fault_ms: 0,
         };
@@ -123,6 +126,7 @@ impl Plan {
         plan.delay_us = [50, 300, 2_000, 15_000][usize::try_from(prng.below(4)).unwrap()];
         plan.draw_files(&mut prng);
         plan.fault_ms = [100, 300, 900][usize::try_from(prng.below(3)).unwrap()];
+        plan.flows = prng.chance(7, 10);
         plan
     }
 

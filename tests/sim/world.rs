@@ -34,12 +34,13 @@ pub enum Event {
     },
     Dialled {
         from: usize,
+        core: usize,
         incarnation: u64,
         to: usize,
         number: u64,
         refused: bool,
-        name: String,
-        port: u16,
+        /// For a flow of the stream.
+        flow: bool,
     },
     Disk {
         host: usize,
@@ -82,7 +83,7 @@ pub struct World {
 }
 
 pub const MS: u64 = 1_000_000;
-const TAIL_LINES: usize = 200;
+const TAIL_LINES: usize = 200_000;
 
 impl World {
     pub fn new(plan: Plan, verbose: bool) -> Self {
@@ -172,10 +173,10 @@ impl World {
             }
             Event::Carry { link, side } => self.deliver(link, side),
             Event::Client { client } => self.client_acts(client),
-            Event::Dialled { from, incarnation, to, number, refused, name, port } => {
+            Event::Dialled { from, core, incarnation, to, number, refused, flow } => {
                 let it = &self.hosts[from];
-                if it.alive && it.incarnation == incarnation && it.dial == number {
-                    self.dialled(from, to, refused, name, port);
+                if it.alive && it.incarnation == incarnation && (flow || it.dial == number) {
+                    self.dialled((from, core), to, refused, flow.then_some(number));
                 }
             }
             Event::Disk { host, incarnation, queue } => {

@@ -9,13 +9,16 @@
 mod access;
 mod append;
 mod behind;
+mod busy;
 mod cluster;
+mod cluster_client;
 mod clients;
 mod crowd;
 mod doors;
 mod failover;
 mod faults;
 mod files;
+mod flows;
 mod guide;
 mod hops;
 mod hosts;
@@ -35,6 +38,7 @@ mod tls;
 mod tls_nodes;
 mod tuning;
 mod watching;
+mod whole_slots;
 #[expect(dead_code, reason = "the tests in oracle/ use the other helpers")]
 #[path = "../support/mod.rs"]
 mod support;

@@ -21,6 +21,7 @@ use crate::base::num::parse_i64;
 use crate::node::aof::manifest::{File, Manifest};
 use crate::node::aof::{Open, State};
 use crate::node::control::{Control, ControlCx, Op};
+use crate::node::following::Queued;
 use crate::node::outbox::{Action, Level};
 use crate::replication::psync::Replid;
 use crate::replication::units::{Cutter, Unit};
@@ -238,7 +239,7 @@ impl Control {
             let following = &mut self.following;
             let result = load.units(|unit| {
                 following.units_bytes += unit.len();
-                following.units.push_back((unit.to_vec(), 0));
+                following.units.push_back(Queued { bytes: unit.to_vec(), routed: None, end: 0 });
             });
             if result.is_err() {
                 let (name, at) = (String::from_utf8_lossy(&load.now.0.name), load.taken);

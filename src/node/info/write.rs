@@ -405,6 +405,8 @@ impl Report<'_> {
         out.field("repl_spilled_chunks", self.get("spilled_chunks"));
         out.field("repl_writers_waited", self.get("writers_waited"));
         out.field("repl_writers_waited_ms", self.get("writers_waited_ms"));
+        out.field("repl_flows", self.get("flows"));
+        out.field("repl_flows_up", self.get("flows_up"));
         for (name, at) in self.host.record.fields() {
             out.field(name, at);
         }
@@ -563,7 +565,7 @@ mod tests {
             "# Ringfold|core0:connections=0,keys=1,hops=0,ops=0,busy_permille=0,cpu_us=0,turns=0,lag_us=0,\
              lag_max_us=0,key_bytes=0,client_bytes=0,sockets=0,parked=0|core1:connections=0,keys=0,hops=0,ops=0,\
              busy_permille=0,cpu_us=0,turns=0,lag_us=7,lag_max_us=0,key_bytes=0,client_bytes=0,sockets=0,parked=0|\
-             tickets:0|tickets_merged:0|sync_full_paced:0|sync_full_resumed:0|sync_full_awaited:0|repl_spilled_bytes:0|repl_spilled_chunks:0|repl_writers_waited:0|repl_writers_waited_ms:0|\
+             tickets:0|tickets_merged:0|sync_full_paced:0|sync_full_resumed:0|sync_full_awaited:0|repl_spilled_bytes:0|repl_spilled_chunks:0|repl_writers_waited:0|repl_writers_waited_ms:0|repl_flows:0|repl_flows_up:0|\
              failover_last_write_us:0|failover_last_heard_us:0|failover_promoted_us:0|failover_first_write_us:0|\
              failover_last_moved_us:0|failover_demoted_us:0|sync_full_reason_no_data:4|"
         );

@@ -74,6 +74,8 @@ pub struct Settings {
     /// Words of SHUTDOWN that a signal means; `default`: none.
     pub shutdown_on_sigint: Vec<u8>,
     pub shutdown_on_sigterm: Vec<u8>,
+    /// Milliseconds that a script may run before clients are told BUSY; 0 or less: they never are.
+    pub busy_reply_threshold: i64,
     pub slowlog_log_slower_than: i64,
     pub slowlog_max_len: i64,
     /// Milliseconds from which samples are kept for LATENCY; 0 keeps none.
@@ -136,6 +138,8 @@ pub struct Settings {
     /// Seconds that writers wait for a replica past its limit that takes nothing.
     pub repl_writers_wait: u32,
     pub overload_turn_ms: u32,
+    /// Whether the stream goes to a replica of ours by a connection for each core of its master.
+    pub repl_flows: ReplFlows,
     pub repl_backlog_ttl: i64,
     pub repl_timeout: u32,
     pub repl_ping_replica_period: u32,
@@ -268,6 +272,10 @@ choices! {
 choices! {
     /// When what was appended is synced.
     AppendFsync { Everysec = "everysec", Always = "always", No = "no" }
+}
+choices! {
+    /// Where flows are wanted: `Auto`, where there are several cores.
+    ReplFlows { Auto = "auto", Yes = "yes", No = "no" }
 }
 choices! {
     /// By what name clients are sent to the nodes of a cluster.

@@ -2,7 +2,7 @@
 
 use crate::resp::decode::{Value, decode};
 use crate::sentinel::hello::Hello;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What was seen so far.
 #[derive(Debug, Default)]
@@ -10,6 +10,8 @@ pub(super) struct Check {
     /// Who voted for whom in which epoch.
     votes: BTreeMap<(usize, u64), String>,
     leaders: BTreeMap<u64, usize>,
+    /// Epochs that an operator's failover took.
+    forced: BTreeSet<u64>,
     masters: BTreeMap<u64, (String, u16)>,
     /// The epochs that each Sentinel spoke of last.
     epochs: BTreeMap<usize, (u64, u64)>,
@@ -63,11 +65,17 @@ impl Check {
         }
         let address = (hello.master_ip.clone(), hello.master_port);
         let before = self.masters.entry(hello.config_epoch).or_insert(address.clone());
-        if *before != address {
+        if *before != address && !self.forced.contains(&hello.config_epoch) {
             let epoch = hello.config_epoch;
             return Err(format!("{who} says {address:?} in config epoch {epoch}, not {before:?}"));
         }
         Ok(())
+    }
+
+    /// An operator's failover asks for nobody's vote: behind a cut its epoch may be another's, too. Of such an
+    /// epoch there may be two masters for a while; in the end there is one, as always.
+    pub fn forces(&mut self, epoch: u64) {
+        self.forced.insert(epoch);
     }
 
     /// A Sentinel takes itself for the leader.

@@ -652,6 +652,7 @@ impl World {
                     if idle && machine.best_replica(id).is_some() && machine.tilt_since.is_none() {
                         let manual = machine.manual(id, false);
                         machine.start_failover(id, manual);
+                        self.check.forces(machine.epoch);
                         let mut out = Vec::new();
                         machine.handle(now, Input::Tick, &mut out);
                         self.tell(format!("an operator asks {host} for a failover"));
