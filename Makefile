@@ -49,7 +49,9 @@ million: ## very many clients held and served, at most 15 minutes; writes benche
 fuzz: ## every fuzz target for FUZZ_SECS (cargo-fuzz's flags are unstable: RUSTC_BOOTSTRAP allows them)
 	@command -v cargo-fuzz >/dev/null || cargo install --locked cargo-fuzz
 	set -e; for target in $$(cargo fuzz list --fuzz-dir tests/fuzz); do \
-	  RUSTC_BOOTSTRAP=1 cargo fuzz run --fuzz-dir tests/fuzz $$target -- \
+	  mkdir -p tests/fuzz/target/found/$$target; \
+	  RUSTC_BOOTSTRAP=1 cargo fuzz run --fuzz-dir tests/fuzz $$target \
+	    tests/fuzz/target/found/$$target tests/fuzz/corpus/$$target -- \
 	    -max_total_time=$(FUZZ_SECS) -timeout=1 -rss_limit_mb=1024; \
 	done
 
@@ -69,11 +71,11 @@ tools:
 	@command -v git >/dev/null || ($(SUDO) apt-get update && $(SUDO) apt-get install -y --no-install-recommends git)
 
 # The real server is the oracle of the tests; systemd-analyze checks the units of tuning/; `ip`
-# makes hosts that can vanish. Debian starts a service as it installs one; a
+# makes hosts that can vanish, openssl keys under a password. Debian starts a service as it installs one; a
 # policy-rc.d that says 101 for the moment of the installation keeps port 6379 free.
 peers:
 	@if ! command -v redis-server >/dev/null || ! command -v redis-cli >/dev/null || \
-	    ! command -v systemd-analyze >/dev/null || ! command -v ip >/dev/null; then \
+	    ! command -v systemd-analyze >/dev/null || ! command -v ip >/dev/null || ! command -v openssl >/dev/null; then \
 	  set -e; \
 	  $(SUDO) apt-get update; \
 	  made=; \
@@ -83,7 +85,7 @@ peers:
 	  fi; \
 	  status=0; \
 	  $(SUDO) env DEBIAN_FRONTEND=noninteractive \
-	    apt-get install -y --no-install-recommends redis-server redis-tools systemd iproute2 || status=$$?; \
+	    apt-get install -y --no-install-recommends redis-server redis-tools systemd iproute2 openssl || status=$$?; \
 	  [ -z "$$made" ] || $(SUDO) rm -f /usr/sbin/policy-rc.d; \
 	  exit $$status; \
 	fi

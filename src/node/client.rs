@@ -532,6 +532,13 @@ impl Core {
             }
             self.view.gate(row.spec, self.is_out_of_memory())?;
         }
+        if self.overload.is_on()
+            && !session.admitted
+            && matches!(row.run, Run::Shard(_))
+            && self.overload.refuses()
+        {
+            return Err(ErrorKind::Throttled);
+        }
         if self.busy_somewhere {
             self.may_run_while_busy(row, args)?;
         }

@@ -245,6 +245,7 @@ pub struct Core {
     /// `DEBUG SET-ACTIVE-EXPIRE`
     pub(super) expires_actively: bool,
     pub(super) next_tick: Now,
+    pub(super) overload: crate::node::overload::Overload,
     /// On core 0 only: what concerns the whole node.
     pub(super) control: Option<Box<Control>>,
 }
@@ -322,6 +323,7 @@ impl Core {
             expire_pressed: false,
             expires_actively: true,
             next_tick: now,
+            overload: crate::node::overload::Overload::default(),
             control,
         }
     }
@@ -435,6 +437,7 @@ impl Core {
 
     /// The turn took so long: shared out over the commands that it ran.
     pub fn charge(&mut self, nanoseconds: u64) {
+        self.overload.ran(nanoseconds);
         let slow = &mut self.slow;
         self.stats.charge(nanoseconds, |number, share, calls| slow.record(number, share, calls));
     }
@@ -477,7 +480,28 @@ impl Core {
         self.retry_stuck(out);
         self.report_watchers(out);
         self.report_figures(out);
+        self.look_for_overload(out);
         self.with_control(out, |control, cx| control.tick(cx));
+    }
+
+    /// Says how much this core would refuse, and refuses what the slowest would.
+    fn look_for_overload(&mut self, out: &mut Outbox) {
+        let own = self.overload.look(self.view.settings.overload_turn_ms);
+        let told = &self.shared.host.refuses;
+        if let Some(place) = told.get(self.id) {
+            place.store(own, Ordering::Relaxed);
+        }
+        let all = told.iter().map(|it| it.load(Ordering::Relaxed)).max().unwrap_or(own);
+        let before = self.overload.settle(all);
+        if self.id == 0 && (before > 0) != (all > 0) {
+            let text = match all {
+                0 => "Turns are short again: all requests are served",
+                _ => {
+                    "Turns are longer than overload-turn-ms: part of the requests is refused (THROTTLED)"
+                }
+            };
+            out.log(Level::Warning, text);
+        }
     }
 
     /// What is done in slices between requests: expiry, the snapshot's walk, freeing.

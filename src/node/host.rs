@@ -37,6 +37,8 @@ pub struct Host {
     pub seats: AtomicU64,
     /// Clients that came by a door for administration.
     pub admitted: AtomicU64,
+    /// Of a thousand requests, how many each core would refuse (`overload.rs`).
+    pub refuses: Vec<AtomicU64>,
     /// Nanoseconds that the last busy turn of each core took.
     pub lags: Vec<AtomicU64>,
     /// How busy each core is.

@@ -4,6 +4,7 @@ pub mod config;
 pub mod outbox;
 pub mod session;
 pub mod admission;
+pub mod overload;
 pub mod flight;
 pub mod message;
 pub mod table;

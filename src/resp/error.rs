@@ -256,6 +256,7 @@ error_kinds! {
 
         // Server
         Oom => "OOM command not allowed when used memory > 'maxmemory'.",
+        Throttled => "THROTTLED This server has too much to do now: try again in a moment",
         Loading => "LOADING Redis is loading the dataset in memory",
         MisconfRdb => "MISCONF Redis is configured to save RDB snapshots, but it's currently unable to persist to disk. Commands that may modify the data set are disabled, because this instance is configured to report errors during writes if RDB snapshotting fails (stop-writes-on-bgsave-error option). Please check the Redis logs for details about the RDB error.",
         NoAclFile => "ERR This Redis instance is not configured to use an ACL file. You may want to specify users via the ACL SETUSER command and then issue a CONFIG REWRITE (assuming you have a Redis configuration file set) in order to store users in the Redis configuration.",

@@ -160,6 +160,7 @@ fn open(
     host.seats = room.seats.into();
     host.loads = cpus.iter().map(|_| Load::default()).collect();
     host.heaviest = cpus.iter().map(|_| AtomicU64::default()).collect();
+    host.refuses = cpus.iter().map(|_| AtomicU64::default()).collect();
     host.lags = cpus.iter().map(|_| AtomicU64::default()).collect();
     let host = Arc::new(host);
     host::watch(Arc::clone(&host));

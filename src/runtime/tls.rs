@@ -5,7 +5,7 @@
 //! Not here: what is made of them (`tls/contexts.rs`), connections (`streams.rs`).
 
 use crate::node::certificates::Unusable;
-use crate::node::settings::{AuthClients, Settings};
+use crate::node::settings::{AuthClients, Secret, Settings};
 use crate::runtime::doors::{Wanted, wanted};
 use crate::runtime::serve::path;
 use crate::tls::choice::Wish;
@@ -116,17 +116,6 @@ fn parts(settings: &Settings) -> Result<Parts, String> {
     if settings.tls_key_file.is_empty() {
         return Err("No tls-key-file configured!".into());
     }
-    for (name, secret) in [
-        ("tls-key-file-pass", &settings.tls_key_file_pass),
-        ("tls-client-key-file-pass", &settings.tls_client_key_file_pass),
-    ] {
-        if !secret.0.is_empty() {
-            return Err(format!(
-                "{name}: encrypted keys are not supported: decrypt the key (openssl pkey), and let only \
-                 this server's user read its file"
-            ));
-        }
-    }
     let authorities = authorities(settings)?;
     let asks = match settings.tls_auth_clients {
         AuthClients::No => Asks::Nobody,
@@ -143,10 +132,17 @@ fn parts(settings: &Settings) -> Result<Parts, String> {
             (_, []) => {
                 return Err("tls-client-cert-file is given, but no tls-client-key-file".into());
             }
-            (certificate, key) => Some(pair(settings, certificate, key)?),
+            (certificate, key) => {
+                Some(pair(settings, certificate, key, &settings.tls_client_key_file_pass)?)
+            }
         };
     Ok(Parts {
-        own: pair(settings, &settings.tls_cert_file, &settings.tls_key_file)?,
+        own: pair(
+            settings,
+            &settings.tls_cert_file,
+            &settings.tls_key_file,
+            &settings.tls_key_file_pass,
+        )?,
         own_as_client,
         authorities,
         asks,
@@ -174,12 +170,18 @@ fn place(settings: &Settings, name: &[u8]) -> PathBuf {
     path(&settings.dir).join(path(name))
 }
 
-fn pair(settings: &Settings, certificate: &[u8], key: &[u8]) -> Result<Pair, String> {
+fn pair(
+    settings: &Settings,
+    certificate: &[u8],
+    key: &[u8],
+    password: &Secret,
+) -> Result<Pair, String> {
     Ok(Pair {
         certificate: read(&place(settings, certificate))?,
         key: read(&place(settings, key))?,
         certificate_file: text(certificate),
         key_file: text(key),
+        password: password.0.clone(),
     })
 }
 

@@ -3,7 +3,7 @@ pub mod format;
 pub mod lzf;
 pub mod error;
 pub mod encode;
-mod encode_value;
+pub mod encode_value;
 pub mod items;
 mod old_packed;
 mod build_stream;

@@ -5,11 +5,12 @@
 //! Not here: reading the files (`runtime/tls.rs`).
 
 use super::choice::{Choice, Wish};
+use super::keys;
 use super::trust::AnyName;
 use rustls::client::ResolvesClientCert;
 use rustls::crypto::{CryptoProvider, ring};
+use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{
     ClientHello, NoServerSessionStorage, ResolvesServerCert, ServerSessionMemoryCache,
     WebPkiClientVerifier,
@@ -36,6 +37,8 @@ pub struct Pair {
     pub key_file: String,
     pub certificate: Vec<u8>,
     pub key: Vec<u8>,
+    /// The password of the key, where that is encrypted.
+    pub password: Vec<u8>,
 }
 
 /// What contexts are made of.
@@ -181,19 +184,8 @@ pub const NO_AUTHORITY: &str = "Either tls-ca-cert-file or tls-ca-cert-dir must 
 impl Pair {
     fn certified(&self, provider: &CryptoProvider) -> Result<Arc<CertifiedKey>, String> {
         let chain = certificates(&self.certificate_file, &self.certificate)?;
-        let encrypted = |text: &[u8]| {
-            let has = |words: &[u8]| text.windows(words.len()).any(|it| it == words);
-            has(b"BEGIN ENCRYPTED PRIVATE KEY") || has(b"Proc-Type: 4,ENCRYPTED")
-        };
         let file = &self.key_file;
-        if encrypted(&self.key) {
-            return Err(format!(
-                "{file}: the key is encrypted, which is not supported: decrypt it (openssl pkey -in {file} \
-                 -out ..) and let only this server's user read the file"
-            ));
-        }
-        let key = PrivateKeyDer::from_pem_slice(&self.key)
-            .map_err(|error| format!("{file}: no private key: {error}"))?;
+        let key = keys::private(file, &self.key, &self.password)?;
         let key = provider
             .key_provider
             .load_private_key(key)

@@ -3,6 +3,7 @@ pub mod stream;
 pub mod identity;
 pub mod trust;
 pub mod choice;
+mod keys;
 pub mod contexts;
 #[cfg(test)]
 pub mod testing;

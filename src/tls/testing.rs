@@ -31,6 +31,7 @@ impl Authority {
             key_file: format!("{name}.key"),
             certificate: certificate.into_bytes(),
             key: key.serialize_pem().into_bytes(),
+            ..Pair::default()
         }
     }
 

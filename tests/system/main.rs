@@ -25,6 +25,7 @@ mod hosts;
 mod loads;
 mod migrate;
 mod moving;
+mod overload;
 mod packaging;
 mod process;
 mod pubsub;

@@ -129,6 +129,8 @@ fn a_password_is_asked_for() {
         client.expect(&["AUTH", "nobody", "swordfish"], wrong);
         client.expect(&["GET", "k"], "-NOAUTH Authentication required.\r\n");
         client.expect(&["AUTH", "default", "swordfish"], "+OK\r\n");
+        // Strangers are told NOAUTH also while it is coming up.
+        wait_until("it has loaded", || !client.call(&["GET", "k"]).starts_with(b"-LOADING"));
         client.expect(&["GET", "k"], "$-1\r\n");
     }
 }

@@ -339,7 +339,6 @@ fn certificates_are_read_again() {
                 vec!["tls-cert-file", &new.path("server.crt")],
                 "is not the key of the certificate in",
             ),
-            (vec!["tls-key-file-pass", "secret"], "encrypted keys are not supported"),
             (vec!["tls-protocols", "SSLv3"], "Invalid tls-protocols"),
         ] {
             let mut args = vec!["CONFIG", "SET"];
@@ -532,5 +531,33 @@ fn secured_clients_are_parked_and_come_back() {
         for (n, client) in clients.iter_mut().enumerate() {
             client.expect(&["SET", &format!("k{n}"), &format!("{round}")], "+OK\r\n");
         }
+    }
+}
+
+/// A key under a password: used from the start, and a password that does not fit changes nothing.
+#[test]
+fn keys_under_a_password() {
+    let authority = Authority::new();
+    let sealed = authority.path("sealed.key");
+    let made = Command::new("openssl")
+        .args(["pkcs8", "-topk8", "-passout", "pass:secret", "-in", &authority.path("server.key")])
+        .args(["-out", &sealed])
+        .output()
+        .expect("the packages of the tests bring openssl");
+    assert!(made.status.success(), "{made:?}");
+    for kind in ALL {
+        let plan = authority.arm(Plan::new(kind));
+        let server =
+            plan.arg("tls-key-file", &[&sealed]).arg("tls-key-file-pass", &["secret"]).start();
+        authority.client(&server, "server").expect(&["PING"], "+PONG\r\n");
+        let mut admin = server.client();
+        let said = String::from_utf8(admin.call(&["CONFIG", "SET", "tls-key-file-pass", "wrong"]));
+        let said = said.unwrap();
+        assert!(said.starts_with("-ERR CONFIG SET failed"), "{kind:?} {said}");
+        authority.client(&server, "server").expect(&["PING"], "+PONG\r\n");
+        let listeners = admin.text(&["INFO", "server"]);
+        let port = tls_address(&server).rsplit_once(':').unwrap().1.to_string();
+        let line = format!("name=tls,bind=127.0.0.1,port={port}");
+        assert!(kind == Kind::Redis || listeners.contains(&line), "{listeners}");
     }
 }

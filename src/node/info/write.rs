@@ -109,16 +109,18 @@ impl Report<'_> {
     /// As Redis 7.2 tells where it listens.
     fn listeners(&self, out: &mut Lines) {
         let settings = self.settings;
-        let tcp = |binds: &[Vec<u8>], port: u16| {
+        let by = |name: &str, binds: &[Vec<u8>], port: u16| {
             let binds = binds.iter().map(|it| format!(",bind={}", String::from_utf8_lossy(it)));
-            format!("name=tcp{},port={port}", binds.collect::<String>())
+            format!("name={name}{},port={port}", binds.collect::<String>())
         };
         let unix = |path: &[u8]| format!("name=unix,bind={}", String::from_utf8_lossy(path));
         let all = [
-            (settings.port != 0).then(|| tcp(&settings.bind, settings.port)),
-            (settings.admin_port != 0).then(|| tcp(&settings.admin_bind, settings.admin_port)),
+            (settings.port != 0).then(|| by("tcp", &settings.bind, settings.port)),
+            (settings.admin_port != 0)
+                .then(|| by("tcp", &settings.admin_bind, settings.admin_port)),
             (!settings.unixsocket.is_empty()).then(|| unix(&settings.unixsocket)),
             (!settings.admin_unixsocket.is_empty()).then(|| unix(&settings.admin_unixsocket)),
+            (settings.tls_port != 0).then(|| by("tls", &settings.bind, settings.tls_port)),
         ];
         for (number, listener) in all.into_iter().flatten().enumerate() {
             out.field(&format!("listener{number}"), listener);

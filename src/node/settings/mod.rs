@@ -137,6 +137,7 @@ pub struct Settings {
     pub repl_spill_size: u64,
     /// Seconds that writers wait for a replica past its limit that takes nothing.
     pub repl_writers_wait: u32,
+    pub overload_turn_ms: u32,
     /// Whether the stream goes to a replica of ours by a connection for each core of its master.
     pub repl_flows: ReplFlows,
     pub repl_backlog_ttl: i64,
