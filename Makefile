@@ -68,11 +68,12 @@ tools:
 	@cargo clippy --version >/dev/null 2>&1 || rustup component add clippy
 	@command -v git >/dev/null || ($(SUDO) apt-get update && $(SUDO) apt-get install -y --no-install-recommends git)
 
-# The real server is the oracle of the tests; systemd-analyze checks the units of tuning/. Debian starts a service as it installs one; a
+# The real server is the oracle of the tests; systemd-analyze checks the units of tuning/; `ip`
+# makes hosts that can vanish. Debian starts a service as it installs one; a
 # policy-rc.d that says 101 for the moment of the installation keeps port 6379 free.
 peers:
 	@if ! command -v redis-server >/dev/null || ! command -v redis-cli >/dev/null || \
-	    ! command -v systemd-analyze >/dev/null; then \
+	    ! command -v systemd-analyze >/dev/null || ! command -v ip >/dev/null; then \
 	  set -e; \
 	  $(SUDO) apt-get update; \
 	  made=; \
@@ -82,7 +83,7 @@ peers:
 	  fi; \
 	  status=0; \
 	  $(SUDO) env DEBIAN_FRONTEND=noninteractive \
-	    apt-get install -y --no-install-recommends redis-server redis-tools systemd || status=$$?; \
+	    apt-get install -y --no-install-recommends redis-server redis-tools systemd iproute2 || status=$$?; \
 	  [ -z "$$made" ] || $(SUDO) rm -f /usr/sbin/policy-rc.d; \
 	  exit $$status; \
 	fi

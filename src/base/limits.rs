@@ -318,6 +318,9 @@ pub const LUA_STACK_BYTES: usize = 64 * 1024 * 1024;
 /// Instructions after which a script stands still, so that its core can look at the time (Redis: the same).
 pub const LUA_PAUSE_INSTRUCTIONS: i32 = 100_000;
 
+/// Pauses of a script in one turn of its core: a few milliseconds.
+pub const LUA_SLICES_PER_TURN: u32 = 10;
+
 /// Times that a script which cannot stand still, being part of a transaction, goes on regardless; then it is
 /// ended if it has not written: about 10 seconds.
 pub const LUA_UNPAUSED_SLICES_MAX: u32 = 10_000;

@@ -169,6 +169,9 @@ impl Cluster {
         }
         let mine = self.table.owner(slot) == Some(self.me);
         let number = i64::from(slot);
+        if self.is_moving(slot) {
+            return Err(ErrorKind::MoveTwice { slot: number });
+        }
         match what {
             SetSlot::Migrating(id) => {
                 if !mine {

@@ -3,7 +3,9 @@
 
 use super::admin::{Failover, SetSlot};
 use super::machine::{Cluster, Output};
+use super::moves::{Question, Wish};
 use super::show::Endpoint;
+use super::slots::Slots;
 use crate::base::limits::SLOTS;
 use crate::base::num::parse_i64;
 use crate::base::time::Now;
@@ -74,6 +76,7 @@ fn tell(
         b"INFO" => reply.verbatim(*b"txt", cluster.info_text().as_bytes()),
         b"SLOTS" => cluster.slots_reply(by, reply),
         b"SHARDS" => cluster.shards_reply(by, reply),
+        b"GETSLOTMIGRATIONS" => cluster.moves_reply(reply),
         b"LINKS" => cluster.links_reply(reply),
         b"REPLICAS" | b"SLAVES" => {
             let lines = cluster.replicas_of(word(args, 2)?)?;
@@ -133,6 +136,9 @@ fn change(
             cluster.reset(hard, keys(None) > 0)?;
         }
         b"SAVECONFIG" => cluster.save(),
+        b"MIGRATESLOTS" => cluster.migrate_slots(wishes(args)?)?,
+        b"CANCELSLOTMIGRATIONS" => cluster.cancel_moves()?,
+        b"SYNCSLOTS" => synchronize(cluster, args, keys)?,
         other => {
             let subcommand = other.into();
             return Err(ErrorKind::UnknownSubcommand { command: "CLUSTER", subcommand });
@@ -200,6 +206,64 @@ fn slot_ranges(args: Args<'_>, command: &'static str) -> Result<Vec<u16>, ErrorK
     Ok(slots)
 }
 
+/// `SLOTSRANGE start end [start end ..] NODE id [SLOTSRANGE ..]`
+fn wishes(args: Args<'_>) -> Result<Vec<Wish<'_>>, ErrorKind> {
+    let (mut wishes, mut at) = (Vec::new(), 2);
+    while at < args.len() {
+        let (slots, end) = some_ranges(args, at)?;
+        if !args.is(end, "NODE") {
+            return Err(ErrorKind::Syntax);
+        }
+        wishes.push(Wish { slots, to: word(args, end + 1)? });
+        at = end + 2;
+    }
+    Ok(wishes)
+}
+
+/// `SLOTSRANGE start end [start end ..]` from there, and where it ends.
+fn some_ranges(args: Args<'_>, mut at: usize) -> Result<(Slots, usize), ErrorKind> {
+    if !args.is(at, "SLOTSRANGE") {
+        return Err(ErrorKind::Syntax);
+    }
+    at += 1;
+    let mut slots = Slots::default();
+    while args.get(at).is_some_and(|it| parse_i64(it).is_some()) {
+        let start = slot(word(args, at)?)?;
+        let end = slot(args.get(at + 1).ok_or(ErrorKind::MoveNoEnd)?)?;
+        if start > end {
+            let (start, end) = (start.into(), end.into());
+            return Err(ErrorKind::MoveOrder { start, end });
+        }
+        if !(start..=end).all(|it| slots.insert(it)) {
+            return Err(ErrorKind::MoveOverlap);
+        }
+        at += 2;
+    }
+    if slots.is_empty() {
+        return Err(ErrorKind::MoveNoRange);
+    }
+    Ok((slots, at))
+}
+
+/// What one node of our make says to another about slots that move.
+fn synchronize(cluster: &mut Cluster, args: Args<'_>, keys: Keys<'_>) -> Result<(), ErrorKind> {
+    let name = word(args, 3)?;
+    let question = match () {
+        () if args.is(2, "ESTABLISH") => {
+            let (slots, end) = some_ranges(args, 5)?;
+            if end != args.len() {
+                return Err(ErrorKind::Syntax);
+            }
+            return cluster.begin_import(name, word(args, 4)?, slots, &|it| keys(Some(it)));
+        }
+        () if args.is(2, "KEEPALIVE") => Question::KeepAlive,
+        () if args.is(2, "FINISH") => Question::Finish,
+        () if args.is(2, "FAIL") => Question::Fail,
+        () => return Err(ErrorKind::Syntax),
+    };
+    cluster.import_news(name, question)
+}
+
 fn set_slot(args: Args<'_>) -> Result<SetSlot<'_>, ErrorKind> {
     match (args.len(), args.get(4)) {
         (5, Some(id)) if args.is(3, "MIGRATING") => Ok(SetSlot::Migrating(id)),
@@ -219,8 +283,6 @@ mod tests {
     #[test]
     fn what_redis_answers() {
         let mut cluster = Cluster::new(Now::default(), 1, Settings::default());
-        let me = cluster.map(Endpoint::Ip).id.unwrap().to_string();
-        let stranger = "f".repeat(40);
         let transcript = [
             ("MEET 127.0.0.1 x", "-ERR Invalid base port specified: x"),
             ("MEET localhost 1", "-ERR Invalid node address specified: localhost:1"),
@@ -267,6 +329,37 @@ mod tests {
             ("RESET HARD", "+OK"),
             ("FORGET me", "-ERR Unknown node me"),
         ];
+        play(&mut cluster, &transcript);
+    }
+
+    /// As Valkey 9 answers.
+    #[test]
+    fn what_valkey_answers() {
+        let mut cluster = Cluster::new(Now::default(), 1, Settings::default());
+        let transcript = [
+            ("MIGRATESLOTS SLOTSRANGE 5 x NODE me", "-ERR Invalid or out of range slot"),
+            ("MIGRATESLOTS SLOTSRANGE NODE me", "-ERR No slot ranges specified"),
+            ("MIGRATESLOTS SLOTSRANGE 5", "-ERR No end slot for final slot range"),
+            (
+                "MIGRATESLOTS SLOTSRANGE 9 8 NODE me",
+                "-ERR Start slot number 9 is greater than end slot number 8.",
+            ),
+            ("MIGRATESLOTS SLOTSRANGE 8 8 me", "-ERR syntax error"),
+            ("MIGRATESLOTS SLOTSRANGE 8 8 NODE", "-ERR syntax error"),
+            ("MIGRATESLOTS SLOTSRANGE 10 10 NODE me", "-ERR Slot 10 has no node served."),
+            ("CANCELSLOTMIGRATIONS", "-ERR No migrations ongoing"),
+            ("GETSLOTMIGRATIONS", "*0"),
+            ("ADDSLOTS 1", "+OK"),
+            ("MIGRATESLOTS SLOTSRANGE 1 1 NODE me", "-ERR Target node can not be this node"),
+            ("MIGRATESLOTS SLOTSRANGE 1 1 NODE stranger", "-ERR Unknown node stranger"),
+            ("MIGRATESLOTS SLOTSRANGE 1 1 1 1 NODE me", "-ERR Slot ranges in migrations overlap"),
+        ];
+        play(&mut cluster, &transcript);
+    }
+
+    fn play(cluster: &mut Cluster, transcript: &[(&str, &str)]) {
+        let me = cluster.map(Endpoint::Ip).id.unwrap().to_string();
+        let stranger = "f".repeat(40);
         for (line, expected) in transcript {
             let named =
                 |text: &str| text.replace("stranger", &stranger).replace(" me", &format!(" {me}"));
@@ -276,7 +369,7 @@ mod tests {
                 by: Endpoint::Ip,
             };
             let mut reply = Vec::new();
-            request.run(&mut cluster, Now::default(), &|_| 0, &mut Vec::new(), &mut reply);
+            request.run(cluster, Now::default(), &|_| 0, &mut Vec::new(), &mut reply);
             assert_eq!(String::from_utf8_lossy(&reply).trim_end(), named(expected), "{line}");
         }
     }

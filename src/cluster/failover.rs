@@ -277,6 +277,7 @@ impl Cluster {
         if self.node(replica).master != Some(self.me) {
             return;
         }
+        self.give_moves_up("A replica takes over");
         // Writers who stand still already go on doing so, whoever asks: what has been said of them stays true.
         if self.manual.replica.is_none() || self.manual.until.is_none_or(|it| it <= self.now) {
             self.reset_manual();

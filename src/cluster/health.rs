@@ -36,6 +36,7 @@ impl Cluster {
             self.follow_master();
         }
         self.step_failover();
+        self.step_moves();
         if self.me().is_replica() {
             self.consider_migration();
         }

@@ -18,6 +18,7 @@
 use super::flags::Flags;
 use super::framing::Framing;
 use super::id::NodeId;
+use super::moves::{Moves, Order};
 use super::node::{Key, Ms, Node, Nodes};
 use super::settings::Settings;
 use super::slots::Slots;
@@ -124,6 +125,8 @@ pub enum Output {
         channel: Vec<u8>,
         message: Vec<u8>,
     },
+    /// For slots that move as a whole.
+    Move(Order),
     /// What clients are told of the cluster is different.
     Changed,
 }
@@ -231,6 +234,7 @@ pub struct Cluster {
     pub(super) forgotten: BTreeMap<NodeId, Ms>,
     pub(super) election: Election,
     pub(super) manual: Manual,
+    pub(super) moves: Moves,
     /// How many pauses there were.
     pub(super) pauses: u64,
     pub(super) in_minority_at: Option<Ms>,
@@ -281,6 +285,7 @@ impl Cluster {
             forgotten: BTreeMap::new(),
             election: Election::default(),
             manual: Manual::default(),
+            moves: Moves::default(),
             pauses: 0,
             in_minority_at: None,
             begun_at: ms(now),
@@ -308,6 +313,7 @@ impl Cluster {
         self.begun_at = self.now;
         self.informed_at = self.informed_at.map(|_| self.now);
         self.apply_settings();
+        self.drop_leftover();
         self.touch();
         self.finish(out);
     }
@@ -321,6 +327,7 @@ impl Cluster {
         for slot in (0..SLOTS).filter(|slot| keys(*slot) > 0) {
             match self.table.owner(slot) {
                 Some(owner) if owner == self.me => {}
+                _ if self.moves.leftover.contains(slot) => {}
                 _ if self.table.importing.contains_key(&slot) => {}
                 None => {
                     let text = "I have keys for unassigned slot";
@@ -391,6 +398,9 @@ impl Cluster {
         }
         if self.manual.until.is_some() {
             self.step_failover();
+        }
+        if facts.still != before.still {
+            self.step_moves();
         }
         self.finish(out);
     }

@@ -10,6 +10,7 @@ pub mod settings;
 pub mod node;
 pub mod table;
 pub mod machine;
+pub mod moves;
 pub mod saved;
 pub mod links;
 pub mod receive;

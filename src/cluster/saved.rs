@@ -3,7 +3,7 @@
 //! ```text
 //!   <id> <ip>:<port>@<bus port>,<hostname>[,shard-id=..][,nodename=..] <flags> <master or -> <ping> <pong>
 //!        <config epoch> connected <slots> [<slot>->-<id>] [<slot>-<-<id>]
-//!   vars currentEpoch <n> lastVoteEpoch <n>
+//!   vars currentEpoch <n> lastVoteEpoch <n> [useless <slots>]
 //! ```
 //!
 //! What was written can be read, whatever others have sent: names, hostnames and addresses were looked at when
@@ -13,6 +13,7 @@ use super::extension::{is_hostname, is_name};
 use super::flags::Flags;
 use super::id::NodeId;
 use super::machine::Cluster;
+use super::moves::{parse_ranges, ranges};
 use super::node::{Key, Node};
 use super::settings::Settings;
 use crate::base::limits::SLOTS;
@@ -31,7 +32,12 @@ impl Cluster {
         let (current, vote) = (self.current_epoch, self.last_vote_epoch);
         #[cfg(test)]
         let vote = if self.plant == Some(super::sim::Plant::VoteIsNotSaved) { 0 } else { vote };
-        text.push_str(&format!("vars currentEpoch {current} lastVoteEpoch {vote}\n"));
+        text.push_str(&format!("vars currentEpoch {current} lastVoteEpoch {vote}"));
+        let useless = self.useless_slots();
+        if !useless.is_empty() {
+            text.push_str(&format!(" useless {}", ranges(&useless).replace(' ', ",")));
+        }
+        text.push('\n');
         text.into_bytes()
     }
 
@@ -111,6 +117,7 @@ impl Cluster {
             match name.to_ascii_lowercase().as_str() {
                 "currentepoch" => self.current_epoch = value.parse().ok()?,
                 "lastvoteepoch" => self.last_vote_epoch = value.parse().ok()?,
+                "useless" => self.moves.leftover = parse_ranges(value)?,
                 _ => {} // Of a later version.
             }
         }

@@ -101,7 +101,12 @@ impl Cluster {
             owners,
             nodes: keys.iter().map(place).collect(),
             migrating: self.table.migrating.iter().map(|(slot, to)| (*slot, number(*to))).collect(),
-            importing: self.table.importing.keys().copied().collect(),
+            importing: {
+                let opened = self.table.importing.keys().copied();
+                let mut slots: Vec<u16> = opened.chain(self.received_slots()).collect();
+                slots.sort_unstable();
+                slots
+            },
             myself: number(self.me),
             master: self.me().master.map(number),
             is_ok: self.is_ok,

@@ -255,6 +255,8 @@ rows! {
         CLUSTER_BUMPEPOCH = Spec::new("BUMPEPOCH", Exactly(2), CLUSTER_CHANGE, &[])
             .about(Group::Cluster, "3.0.0", "O(1)", "Takes a new config epoch without a vote")
             .tips(&["nondeterministic_output"]);
+        CLUSTER_CANCELSLOTMIGRATIONS = Spec::new("CANCELSLOTMIGRATIONS", Exactly(2), CLUSTER_CHANGE, &[])
+            .about(Group::Cluster, "9.0.0", "O(N)", "Ends all moves of slots from here as a whole");
         CLUSTER_COUNT_FAILURE_REPORTS = Spec::new("COUNT-FAILURE-REPORTS", Exactly(3), CLUSTER_ADMIN, &[])
             .about(Group::Cluster, "3.0.0", "O(N)", "How many masters say that a node is down")
             .tips(&["nondeterministic_output"])
@@ -280,6 +282,9 @@ rows! {
             .about(Group::Cluster, "3.0.0", "O(log(N))", "Keys of a slot that are here")
             .tips(&["nondeterministic_output"])
             .takes(&[Argument::integer("slot"), Argument::integer("count")]);
+        CLUSTER_GETSLOTMIGRATIONS = Spec::new("GETSLOTMIGRATIONS", Exactly(2), CLUSTER_ADMIN, &[])
+            .about(Group::Cluster, "9.0.0", "O(N)", "Slots that move as a whole, or have moved lately")
+            .tips(&["nondeterministic_output"]);
         CLUSTER_HELP = Spec::new("HELP", Exactly(2), ANYTIME, &[])
             .about(Group::Cluster, "5.0.0", "O(1)", "Lists the sub-commands");
         CLUSTER_INFO = Spec::new("INFO", Exactly(2), CLUSTER_TELL, &[])
@@ -294,6 +299,9 @@ rows! {
         CLUSTER_MEET = Spec::new("MEET", AtLeast(4), CLUSTER_CHANGE, &[])
             .about(Group::Cluster, "3.0.0", "O(1)", "Has this node get to know another")
             .takes(&[Argument::string("ip"), Argument::integer("port"), Argument::integer("cluster_bus_port").since("4.0.0").optional()]);
+        CLUSTER_MIGRATESLOTS = Spec::new("MIGRATESLOTS", AtLeast(7), CLUSTER_CHANGE, &[])
+            .about(Group::Cluster, "9.0.0", "O(N)", "Moves slots of this node to others, as a whole")
+            .takes(&[Argument::block("migration", &[Argument::word("slotsrange", "SLOTSRANGE"), Argument::block("range", &[Argument::integer("start-slot"), Argument::integer("end-slot")]).multiple(), Argument::string("node-id").token("NODE")]).multiple()]);
         CLUSTER_MYID = Spec::new("MYID", Exactly(2), CLUSTER_TELL, &[])
             .about(Group::Cluster, "3.0.0", "O(1)", "The name of this node");
         CLUSTER_NODES = Spec::new("NODES", Exactly(2), CLUSTER_TELL, &[])
@@ -329,6 +337,8 @@ rows! {
             .about(Group::Cluster, "3.0.0", "O(N)", "Which slots are where")
             .tips(&["nondeterministic_output"])
             .deprecated("7.0.0", "CLUSTER SHARDS");
+        CLUSTER_SYNCSLOTS = Spec::new("SYNCSLOTS", AtLeast(4), CLUSTER_CHANGE, &[])
+            .about(Group::Cluster, "9.0.0", "O(N)", "What a node says to another of slots that move as a whole");
         CLUSTER_MYSHARDID = Spec::new("MYSHARDID", Exactly(2), CLUSTER_TELL, &[])
             .about(Group::Cluster, "7.2.0", "O(1)", "The name of this node's shard")
             .tips(&["nondeterministic_output"]);

@@ -312,6 +312,10 @@ impl Control {
 
     /// A client's transaction reads what core 0 is to change now: the stream waits for it.
     fn must_wait(&mut self, cx: &mut ControlCx<'_>, number: u16, args: Args<'_>) -> bool {
+        if cx.core.has_script() {
+            self.following.blocked = true;
+            return true; // Its end calls `unblocked`.
+        }
         let blocked = cx.core.blocked_by(number, args);
         cx.core.tx.woken = None;
         if let Some((hash, mode)) = blocked {

@@ -118,7 +118,7 @@ impl Core {
         window: &mut Window<'a>,
         out: &mut Outbox,
     ) {
-        let frozen = self.frozen.is_frozen();
+        let frozen = self.holds_clients();
         let Some(session) = self.sessions.get_mut(conn) else { return };
         if session.closing {
             return;
@@ -303,7 +303,7 @@ impl Core {
             session.last_command = number.unwrap_or(NO_COMMAND);
             in_multi = session.in_multi;
         }
-        if !self.view.is_plain() && core == self.id {
+        if !self.view.is_plain() && core == self.id && !self.has_script() {
             self.make_room_for(number);
         }
         if let Err(error) = self.gate(conn, number, args) {
@@ -354,6 +354,7 @@ impl Core {
         self.keyspace.set_no_touch(session.no_touch);
         if matches!(run, Exec::Script(_)) {
             self.caller = Some(conn);
+            self.stand.may = true;
         }
         let tracks = session.tracks;
         if tracks {
@@ -383,6 +384,10 @@ impl Core {
                 self.roads.lands(conn);
             }
         }
+        self.stand.may = false;
+        if self.stand.standing.is_some() && !self.has_script() {
+            self.suspend_for_client(conn, call, args);
+        }
         if tracks {
             self.tracking.acting = None;
         }
@@ -401,7 +406,7 @@ impl Core {
         if origin == Origin::Master {
             self.keyspace.set_expiry_mode(ExpiryMode::Ignore);
         }
-        let started = self.slow.times(number).then(self.shared.stopwatch);
+        let mut started = self.slow.times(number).then(self.shared.stopwatch);
         let result = match run {
             Exec::Keys(run) => {
                 let mut cx = Cx {
@@ -415,8 +420,19 @@ impl Core {
                 run(&mut cx, args)
             }
             Exec::Script(run) => {
-                let result = run(self, &call, args, buffer);
+                let result = match (self.stand.goes_on, self.has_script()) {
+                    (true, _) => self.go_on(args, buffer),
+                    (false, false) => run(self, &call, args, buffer),
+                    (false, true) => Err(ErrorKind::BusyScript),
+                };
                 self.caller = None;
+                if self.stand.standing.is_some() {
+                    self.keyspace.set_expiry_mode(mode);
+                    self.keyspace.set_no_touch(false);
+                    self.stand.started = self.stand.started.or(started);
+                    return;
+                }
+                started = self.stand.started.take().or(started);
                 result
             }
         };
@@ -455,8 +471,11 @@ impl Core {
     ) -> Option<Stall> {
         let table = self.shared.table;
         let row = number.map(|number| table.row(number));
-        if self.frozen.is_frozen() {
+        if self.holds_clients() {
             return Some(Stall::Frozen);
+        }
+        if self.has_script() && self.waits_for_script(conn, row, core) {
+            return Some(Stall::Script);
         }
         if self.pauses.is_on() && self.pauses.holds(row, self.now) {
             return Some(Stall::Paused);
@@ -513,6 +532,9 @@ impl Core {
             }
             self.view.gate(row.spec, self.is_out_of_memory())?;
         }
+        if self.busy_somewhere {
+            self.may_run_while_busy(row, args)?;
+        }
         if listens && !is_for_subscribers(row.spec.name) {
             let command = row.full_name.as_bytes().into();
             return Err(ErrorKind::OnlySubscriberCommands { command });
@@ -523,6 +545,12 @@ impl Core {
     fn refuse(&mut self, conn: Conn, number: Option<u16>, error: &ErrorKind, out: &mut Outbox) {
         self.stats.rejected(number);
         self.stats.failed(error);
+        let busy = matches!(error, ErrorKind::BusyScript | ErrorKind::BusyFunction);
+        if busy && number.is_some_and(|it| self.shared.table.is(it, "EXEC")) {
+            self.discard(conn);
+            let aborted = ErrorKind::exec_abort(error);
+            return self.reply(conn, out, |buffer| aborted.write_to(buffer));
+        }
         self.break_multi(conn);
         self.reply(conn, out, |buffer| error.write_to(buffer));
     }

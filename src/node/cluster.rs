@@ -12,6 +12,7 @@ use crate::base::num::parse_i64;
 use crate::base::time::Mono;
 use crate::cluster::commands::Request;
 use crate::cluster::machine::Facts;
+use crate::cluster::moves::{News, Order};
 use crate::cluster::settings::Settings as BusSettings;
 use crate::cluster::show::{Endpoint, Map};
 use crate::cluster::slots::Slots;
@@ -49,6 +50,11 @@ pub enum ToBus {
         message: Vec<u8>,
     },
     Configure(Box<BusSettings>),
+    /// Of slots that move as a whole.
+    Moved {
+        job: u64,
+        news: News,
+    },
 }
 
 /// What the mind tells core 0.
@@ -69,6 +75,8 @@ pub enum FromBus {
     ResumeWrites,
     DropKeys(Slots),
     DropAll,
+    /// For slots that move as a whole.
+    Move(Order),
     Deliver {
         sharded: bool,
         channel: Vec<u8>,
@@ -99,6 +107,7 @@ pub const COMMANDS: &[Command<NodeFn>] = &[
         Command::new(rows::CLUSTER_ADDSLOTS, ask),
         Command::new(rows::CLUSTER_ADDSLOTSRANGE, ask),
         Command::new(rows::CLUSTER_BUMPEPOCH, ask),
+        Command::new(rows::CLUSTER_CANCELSLOTMIGRATIONS, ask),
         Command::new(rows::CLUSTER_COUNT_FAILURE_REPORTS, ask),
         Command::new(rows::CLUSTER_COUNTKEYSINSLOT, count_keys),
         Command::new(rows::CLUSTER_DELSLOTS, ask),
@@ -107,11 +116,13 @@ pub const COMMANDS: &[Command<NodeFn>] = &[
         Command::new(rows::CLUSTER_FLUSHSLOTS, ask),
         Command::new(rows::CLUSTER_FORGET, ask),
         Command::new(rows::CLUSTER_GETKEYSINSLOT, get_keys),
+        Command::new(rows::CLUSTER_GETSLOTMIGRATIONS, ask),
         Command::new(rows::CLUSTER_HELP, help),
         Command::new(rows::CLUSTER_INFO, ask),
         Command::new(rows::CLUSTER_KEYSLOT, key_slot),
         Command::new(rows::CLUSTER_LINKS, ask),
         Command::new(rows::CLUSTER_MEET, ask),
+        Command::new(rows::CLUSTER_MIGRATESLOTS, ask),
         Command::new(rows::CLUSTER_MYID, my_id),
         Command::new(rows::CLUSTER_MYSHARDID, my_shard_id),
         Command::new(rows::CLUSTER_NODES, ask),
@@ -124,6 +135,7 @@ pub const COMMANDS: &[Command<NodeFn>] = &[
         Command::new(rows::CLUSTER_SHARDS, ask),
         Command::new(rows::CLUSTER_SLAVES, ask),
         Command::new(rows::CLUSTER_SLOTS, ask),
+        Command::new(rows::CLUSTER_SYNCSLOTS, ask),
     ]),
     Command::new(rows::ASKING,    asking),
     Command::new(rows::READONLY,  read_only),
@@ -138,6 +150,8 @@ const HELP: &[&str] = &[
     "    Make ranges of slots this node's.",
     "BUMPEPOCH",
     "    Take a new config epoch without a vote.",
+    "CANCELSLOTMIGRATIONS",
+    "    End all moves of slots from here as a whole.",
     "COUNT-FAILURE-REPORTS <node-id>",
     "    How many masters say that <node-id> is down.",
     "COUNTKEYSINSLOT <slot>",
@@ -152,6 +166,8 @@ const HELP: &[&str] = &[
     "    Remove a node from this one's table.",
     "GETKEYSINSLOT <slot> <count>",
     "    Keys of <slot> that are here.",
+    "GETSLOTMIGRATIONS",
+    "    Slots that move as a whole, or have moved lately.",
     "FLUSHSLOTS",
     "    Make all of this node's slots nobody's.",
     "INFO",
@@ -162,6 +178,8 @@ const HELP: &[&str] = &[
     "    The connections to and from other nodes.",
     "MEET <ip> <port> [<bus-port>]",
     "    Have this node get to know another.",
+    "MIGRATESLOTS SLOTSRANGE <start slot> <end slot> [...] NODE <node-id> [SLOTSRANGE ...]",
+    "    Move slots of this node to others, as a whole.",
     "MYID",
     "    The name of this node.",
     "MYSHARDID",
@@ -406,6 +424,7 @@ impl Control {
                 let words = vec![b"FLUSHALL".to_vec()];
                 self.section(cx, Op::Flush { db: None, in_db: 0, words }, None);
             }
+            FromBus::Move(order) => self.move_slots(cx, order),
             FromBus::Deliver { sharded, channel, message } => {
                 let topic = if sharded { Topic::Shard } else { Topic::Channel };
                 cx.core.broadcast(topic, &channel, &message);
@@ -518,6 +537,7 @@ impl Core {
 
     /// The keys of slots that are others' now.
     pub(super) fn drop_slots(&mut self, slots: &Slots) {
+        self.export_no_more(slots);
         if !slots.iter().any(|slot| self.shared.slots.of(slot) > 0) {
             return;
         }

@@ -16,6 +16,7 @@ use crate::node::certificates::{self, Certificates};
 use crate::node::cluster::{self, Membership, ToBus};
 use crate::node::config;
 use crate::node::core::{Core, FileEvent};
+use crate::node::exporting::Exporting;
 use crate::node::feed::Feed;
 use crate::node::flow_in;
 use crate::node::following::Following;
@@ -150,6 +151,7 @@ pub struct Control {
     pub(super) aof: Aof,
     pub(super) spilling: Spilling,
     pub(super) membership: Membership,
+    pub(super) exporting: Exporting,
     pub(super) view: View,
     pub(super) run_id: String,
     pub(super) started: Mono,
@@ -282,6 +284,7 @@ impl Control {
             aof: Aof::default(),
             spilling: Spilling::default(),
             membership: Membership::default(),
+            exporting: Exporting::default(),
             view: view.clone(),
             run_id,
             started: now.mono,

@@ -17,13 +17,16 @@
 use crate::acl::log::RefusalLog;
 use crate::base::prng::Prng;
 use crate::base::time::{Mono, Now};
+use crate::cluster::moves::News;
 use crate::engine::effect::Effect;
 use crate::engine::expire::ExpireCycle;
 use crate::engine::keyspace::Keyspace;
 use crate::engine::reach::{Reach, Share};
 use crate::engine::slot_counts::{SlotCounter, SlotCounts};
+use crate::node::busy::{Stand, Suspended};
 use crate::node::certificates::Unusable;
 use crate::node::control::Control;
+use crate::node::exporting::Export;
 use crate::node::host::Host;
 use crate::node::message::{Message, Wire};
 use crate::node::migrate::Migrated;
@@ -178,6 +181,10 @@ pub struct Core {
     pub(super) stats: Stats,
     pub(super) expire: ExpireCycle,
     pub(super) walker: Walker,
+    pub(super) export: Option<Box<Export>>,
+    /// What is to be told of it, and batches so far.
+    pub(super) exported: Vec<(u64, News)>,
+    pub(super) batches: u64,
     pub(super) pauses: Pauses,
     pub(super) frozen: Frozen,
     pub(super) pubsub: PubSub,
@@ -186,6 +193,11 @@ pub struct Core {
     pub(super) slow: Slow,
     pub(super) monitors: Monitors,
     pub(super) scripting: Box<Scripting>,
+    /// A script that stands still, and what waits for its end.
+    pub(super) script: Option<Box<Suspended>>,
+    pub(super) stand: Stand,
+    /// Some core has a script of which clients are told.
+    pub(super) busy_somewhere: bool,
     /// Whose script is about to run, where its connection is here: by its rights the script's commands run.
     pub(super) caller: Option<Conn>,
     /// What scripts of this turn had to say.
@@ -266,6 +278,9 @@ impl Core {
             stats: Stats::new(commands),
             expire: ExpireCycle::default(),
             walker: Walker::default(),
+            export: None,
+            exported: Vec::new(),
+            batches: 0,
             pauses: Pauses::default(),
             frozen: Frozen::default(),
             pubsub: PubSub::default(),
@@ -274,6 +289,9 @@ impl Core {
             slow,
             monitors: Monitors::default(),
             scripting: Box::default(),
+            script: None,
+            stand: Stand::default(),
+            busy_somewhere: false,
             caller: None,
             script_logs: Vec::new(),
             refused: RefusalLog::default(),
@@ -332,6 +350,7 @@ impl Core {
         self.stats.begin(now);
         self.began = self.serial;
         self.note_changes_if_tracked();
+        self.look_at_board();
         let mut window = self.open_window();
         for input in inputs.drain(..) {
             match input {
@@ -348,6 +367,9 @@ impl Core {
         self.close_window(window);
         if !self.runnable.is_empty() {
             self.run_runnable(out);
+        }
+        if self.has_script() {
+            self.attend(out);
         }
         if now.mono >= self.next_tick.mono {
             self.next_tick.mono = now.mono.plus_ms(TICK_MS);
@@ -380,7 +402,9 @@ impl Core {
     #[must_use]
     pub fn is_busy(&self) -> bool {
         !self.runnable.is_empty()
+            || self.has_script()
             || self.walker.has_work()
+            || self.export.as_ref().is_some_and(|it| it.has_work())
             || self.roads.has_unsent()
             || self.roads.has_landing()
             || self.collects
@@ -427,8 +451,12 @@ impl Core {
             Input::Drained { conn } => self.drained(conn, out),
             Input::Message { from, message } => self.message(from, message, out),
             Input::Dialled { result } => self.with_control(out, |it, cx| it.dialled(cx, result)),
+            Input::Migrated { number, migrated } => {
+                if let Some(migrated) = self.migrated_later(number, migrated) {
+                    self.migrated(number, &migrated, out);
+                }
+            }
             Input::FlowDialled { number, result } => self.flow_dialled(number, result, out),
-            Input::Migrated { number, migrated } => self.migrated(number, &migrated, out),
             Input::File(event) => self.with_control(out, |it, cx| it.file(cx, event)),
             Input::Bus(said) => self.with_control(out, |it, cx| it.heard_of_bus(cx, said)),
             Input::Terminate { interrupt } => {
@@ -458,10 +486,11 @@ impl Core {
         if self.view.client_bytes_max > 0 {
             self.evict_clients(out);
         }
-        if !self.frozen.is_frozen() && self.expires_actively {
+        let stands = self.has_script();
+        if !self.frozen.is_frozen() && !stands && self.expires_actively {
             self.expire_some();
         }
-        if self.view.limit.is_set() {
+        if self.view.limit.is_set() && !stands {
             self.tell_bytes();
             self.make_room();
         }
@@ -469,6 +498,7 @@ impl Core {
         // Not before the section of the cut is over: core 0 does not expect chunks before that.
         if !self.frozen.is_frozen() {
             self.walk_some(out);
+            self.export_some(out);
         }
     }
 

@@ -579,14 +579,21 @@ impl Control {
     }
 }
 
+/// Name and password by which we present ourselves to other nodes.
+pub(super) fn credentials(settings: &Settings) -> [Option<Vec<u8>>; 2] {
+    let given = |bytes: &[u8]| (!bytes.is_empty()).then(|| bytes.to_vec());
+    [given(&settings.masteruser.0), given(&settings.masterauth.0)]
+}
+
 fn link_settings(settings: &Settings, cores: usize) -> replica::Settings {
     let given = |bytes: &[u8]| (!bytes.is_empty()).then(|| bytes.to_vec());
+    let [user, password] = credentials(settings);
     let announced = settings.replica_announce_port;
     replica::Settings {
         timeout_ms: u64::from(settings.repl_timeout) * 1_000,
         flows: flow_in::are_wanted(settings, cores),
-        user: given(&settings.masteruser.0),
-        password: given(&settings.masterauth.0),
+        user,
+        password,
         port: match announced {
             0 if settings.tls_replication && settings.tls_port != 0 => settings.tls_port,
             0 => settings.port,

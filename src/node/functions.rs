@@ -256,8 +256,10 @@ fn stats(cx: &mut NodeCx<'_>, _: Args<'_>) -> Result<(), ErrorKind> {
     Ok(())
 }
 
-fn kill(_: &mut NodeCx<'_>, _: Args<'_>) -> Result<(), ErrorKind> {
-    Err(ErrorKind::NotBusy)
+fn kill(cx: &mut NodeCx<'_>, _: Args<'_>) -> Result<(), ErrorKind> {
+    cx.core.shared.host.scripts.kill(cx.core.cores, false)?;
+    cx.reply.ok();
+    Ok(())
 }
 
 fn help(cx: &mut NodeCx<'_>, _: Args<'_>) -> Result<(), ErrorKind> {

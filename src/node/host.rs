@@ -4,6 +4,7 @@
 //! the system by itself. What the keys take is noted here by all cores, so that the peak is known.
 
 use crate::base::limits::CORES_MAX;
+use crate::node::busy::Board;
 use crate::node::record::Record;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -53,6 +54,8 @@ pub struct Host {
     /// What the keys take, and took at most; see [`Host::note_used`].
     pub used_bytes: AtomicU64,
     pub peak_bytes: AtomicU64,
+    /// Which cores have a script that takes long.
+    pub scripts: Board,
     /// The last change of roles.
     pub record: Record,
 }

@@ -126,7 +126,7 @@ impl Core {
     /// Goes on with every session that was woken.
     pub(super) fn run_runnable(&mut self, out: &mut Outbox) {
         for conn in std::mem::take(&mut self.runnable) {
-            if self.frozen.is_frozen() {
+            if self.holds_clients() {
                 if let Some(session) = self.sessions.get_mut(conn)
                     && matches!(session.stall, Stall::Running | Stall::NextTurn)
                 {

@@ -52,6 +52,7 @@ impl Control {
     pub(super) fn begin_load(&mut self, cx: &mut ControlCx<'_>, from_master: bool) {
         self.view.loading = true;
         self.show(cx);
+        cx.core.abort_script(cx.out);
         cx.core.step(Step::Flush { db: None });
         cx.core.step(Step::Functions(functions::Change::Flush));
         for core in 1..self.cores {

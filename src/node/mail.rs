@@ -28,6 +28,14 @@ pub(super) struct UnitLog {
 
 impl Core {
     pub(super) fn message(&mut self, from: usize, message: Message, out: &mut Outbox) {
+        if !self.has_script() {
+            self.take_message(from, message, out);
+        } else if let Some(message) = self.postpone(from, message) {
+            self.take_message(from, message, out);
+        }
+    }
+
+    fn take_message(&mut self, from: usize, message: Message, out: &mut Outbox) {
         match message {
             Message::Requests(frames) if self.frozen.is_frozen() || self.frozen.has_requests() => {
                 self.frozen.keep(from, frames);
@@ -89,13 +97,13 @@ impl Core {
             }
             Message::ChunkTaken => self.walker.taken(),
             Message::AbandonWalk => self.abandon_walk(),
+            Message::Export(order) => self.export(*order),
+            Message::Exported(note) => self.tell_of_export(note.0, note.1, out),
             Message::DropSlots(slots) => self.drop_slots(&slots),
             Message::ToFlow(told) => self.flow_told(*told, out),
             Message::FromFlow(said) => self.with_control(out, |it, cx| it.flow_said(cx, *said)),
             Message::Bus(said) => out.actions.push(Action::Bus(*said)),
-            Message::Changes(changes) => {
-                self.with_control(out, |it, _| it.snapshots.note_changes(changes));
-            }
+            Message::Changes(n) => self.with_control(out, |it, _| it.snapshots.note_changes(n)),
         }
     }
 
@@ -157,6 +165,9 @@ impl Core {
     /// What a command did goes into this turn's log.
     #[inline]
     pub(super) fn settle(&mut self, db: usize, args: Args<'_>, origin: Origin) {
+        if self.has_script() {
+            return; // The effect is that of the script that stands still.
+        }
         if self.keyspace.has_leftovers() {
             let effect = &mut self.effect;
             self.keyspace.drain_expired(&mut |db, key| effect.expired(db, key));

@@ -104,6 +104,10 @@ pub enum Message {
     AbandonWalk,
     /// From core 0: the keys of these slots go, for the slots are other nodes'.
     DropSlots(Box<crate::cluster::slots::Slots>),
+    /// From core 0: copy keys of slots that move as a whole, or copy no more.
+    Export(Box<crate::cluster::moves::Order>),
+    /// To core 0: how far that is.
+    Exported(Box<(u64, crate::cluster::moves::News)>),
     /// From core 0: about connections that bring our master's stream.
     ToFlow(Box<crate::node::flow_link::ToFlow>),
     /// To core 0: what such a connection brought, and what became of it.

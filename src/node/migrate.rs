@@ -207,7 +207,13 @@ impl Core {
     }
 
     /// A key as RESTORE has it; false: its time is over.
-    fn add_restore(&self, out: &mut Vec<u8>, key: &[u8], it: &Carried, replace: bool) -> bool {
+    pub(super) fn add_restore(
+        &self,
+        out: &mut Vec<u8>,
+        key: &[u8],
+        it: &Carried,
+        replace: bool,
+    ) -> bool {
         let now = self.now.wall.ms();
         let ttl = match it.expiry {
             Some(ms) if ms < now => return false,
@@ -229,6 +235,9 @@ impl Core {
 
     /// The outside has delivered a migration, or failed to.
     pub(super) fn migrated(&mut self, number: Number, migrated: &Migrated, out: &mut Outbox) {
+        if self.delivered(number, migrated, out) {
+            return;
+        }
         let Some(Migrating { mut work, values, sent, copy }) = self.tx.migrating.remove(&number)
         else {
             return;

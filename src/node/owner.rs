@@ -178,6 +178,9 @@ impl Core {
 
     /// Does everything that intents and releases have made possible.
     pub(super) fn proceed(&mut self, out: &mut Outbox) {
+        if self.has_script() {
+            return; // They are possible, and wait.
+        }
         loop {
             for (number, offer) in std::mem::take(&mut self.blocked.offers) {
                 self.offered(self.id, number, offer, out);
@@ -288,6 +291,9 @@ impl Core {
 
     /// Once a tick: what found no room may find some now, and so may guests of our master's stream.
     pub(super) fn retry_stuck(&mut self, out: &mut Outbox) {
+        if self.has_script() {
+            return;
+        }
         if !self.frozen.is_frozen() {
             self.unpark_transactions();
         }

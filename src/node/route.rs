@@ -125,6 +125,16 @@ impl Roads {
         self.requests[core].len() > ROAD_BYTES_MAX
     }
 
+    /// One more message of that core's requests is answered, or will be.
+    pub(super) fn owes(&mut self, core: usize) {
+        self.owed[core] += 1;
+    }
+
+    /// A reply to that core brings its client's socket back.
+    pub(super) fn lent_back(&mut self, core: usize, wire: Wire) {
+        self.lent[core] += u32::from(wire != 0);
+    }
+
     /// Where requests for `core` gather.
     pub(super) fn to(&mut self, core: usize) -> &mut Vec<u8> {
         &mut self.requests[core]
@@ -278,8 +288,13 @@ impl Core {
 
     /// Requests from another core: executed in windows like a client's, answered in one message.
     pub(super) fn requests(&mut self, from: usize, frames: Vec<u8>) {
-        self.roads.owed[from] += 1;
-        let (mut rest, mut words) = (frames.as_slice(), Vec::new());
+        self.roads.owes(from);
+        self.run_requests(from, &frames);
+        self.roads.recycle(frames);
+    }
+
+    pub(super) fn run_requests(&mut self, from: usize, frames: &[u8]) {
+        let (mut rest, mut words) = (frames, Vec::new());
         let mut window: Vec<(RequestHead, usize, usize)> = Vec::new();
         while !rest.is_empty() {
             window.clear();
@@ -298,12 +313,14 @@ impl Core {
             for (head, first, end) in &window {
                 let args = Args::new(&words[*first..*end]);
                 let quiet = self.tx.intents.is_idle() && head.command != self.tx.intend;
-                if quiet || !self.set_aside(from, head, args) {
+                if self.has_script() {
+                    // One of them has just begun it.
+                    self.frame_waits_for_script(from, head, args);
+                } else if quiet || !self.set_aside(from, head, args) {
                     self.answer_frame(from, head, args);
                 }
             }
         }
-        self.roads.recycle(frames);
     }
 
     /// Executes a request of another core; its reply goes back by the road.
@@ -316,16 +333,23 @@ impl Core {
             if head.tracks.is_any() {
                 self.begin_acting_for(from, head);
             }
+            self.stand.may = head.origin == Origin::Client;
             self.execute_for(head, args, out);
-            self.tracking.acting = None;
+            self.stand.may = false;
+            if self.stand.standing.is_none() {
+                self.tracking.acting = None;
+            }
         });
-        if self.effect.take_wait() {
+        if self.stand.standing.is_some() && !self.has_script() {
+            replies.truncate(start);
+            self.suspend_for_road(from, head, args);
+        } else if self.effect.take_wait() {
             replies.truncate(start);
             self.wait_with_request(from, head, args);
         } else {
             self.roads.lent[from] += u32::from(wire != 0);
         }
-        if wire != 0 {
+        if wire != 0 && replies.len() > start {
             self.stats.sent(replies.len() - start, 1); // It leaves from here.
         }
         // Those who waited for what it did are answered as well.
@@ -515,7 +539,7 @@ impl Core {
                 }
             }
         }
-        if session.flight.is_none() && session.is_executing() {
+        if session.flight.is_none() && session.is_executing() && !self.exec_waits_for_script(conn) {
             self.go_on_with_exec(conn, out);
         }
         let Some(session) = self.sessions.get_mut(conn) else { return };

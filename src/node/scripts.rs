@@ -12,7 +12,7 @@
 //!
 //! Not here: Lua (`script/`), libraries (`functions.rs`), scripts that take long (`busy.rs`).
 
-use crate::base::limits::LUA_UNPAUSED_SLICES_MAX;
+use crate::base::limits::{LUA_SLICES_PER_TURN, LUA_UNPAUSED_SLICES_MAX};
 use crate::base::num::parse_i64;
 use crate::base::time::Wall;
 use crate::command::args::Args;
@@ -71,6 +71,12 @@ pub(super) enum Source {
 /// A script that runs, as its commands see it.
 struct Running<'a> {
     declared: &'a [&'a [u8]],
+    it: Standing,
+}
+
+/// What a script keeps where it stands still.
+#[derive(Debug)]
+pub struct Standing {
     db: usize,
     /// Of all its commands.
     now: Wall,
@@ -82,7 +88,16 @@ struct Running<'a> {
     oom: bool,
     /// It has run a command that writes.
     wrote: bool,
-    caller: Option<Conn>,
+    /// Its connection, and that connection's generation.
+    caller: Option<(Conn, u32)>,
+}
+
+impl Standing {
+    /// Has it run a command that writes?
+    #[must_use]
+    pub fn wrote(&self) -> bool {
+        self.wrote
+    }
 }
 
 /// A command's words after the script: its keys and its other arguments.
@@ -170,30 +185,55 @@ impl Core {
         out: &mut Vec<u8>,
     ) -> Result<(), ErrorKind> {
         let caller = self.caller.take();
+        let caller = caller.and_then(|it| Some((it, self.sessions.get(it)?.generation)));
         let oom = self.is_out_of_memory();
         self.may_run_script(flags, read_only, oom, call.origin)?;
         let has = |flag: Flags| flags.is_some_and(|it| it.has(flag));
-        let mut running = Running {
+        let running = Running {
             declared: job.keys,
-            db: call.db,
-            now: self.now.wall,
-            origin: call.origin,
-            read_only: read_only || has(Flags::NO_WRITES),
-            allows_oom: has(Flags::ALLOW_OOM),
-            oom,
-            wrote: false,
-            caller,
+            it: Standing {
+                db: call.db,
+                now: self.now.wall,
+                origin: call.origin,
+                read_only: read_only || has(Flags::NO_WRITES),
+                allows_oom: has(Flags::ALLOW_OOM),
+                oom,
+                wrote: false,
+                caller,
+            },
         };
-        let mut next = self.scripting.machine.start(job);
+        let next = self.scripting.machine.start(job);
+        self.drive(running, next, out);
+        Ok(())
+    }
+
+    /// Goes on with the script that stands still; its request is the same.
+    pub(super) fn go_on(&mut self, args: Args<'_>, out: &mut Vec<u8>) -> Result<(), ErrorKind> {
+        let Some(standing) = self.stand.standing.take() else { return Ok(()) };
+        let keys = arguments(args, ErrorKind::NotAnInteger).map(|it| it.0).unwrap_or_default();
+        let next = self.scripting.machine.resume();
+        self.drive(Running { declared: &keys, it: standing }, next, out);
+        Ok(())
+    }
+
+    /// Runs a script to its end, where its reply is in `out`, or until it has had its share of the turn.
+    fn drive(&mut self, mut running: Running<'_>, mut next: Next, out: &mut Vec<u8>) {
         let mut slices = 0;
         let outcome = loop {
             match next {
                 Next::Done(outcome) => break outcome,
                 Next::Call => self.run_call(&mut running),
+                Next::Pause if self.stand.may => {
+                    slices += 1;
+                    if slices >= LUA_SLICES_PER_TURN {
+                        self.stand.standing = Some(running.it);
+                        return;
+                    }
+                }
                 Next::Pause => {
                     slices += 1;
                     if slices > LUA_UNPAUSED_SLICES_MAX
-                        && !running.wrote
+                        && !running.it.wrote
                         && let Some(run) = self.scripting.machine.run()
                     {
                         run.killed = true;
@@ -203,7 +243,6 @@ impl Core {
             next = self.scripting.machine.resume();
         };
         self.finish_script(outcome, out);
-        Ok(())
     }
 
     fn finish_script(&mut self, outcome: Outcome, out: &mut Vec<u8>) {
@@ -275,7 +314,7 @@ impl Core {
             self.stats.failed(&error);
         }
         if replicates {
-            self.effect.adopt(mark, running.db, &words);
+            self.effect.adopt(mark, running.it.db, &words);
         } else {
             self.effect.withdraw(mark);
         }
@@ -307,10 +346,10 @@ impl Core {
         }
         self.may_call(running, row.spec)?;
         self.has_rights(running, number, args)?;
-        if running.origin == Origin::Client && self.view.cluster.is_some() {
+        if running.it.origin == Origin::Client && self.view.cluster.is_some() {
             self.script_is_at_home(row.spec, args)?;
         }
-        running.wrote |= row.spec.is_write();
+        running.it.wrote |= row.spec.is_write();
         match row.run {
             Run::Shard(Exec::Keys(run)) => {
                 if blocks(row.spec.name, args) {
@@ -321,8 +360,8 @@ impl Core {
                 let mode = self.keyspace.expiry_mode();
                 let mut cx = Cx {
                     keyspace: &mut self.keyspace,
-                    db: running.db,
-                    now: running.now,
+                    db: running.it.db,
+                    now: running.it.now,
                     reply: Reply { out, proto },
                     effect: &mut self.effect,
                     prng: &mut self.prng,
@@ -363,11 +402,11 @@ impl Core {
         if view.is_stale() && !flags.has(CommandFlags::STALE) {
             return Err(ErrorKind::ScriptCommandStale);
         }
-        if running.origin == Origin::Master {
+        if running.it.origin == Origin::Master {
             return Ok(());
         }
         if spec.is_write() {
-            if running.read_only {
+            if running.it.read_only {
                 return Err(ErrorKind::ScriptNoWrites);
             }
             if view.is_read_only() {
@@ -383,7 +422,7 @@ impl Core {
                 return Err(ErrorKind::NoReplicas);
             }
         }
-        let may_grow = running.allows_oom || running.wrote || !running.oom;
+        let may_grow = running.it.allows_oom || running.it.wrote || !running.it.oom;
         if !may_grow && flags.has(CommandFlags::DENYOOM) {
             return Err(ErrorKind::Oom);
         }
@@ -397,8 +436,10 @@ impl Core {
         number: u16,
         args: Args<'_>,
     ) -> Result<(), ErrorKind> {
-        let Some(session) = running.caller.and_then(|conn| self.sessions.get(conn)) else {
-            return Ok(());
+        let Some((conn, generation)) = running.it.caller else { return Ok(()) };
+        // Whoever is gone has no rights any more, and nobody else has his.
+        let Some(session) = self.sessions.get(conn).filter(|it| it.generation == generation) else {
+            return Err(ErrorKind::ScriptNoPermCommand);
         };
         if !session.ruled {
             return Ok(());
@@ -439,7 +480,7 @@ impl Core {
         out: &mut Vec<u8>,
     ) -> Result<(), ErrorKind> {
         let mut reply = Reply { out, proto };
-        let head = PartHead { db: running.db, origin: running.origin };
+        let head = PartHead { db: running.it.db, origin: running.it.origin };
         match row.full_name.as_str() {
             "ping" if args.len() > 2 => return Err(ErrorKind::ScriptArity),
             "ping" => match args.get(1) {
@@ -450,11 +491,11 @@ impl Core {
             "select" => {
                 let db = parse_i64(args.key()).ok_or(ErrorKind::NotAnInteger)?;
                 let db = usize::try_from(db).ok().filter(|it| *it < self.keyspace.databases());
-                running.db = db.ok_or(ErrorKind::DbOutOfRange)?;
+                running.it.db = db.ok_or(ErrorKind::DbOutOfRange)?;
                 reply.ok();
             }
             "time" => {
-                let now = running.now.0;
+                let now = running.it.now.0;
                 reply.array(2);
                 reply.bulk((now / 1_000_000).to_string().as_bytes());
                 reply.bulk((now % 1_000_000).to_string().as_bytes());
@@ -462,7 +503,7 @@ impl Core {
             "publish" | "spublish" => {
                 let topic = publish::of_stream(args).ok_or(ErrorKind::ScriptArity)?;
                 let heard = self.broadcast(topic.0, topic.1, topic.2);
-                self.effect.command(running.db, args.words());
+                self.effect.command(running.it.db, args.words());
                 reply.int(i64::try_from(heard).unwrap_or(i64::MAX));
             }
             _ if self.cores > 1 => return Err(ErrorKind::ScriptOneCore),
@@ -475,11 +516,11 @@ impl Core {
             "flushdb" | "flushall" => {
                 whole::check_flush(args)?;
                 match row.full_name.as_str() {
-                    "flushdb" => self.keyspace.flush(running.db),
+                    "flushdb" => self.keyspace.flush(running.it.db),
                     _ => self.keyspace.flush_all(),
                 }
                 self.tell_flush();
-                self.effect.command(running.db, args.words());
+                self.effect.command(running.it.db, args.words());
                 reply.ok();
             }
             _ => {
@@ -590,8 +631,10 @@ fn flush(cx: &mut NodeCx<'_>, args: Args<'_>) -> Result<(), ErrorKind> {
     Ok(())
 }
 
-fn kill(_: &mut NodeCx<'_>, _: Args<'_>) -> Result<(), ErrorKind> {
-    Err(ErrorKind::NotBusy)
+fn kill(cx: &mut NodeCx<'_>, _: Args<'_>) -> Result<(), ErrorKind> {
+    cx.core.shared.host.scripts.kill(cx.core.cores, true)?;
+    cx.reply.ok();
+    Ok(())
 }
 
 /// `SCRIPT DEBUG YES|SYNC|NO`: there is no debugger, so it can only stay off.

@@ -87,6 +87,11 @@ impl Frozen {
         self.requests.push((from, frames));
     }
 
+    /// The sessions that waited: they are told why.
+    pub fn take_stalled(&mut self) -> Vec<Conn> {
+        std::mem::take(&mut self.stalled)
+    }
+
     /// Ends the section: the sessions that waited.
     pub fn thaw(&mut self) -> Vec<Conn> {
         (self.frozen, self.told) = (false, false);

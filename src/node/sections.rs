@@ -275,7 +275,7 @@ impl Core {
 
     /// Are all grants released?
     pub(super) fn has_nothing_under_way(&self) -> bool {
-        self.tx.intents.is_free()
+        self.tx.intents.is_free() && !self.has_script()
     }
 
     /// Tells core 0 when this core stands still.
@@ -300,6 +300,7 @@ impl Core {
                     None => self.keyspace.flush_all(),
                 }
                 self.tell_flush();
+                self.emptied_while_exporting();
             }
             Step::Swap { a, b } => self.keyspace.swap(a, b),
             Step::Functions(change) => {
@@ -341,7 +342,7 @@ impl Core {
 
     /// Requests of other cores that came while this one stood still.
     pub(super) fn run_kept_requests(&mut self) {
-        if !self.frozen.is_frozen() && self.frozen.has_requests() {
+        if !self.frozen.is_frozen() && !self.has_script() && self.frozen.has_requests() {
             for (from, frames) in self.frozen.take_requests() {
                 self.requests(from, frames);
             }

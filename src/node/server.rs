@@ -178,6 +178,9 @@ fn rewrite(cx: &mut NodeCx<'_>, _: Args<'_>) -> Result<(), ErrorKind> {
 /// `SHUTDOWN [NOSAVE | SAVE] [NOW] [FORCE] [ABORT]`
 fn shutdown(cx: &mut NodeCx<'_>, args: Args<'_>) -> Result<(), ErrorKind> {
     let Shutdown { save, now, force, abort } = parse_shutdown(args)?;
+    if save != Some(false) {
+        cx.core.nothing_is_busy()?;
+    }
     cx.ask(Ask::Shutdown { save, now, force, abort });
     Ok(())
 }

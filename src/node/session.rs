@@ -72,6 +72,8 @@ pub enum Stall {
     Locked,
     /// All cores stand still for a section.
     Frozen,
+    /// Its core runs a script.
+    Script,
     /// `CLIENT PAUSE`.
     Paused,
     /// It is about to move to another core.

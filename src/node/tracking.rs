@@ -156,7 +156,7 @@ impl Core {
     #[inline]
     pub(super) fn note_changes_if_tracked(&mut self) {
         let tracked = self.shared.trackers.all.load(Ordering::Acquire) > 0;
-        self.keyspace.note_changes(tracked);
+        self.keyspace.note_changes(tracked | self.export.is_some());
     }
 
     /// A command of a client of this core that tracks is about to run here.
@@ -210,6 +210,10 @@ impl Core {
     #[cold]
     pub(super) fn tell_changes(&mut self) {
         let names = self.keyspace.take_changed();
+        self.note_exported(&names);
+        if self.shared.trackers.all.load(Ordering::Acquire) == 0 {
+            return;
+        }
         let noloop = self.tracking.acting.filter(|it| it.1.noloop).map(|it| it.0);
         // What a script changes is nobody's for those in BCAST mode, as Redis sees it.
         let broadcaster = noloop.filter(|_| !self.tracking.by_script);

@@ -288,6 +288,18 @@ error_kinds! {
         ClusterEpochKnowsOthers => "ERR The user can assign a config epoch only when the node does not know any other node.",
         ClusterEpochIsSet => "ERR Node config epoch is already non-zero",
         ClusterResetKeys => "ERR CLUSTER RESET can't be called with master nodes containing keys",
+        MoveReplica => "ERR Slot migration can only be used on primary nodes.",
+        MoveManualImport => "ERR Slots are being manually imported",
+        MoveManualExport => "ERR Slots are being manually migrated",
+        MoveNotOurs => "ERR Slots are not served by this node",
+        MoveNotTheirs => "ERR Slots are not served by the source",
+        MoveToSelf => "ERR Target node can not be this node",
+        MoveOverlap => "ERR Slot ranges in migrations overlap",
+        MoveNoEnd => "ERR No end slot for final slot range",
+        MoveNoRange => "ERR No slot ranges specified",
+        MoveNone => "ERR No migrations ongoing",
+        MoveUnknown => "ERR No such slot migration, or it is over",
+        MoveLeftover => "TRYAGAIN Keys of an earlier migration of these slots are being removed",
         ClusterSetslotReplica => "ERR Please use SETSLOT only with masters.",
         ClusterTargetReplica => "ERR Target node is not a master",
         ClusterSetslotUsage => "ERR Invalid CLUSTER SETSLOT action or number of arguments. Try CLUSTER HELP",
@@ -361,6 +373,9 @@ error_kinds! {
     }
     built {
         // Cluster
+        MoveUnserved { slot: i64 } => ["ERR Slot ", slot, " has no node served."],
+        MoveTwice { slot: i64 } => ["ERR I am already migrating slot ", slot, "."],
+        MoveOrder { start: i64, end: i64 } => ["ERR Start slot number ", start, " is greater than end slot number ", end, "."],
         ClusterUnknownNode { id: Text } => ["ERR Unknown node ", id],
         ClusterDontKnow { id: Text } => ["ERR I don't know about node ", id],
         ClusterEpoch { epoch: i64 } => ["ERR Invalid config epoch specified: ", epoch],

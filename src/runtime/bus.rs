@@ -49,9 +49,6 @@ const BACKLOG_BYTES_MAX: usize = 256 * 1024 * 1024;
 /// Receive buffers: heartbeats are short and few.
 const BUFFERS: u16 = 256;
 
-/// As the default of `tcp-keepalive`.
-const KEEPALIVE_SECONDS: u32 = 300;
-
 /// Core 0's end.
 #[derive(Debug)]
 pub struct Bus {
@@ -363,7 +360,6 @@ impl Host {
         if !self.begun {
             return;
         }
-        sys::tune_client(&fd, KEEPALIVE_SECONDS);
         let ip = |it: Option<SocketAddr>| it.map(|it| it.ip().to_canonical());
         let peer = ip(sys::peer_address(fd.as_raw_fd()));
         let local = ip(sys::local_address(fd.as_raw_fd()));
@@ -488,6 +484,12 @@ impl Host {
                     self.cluster.begin(now, out);
                 }
                 ToBus::Facts(facts) => self.cluster.inform(now, facts, out),
+                ToBus::Moved { job, news } => {
+                    let _done = self.cluster.command(now, out, |it| {
+                        it.move_news(job, news);
+                        Ok(())
+                    });
+                }
                 ToBus::Configure(settings) => self.cluster.configure(now, *settings, out),
                 ToBus::Publish { sharded, channel, message } => {
                     self.cluster.publish(now, sharded, &channel, &message, out);
@@ -575,6 +577,7 @@ impl Host {
                 }
                 Output::ResumeWrites => self.say(FromBus::ResumeWrites),
                 Output::DropKeys { slots } => self.say(FromBus::DropKeys(slots)),
+                Output::Move(order) => self.say(FromBus::Move(order)),
                 Output::DropAll => self.say(FromBus::DropAll),
                 Output::Deliver { sharded, channel, message } => {
                     self.say(FromBus::Deliver { sharded, channel, message });

@@ -261,6 +261,7 @@ impl Loop {
             self.driver.watch(companion.bell(), SIGNALS);
         }
         (self.signals, self.companion) = (signals, companion);
+        self.driver.keep_alive(self.settings.tcp_keepalive);
         for (listener, by_tls) in listeners
             .into_iter()
             .map(|it| (it, false))
@@ -538,7 +539,6 @@ impl Loop {
         input: impl FnOnce(Conn, Ends) -> Input<'static>,
         pending: &mut Vec<Pending>,
     ) -> Socket {
-        sys::tune_client(&fd, self.settings.tcp_keepalive);
         let ends = ends(fd.as_raw_fd());
         let socket = self.driver.adopt(fd);
         self.told.seated += 1; // Whoever sent it here has counted it.
@@ -736,6 +736,7 @@ impl Loop {
                 }
                 Action::SettingsChanged => {
                     self.settings = core.settings();
+                    self.driver.keep_alive(self.settings.tcp_keepalive);
                     logs::set_level(self.settings.loglevel);
                     crash::enable(self.settings.crash_log_enabled);
                     if let Some(disk) = &mut self.disk {

@@ -22,7 +22,6 @@ use std::os::fd::{AsRawFd, OwnedFd};
 impl Loop {
     /// A client came by the door of TLS.
     pub(super) fn adopt_secured(&mut self, fd: OwnedFd) {
-        sys::tune_client(&fd, self.settings.tcp_keepalive);
         let about = ends(fd.as_raw_fd());
         let socket = self.driver.adopt(fd);
         self.told.seated += 1; // Whoever sent it here has counted it.

@@ -275,7 +275,6 @@ impl Host {
     }
 
     fn accepted(&mut self, fd: OwnedFd, listener: u32, out: &mut Vec<Output>) {
-        sys::tune_client(&fd, KEEPALIVE_SECONDS);
         let peer = sys::peer_address(fd.as_raw_fd());
         let local = sys::local_address(fd.as_raw_fd());
         let text = |it: Option<SocketAddr>| it.map_or("?:0".to_string(), |it| it.to_string());
@@ -512,9 +511,6 @@ impl Host {
         more.push(Input::ScriptStarted { job, result });
     }
 }
-
-/// As the default of `tcp-keepalive`.
-const KEEPALIVE_SECONDS: u32 = 300;
 
 fn log(level: Level, text: &str) {
     let level = match level {

@@ -145,16 +145,10 @@ impl Run {
             convert::push_error(frame, b"FUNCTION LOAD timeout");
             return true;
         }
-        let (killed, is_eval) = frame.run(|run| (run.killed, run.is_eval));
+        let killed = frame.run(|run| run.killed);
         if killed {
-            convert::push_error(
-                frame,
-                if is_eval {
-                    b"Script killed by user with SCRIPT KILL."
-                } else {
-                    b"Script killed by user with FUNCTION KILL."
-                },
-            );
+            // As Redis says it of functions, too.
+            convert::push_error(frame, b"Script killed by user with SCRIPT KILL...");
         }
         killed
     }

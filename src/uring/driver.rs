@@ -162,6 +162,8 @@ struct Listener {
     reserved: bool,
 }
 
+/// As the default of `tcp-keepalive`.
+const KEEPALIVE_SECONDS: u32 = 300;
 /// Connections that one `enter` accepts where nothing else is said.
 const ADMITS: usize = 64;
 /// The same at each reserved listener.
@@ -180,6 +182,8 @@ pub struct Driver {
     listeners: Vec<Listener>,
     /// Connections that one `enter` accepts at most.
     admits: usize,
+    /// Of who connects.
+    keepalive_seconds: u32,
     pub(super) events: Vec<Event>,
     pub(super) starved: Vec<Socket>,
     /// Sockets whose output waits for the end of this call, or for a descriptor.
@@ -247,6 +251,7 @@ impl Driver {
             rows_used: 0,
             listeners: Vec::new(),
             admits: ADMITS,
+            keepalive_seconds: KEEPALIVE_SECONDS,
             events: Vec::new(),
             starved: Vec::new(),
             behind: Vec::new(),
@@ -283,6 +288,7 @@ impl Driver {
 
     fn listen_at(&mut self, fd: OwnedFd, reserved: bool) -> u32 {
         sys::set_nonblocking(&fd);
+        sys::tune(&fd, self.keepalive_seconds);
         let new = Listener { fd: Some(fd), has_callers: false, polled: false, reserved };
         let free = self.listeners.iter().position(|it| it.fd.is_none() && !it.polled);
         let index = free.unwrap_or(self.listeners.len());
@@ -292,6 +298,12 @@ impl Driver {
         }
         self.listen_again(index_of(index));
         index_of(index)
+    }
+
+    /// From now on, who connects is probed after so many seconds of silence (0: never).
+    pub fn keep_alive(&mut self, seconds: u32) {
+        self.keepalive_seconds = seconds;
+        self.listeners.iter().filter_map(|it| it.fd.as_ref()).for_each(|it| sys::tune(it, seconds));
     }
 
     /// Ends a listener; who has connected already is returned. Its number may become another's.

@@ -126,11 +126,18 @@ pub fn connect_result(fd: RawFd) -> io::Result<()> {
 }
 
 /// TCP_NODELAY and keepalive with `seconds` of idleness (0: none), as Redis sets them: three probes,
-/// a third of the idle time apart. Errors are ignored: a Unix socket has neither.
-pub fn tune_client(fd: &OwnedFd, keepalive_seconds: u32) {
+/// a third of the idle time apart. What was sent is not waited for longer than that: a host that is gone
+/// takes its sockets with it, whether they were idle or not. Said of a listener it holds for whoever
+/// connects there. Errors are ignored: a Unix socket has neither.
+pub fn tune(fd: &OwnedFd, keepalive_seconds: u32) {
     let _ = set_option(fd, libc::IPPROTO_TCP, libc::TCP_NODELAY, 1);
-    let Ok(seconds @ 1..) = i32::try_from(keepalive_seconds) else { return };
-    let _ = set_option(fd, libc::SOL_SOCKET, libc::SO_KEEPALIVE, 1);
+    let seconds = i32::try_from(keepalive_seconds).unwrap_or(i32::MAX);
+    let _ = set_option(fd, libc::SOL_SOCKET, libc::SO_KEEPALIVE, i32::from(seconds > 0));
+    let patience = seconds.saturating_mul(2_000);
+    let _ = set_option(fd, libc::IPPROTO_TCP, libc::TCP_USER_TIMEOUT, patience);
+    if seconds == 0 {
+        return;
+    }
     let _ = set_option(fd, libc::IPPROTO_TCP, libc::TCP_KEEPIDLE, seconds);
     let _ = set_option(fd, libc::IPPROTO_TCP, libc::TCP_KEEPINTVL, (seconds / 3).max(1));
     let _ = set_option(fd, libc::IPPROTO_TCP, libc::TCP_KEEPCNT, 3);

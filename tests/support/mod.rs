@@ -13,6 +13,7 @@
 )]
 
 pub mod client;
+pub mod namespace;
 pub mod proxy;
 pub mod server;
 pub mod value;

@@ -148,6 +148,26 @@ fn programmes_go_on_when_a_cluster_changes() {
     writers.into_iter().for_each(Writer::stop);
 }
 
+/// Nobody planned it: a master is killed, and comes back as a replica of who took its place. Each programme is back
+/// to writing by itself, everywhere, and finds what it wrote since.
+#[test]
+fn programmes_go_on_when_a_master_of_a_cluster_is_killed() {
+    let mut nodes = cluster(&[OURS; 6], 1);
+    let master = wait_for("a master", || (1..6).find(|it| cluster::is_master(&nodes[*it])));
+    let port = nodes[0].port();
+    let writers = [
+        Writer::start(python_writer(), port, &["killed"]),
+        Writer::start(node_writer(), port, &["killed", "ioredis"]),
+        Writer::start(node_writer(), port, &["killed", "redis"]),
+    ];
+    wait_for_commands(&nodes[master], 200);
+    cluster::unplanned_failover(&mut nodes, master);
+    for node in nodes.iter().filter(|it| cluster::is_master(it)) {
+        wait_for_commands(node, 200);
+    }
+    writers.into_iter().for_each(Writer::stop);
+}
+
 /// Each finds the new master by itself; of node-redis this version knows no Sentinels.
 #[test]
 fn programmes_go_on_when_sentinels_replace_a_master() {

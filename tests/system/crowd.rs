@@ -1,6 +1,7 @@
 //! More clients than the server may have open files, and more than it lets in.
 
 use crate::support::client::Client;
+use crate::support::namespace::Namespace;
 use crate::support::server::{Kind, Plan, Server};
 use crate::support::{wait_for, wait_until};
 use crate::{count, plan};
@@ -172,6 +173,38 @@ fn the_slow_are_bounded() {
     assert!(grown < 800 << 20, "{grown} bytes more than before");
     client.expect(&["PING"], "+PONG\r\n");
     drop((strangers, readers));
+}
+
+/// A host that is gone without a word takes its clients with it: those that are idle, and those that something
+/// was sent to.
+#[test]
+fn clients_of_a_host_that_vanished_are_closed() {
+    for cores in [1, 2] {
+        let Some(host) = Namespace::new() else { return };
+        let server = plan(Kind::Ours(cores))
+            .arg("bind", &["127.0.0.1", &host.near()])
+            .arg("tcp-keepalive", &["0"])
+            .arg("protected-mode", &["no"])
+            .start();
+        let address = format!("{}:{}", host.near(), server.port());
+        let mut client = server.client();
+        client.expect(&["CONFIG", "SET", "tcp-keepalive", "2"], "+OK\r\n");
+        let mut idle: Vec<Client> = (0..20).map(|_| host.connect(&address).unwrap()).collect();
+        let mut waiting: Vec<Client> = (0..20).map(|_| host.connect(&address).unwrap()).collect();
+        for it in &mut idle {
+            it.expect(&["PING"], "+PONG\r\n");
+        }
+        for (number, it) in waiting.iter_mut().enumerate() {
+            it.expect(&["PING"], "+PONG\r\n");
+            it.send(format!("BLPOP list:{number} 0\r\n").as_bytes()).unwrap();
+        }
+        wait_until("they wait", || count_of(&mut client, "blocked_clients") == 20);
+        host.vanish();
+        for number in 0..20 {
+            client.expect(&["RPUSH", &format!("list:{number}"), &"v".repeat(10_000)], ":1\r\n");
+        }
+        wait_until("none is left", || count_of(&mut client, "connected_clients") == 1);
+    }
 }
 
 fn count_of(client: &mut Client, field: &str) -> usize {

@@ -32,13 +32,13 @@ pub(super) fn loadgen() -> &'static Path {
 }
 
 /// A load that goes on until it is stopped.
-struct Load {
+pub struct Load {
     child: Child,
     folder: Folder,
 }
 
 impl Load {
-    fn start(port: u16, options: &str) -> Self {
+    pub fn start(port: u16, options: &str) -> Self {
         let folder = Folder::new();
         let mut command = Command::new(loadgen());
         command.args(["--port", &port.to_string(), "--duration", "600", "--timeout", "100"]);
@@ -62,7 +62,7 @@ impl Load {
     }
 
     /// Ends it: its exit code and its report.
-    fn stop(mut self) -> (i32, Value) {
+    pub fn stop(mut self) -> (i32, Value) {
         // It has ended already where writing fails, and then says why.
         let _ = self.child.stdin.take().unwrap().write_all(b"stop\n");
         let status = wait_for("the load ends", || self.child.try_wait().unwrap());
@@ -93,7 +93,7 @@ pub fn wait_for_commands(node: &Server, more: u64) {
 }
 
 /// All was answered in the end, and every acknowledged write is there.
-fn assert_kept(code: i32, report: &Value) {
+pub fn assert_kept(code: i32, report: &Value) {
     assert_eq!(code, 0, "{} {}", report["failure"], report["verified"]);
     assert_eq!(report["errors"], serde_json::json!({}));
     assert!(report["verified"]["keys"].as_u64().unwrap() > 0);

@@ -9,7 +9,9 @@
 mod access;
 mod append;
 mod behind;
+mod busy;
 mod cluster;
+mod cluster_client;
 mod clients;
 mod crowd;
 mod doors;
@@ -35,6 +37,7 @@ mod tls;
 mod tls_nodes;
 mod tuning;
 mod watching;
+mod whole_slots;
 #[expect(dead_code, reason = "the tests in oracle/ use the other helpers")]
 #[path = "../support/mod.rs"]
 mod support;

@@ -1,4 +1,11 @@
 //! What must hold whatever happens.
+//!
+//! **Config epochs.** Elections give each epoch to one master: two with the votes of a majority under the same epoch
+//! would be a second vote of somebody. Who imports a slot takes an epoch without asking, as with Redis, so for a
+//! moment it may have the one that an election gives to somebody else. That moment ends when they hear of each other:
+//! the smaller name takes a new one ([`Check::moved_on`]). When all is quiet no two masters share one
+//! ([`Check::shared`]). Who claims under an epoch that was neither given nor free for him nor of a collision is found
+//! at once.
 
 use crate::cluster::id::NodeId;
 use crate::cluster::packet::{Body, Header, Packet};
@@ -11,11 +18,12 @@ pub(super) struct Check {
     /// Who voted for whom in which epoch.
     given: BTreeMap<(NodeId, u64), NodeId>,
     /// Who claimed slots under which epoch, and which.
-    claims: BTreeMap<u64, (NodeId, Slots)>,
-    /// The config epoch that each master spoke of last.
+    claims: BTreeMap<u64, BTreeMap<NodeId, Slots>>,
+    /// The config epoch that each master spoke of last, and all of which masters ever spoke.
     epochs: BTreeMap<NodeId, u64>,
-    /// Epochs that nobody voted for: of the beginning, and of operators.
-    pub free: BTreeSet<u64>,
+    said: BTreeSet<(u64, NodeId)>,
+    /// Epochs that nobody voted for, and whose they are: of the beginning, of operators, of collisions.
+    free: BTreeSet<(u64, NodeId)>,
     elected: BTreeSet<u64>,
     /// Masters with slots.
     pub voters: usize,
@@ -64,23 +72,21 @@ impl Check {
             return Err(format!("{who} says config epoch {epoch} after {last}"));
         }
         *last = epoch;
-        if epoch == 0 || header.slots.is_empty() {
+        self.said.insert((epoch, who));
+        if header.slots.is_empty() {
             return Ok(());
         }
-        if let Some((before, slots)) = self.claims.get_mut(&epoch) {
-            let same = *before == who;
+        let claims = self.claims.entry(epoch).or_default();
+        if let Some(slots) = claims.get_mut(&who) {
             slots.clone_from(&header.slots);
-            return if same {
-                Ok(())
-            } else {
-                Err(format!("{who} and {before} both claim epoch {epoch}"))
-            };
-        }
-        self.claims.insert(epoch, (who, header.slots.clone()));
-        if self.free.contains(&epoch) {
             return Ok(());
         }
-        let votes = self.given.iter().filter(|((_, it), to)| *it == epoch && **to == who).count();
+        claims.insert(who, header.slots.clone());
+        // Of a node that never had one it is nought.
+        if epoch == 0 || self.free.contains(&(epoch, who)) {
+            return Ok(());
+        }
+        let votes = self.votes_for(epoch, who);
         if votes < self.voters / 2 + 1 {
             return Err(format!("{who} claims slots in epoch {epoch} with {votes} votes"));
         }
@@ -88,9 +94,44 @@ impl Check {
         Ok(())
     }
 
-    /// Who claimed a slot under the greatest epoch.
-    pub fn last_claim(&self, slot: u16) -> Option<NodeId> {
-        self.claims.values().rev().find(|(_, slots)| slots.contains(slot)).map(|(who, _)| *who)
+    fn votes_for(&self, epoch: u64, who: NodeId) -> usize {
+        self.given.iter().filter(|((_, it), to)| *it == epoch && **to == who).count()
+    }
+
+    /// An epoch is somebody's without votes.
+    pub fn set_free(&mut self, epoch: u64, who: NodeId) {
+        self.free.insert((epoch, who));
+    }
+
+    /// A master heard something and has another epoch since: another one claimed the old one, too, and comes behind
+    /// it by name.
+    pub fn moved_on(&mut self, who: NodeId, from: u64, to: u64) -> Result<(), String> {
+        let mut others = self.said.iter().filter(|it| it.0 == from && it.1 > who);
+        if to < from || others.next().is_none() {
+            return Err(format!(
+                "{who} goes from epoch {from} to {to}, and nobody else has {from}"
+            ));
+        }
+        self.set_free(to, who);
+        Ok(())
+    }
+
+    /// Two masters with slots and the same epoch, of what each says of itself now.
+    pub fn shared(masters: impl Iterator<Item = (NodeId, u64)>) -> Result<(), String> {
+        let mut seen = BTreeMap::new();
+        for (who, epoch) in masters {
+            if let Some(other) = seen.insert(epoch, who) {
+                return Err(format!("{who} and {other} both have epoch {epoch}"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Did he claim a slot under the greatest epoch under which anybody did?
+    pub fn claimed_last(&self, slot: u16, who: NodeId) -> bool {
+        let claims = |slots: &Slots| slots.contains(slot);
+        let last = self.claims.values().rev().find(|it| it.values().any(claims));
+        last.is_some_and(|it| it.get(&who).is_some_and(claims))
     }
 }
 

@@ -74,6 +74,8 @@ pub struct Settings {
     /// Words of SHUTDOWN that a signal means; `default`: none.
     pub shutdown_on_sigint: Vec<u8>,
     pub shutdown_on_sigterm: Vec<u8>,
+    /// Milliseconds that a script may run before clients are told BUSY; 0 or less: they never are.
+    pub busy_reply_threshold: i64,
     pub slowlog_log_slower_than: i64,
     pub slowlog_max_len: i64,
     /// Milliseconds from which samples are kept for LATENCY; 0 keeps none.

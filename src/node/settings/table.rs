@@ -74,8 +74,6 @@ const NO_AOF: &str = "a base is always an RDB file, written and synced on thread
 const NO_DEFRAG: &str = "memory is not moved to join free space";
 const NO_FILES_IN_SYNC: &str = "replicas are always fed without a file between";
 const NO_MODULES: &str = "there are no modules";
-const NO_BUSY: &str =
-    "nobody is told BUSY: a script that has written nothing is ended after some 10 seconds";
 const NO_DH: &str = "keys are agreed on by elliptic curves only";
 const NO_UPSTART: &str = "upstart is not told about readiness";
 const ALWAYS_LAZY: &str = "large values are always freed in slices";
@@ -121,7 +119,7 @@ pub const ROWS: &[Row] = &{ use Change::*; use Effect::{Only, Works}; [
     row("databases", "", int(1, INT_MAX), "16", AtStart, Works, field!(databases)),
     row("hz", "", Hz, "10", Runtime, Works, field!(hz)),
     row("shutdown-timeout", "", INT, "10", Runtime, Works, field!(shutdown_timeout)),
-    row("busy-reply-threshold", "lua-time-limit", LONG, "5000", Runtime, Effect::None(NO_BUSY), Kept),
+    row("busy-reply-threshold", "lua-time-limit", LONG, "5000", Runtime, Works, field!(busy_reply_threshold)),
     row("slowlog-log-slower-than", "", int(-1, i64::MAX), "10000", Runtime, Works, field!(slowlog_log_slower_than)),
     row("slowlog-max-len", "", LONG, "128", Runtime, Works, field!(slowlog_max_len)),
     row("requirepass", "", Secret, "", Runtime, Works, field!(requirepass)),

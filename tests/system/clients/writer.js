@@ -1,6 +1,6 @@
 // A programme that writes all the time, whatever becomes of the servers behind it. Run as
-// `node writer.js HOST PORT cluster|sentinel ioredis|redis`; a line on its input ends it. Says `ok` at its end: in a
-// cluster only if everything that was acknowledged is there.
+// `node writer.js HOST PORT cluster|killed|sentinel ioredis|redis`; a line on its input ends it. Says `ok` at its end: in
+// a cluster only if everything that was acknowledged is there, where a node of it is killed what was so after that line.
 const assert = require("assert");
 const [host, port, mode, library] = [process.argv[2], Number(process.argv[3]), ...process.argv.slice(4)];
 const PATIENCE = 100_000;
@@ -31,7 +31,7 @@ async function connect() {
   }
   const Redis = require("ioredis");
   const client =
-    mode === "cluster"
+    mode !== "sentinel"
       ? new Redis.Cluster([{ host, port }])
       : new Redis({ sentinels: [{ host, port }], name: "m", commandTimeout: 2000 });
   client.on("error", () => {});
@@ -46,7 +46,9 @@ async function main() {
   // TypeError there instead of asking again: then whoever uses it connects anew.
   const heal = async () => (client = await againAndAgain(connect));
   const kept = new Map();
-  for (let n = 0; !stopped; n++) {
+  let left = mode === "killed" ? 500 : 0;
+  for (let n = 0; left > 0 || !stopped; n++) {
+    if (stopped) left--;
     const [key, value] = [`${process.pid}:${n % 500}`, `${n}`];
     await againAndAgain(() => client.set(key, value), heal);
     kept.set(key, value);
@@ -54,7 +56,7 @@ async function main() {
   }
   for (const [key, value] of kept) {
     const found = await againAndAgain(() => client.get(key), heal);
-    if (mode === "cluster") assert.strictEqual(found, value, key);
+    if (mode !== "sentinel") assert.strictEqual(found, value, key);
   }
   console.log("ok");
   process.exit(0);

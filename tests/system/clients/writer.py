@@ -1,7 +1,7 @@
 """A programme that writes all the time, whatever becomes of the servers behind it.
 
-Run as `python writer.py HOST PORT cluster|sentinel`; a line on its input ends it. Says `ok` at its end: in a cluster
-only if everything that was acknowledged is there.
+Run as `python writer.py HOST PORT cluster|killed|sentinel`; a line on its input ends it. Says `ok` at its end: in a
+cluster only if everything that was acknowledged is there, where a node of it is killed what was so after that line.
 """
 
 import os
@@ -17,7 +17,7 @@ PATIENCE = 100
 
 
 def connect():
-    if MODE == "cluster":
+    if MODE in ("cluster", "killed"):
         return redis.RedisCluster(HOST, PORT, decode_responses=True)
     sentinel = Sentinel([(HOST, PORT)], socket_timeout=2)
     return sentinel.master_for("m", socket_timeout=2, decode_responses=True)
@@ -40,7 +40,9 @@ def main():
     threading.Thread(target=lambda: (sys.stdin.readline(), stop.set()), daemon=True).start()
     client = again_and_again(connect)
     kept, n = {}, 0
-    while not stop.is_set():
+    left = 500 if MODE == "killed" else 0
+    while left > 0 or not stop.is_set():
+        left -= stop.is_set()
         key, value = f"{os.getpid()}:{n % 500}", str(n)
         again_and_again(lambda: client.set(key, value))
         kept[key] = value
@@ -48,7 +50,7 @@ def main():
         time.sleep(0.001)
     for key, value in kept.items():
         found = again_and_again(lambda: client.get(key))
-        if MODE == "cluster":
+        if MODE != "sentinel":
             assert found == value, (key, found, value)
     print("ok")
 
