@@ -228,7 +228,7 @@ mod tests {
         check(&["replicaof"], "replicaof=");
         check(&["unixsocketperm"], "unixsocketperm=0");
         let all = get(&settings, &[b"*"], matches);
-        assert_eq!(all.len(), 213);
+        assert_eq!(all.len(), 214);
     }
 
     #[test]
