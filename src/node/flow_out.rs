@@ -118,6 +118,7 @@ mod tests {
         assert!(ring.spilled_bytes() > 0);
         let (bytes, rest) = frames(&ring, pieces.clone());
         assert_eq!((bytes.len(), rest), (0, pieces));
+        ring.wanted(0, &mut Vec::new());
         ring.paged(0, b"abcd".to_vec());
         let (bytes, rest) = frames(&ring, vec![piece(0, 3), piece(3, 10)]);
         let mut wire = bytes.as_slice();
