@@ -27,6 +27,7 @@ mod moving;
 mod packaging;
 mod process;
 mod pubsub;
+mod redis_rs;
 mod replication;
 mod resync;
 mod scripts;
