@@ -29,6 +29,7 @@ mod overload;
 mod packaging;
 mod process;
 mod pubsub;
+mod redis_rs;
 mod replication;
 mod resync;
 mod scripts;
