@@ -54,6 +54,7 @@ const UNSAFE: &[(&str, &str)] = &[
     ("src/types/", "records and segments are laid out by hand: one allocation a key"),
     ("src/runtime/", "process set-up (limits, signals, clocks) speaks to libc"),
     ("benches/table.rs", "the CPU clock of a thread is a libc call"),
+    ("tests/support/namespace.rs", "a thread enters a namespace by a system call"),
     ("loadgen/", "the CPU clock of another process is a libc call"),
 ];
 
