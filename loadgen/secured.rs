@@ -39,6 +39,7 @@ impl Secured {
                 key: read(key)?,
                 certificate_file: certificate.clone(),
                 key_file: key.clone(),
+                password: Vec::new(), // An encrypted key is refused with an error that says so.
             }),
         };
         let authorities = vec![(self.cacert.clone(), read(&self.cacert)?)];
