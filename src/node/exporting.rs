@@ -20,7 +20,7 @@ use crate::node::cluster::ToBus;
 use crate::node::control::{Control, ControlCx};
 use crate::node::core::Core;
 use crate::node::following::credentials;
-use crate::node::intents::Number;
+use crate::node::intents::{BATCHES, Number, QUESTIONS};
 use crate::node::message::Message;
 use crate::node::migrate::{Failed, Migrated, Migration};
 use crate::node::outbox::{Action, Outbox};
@@ -34,10 +34,6 @@ const BATCH_BYTES: usize = 256 << 10;
 
 /// Buckets that are looked at in a turn: a few at a time, since they may hold nothing of these slots.
 const SCAN_COUNT: usize = 64;
-
-/// Numbers of batches, and of questions of core 0: apart from those of transactions.
-const BATCHES: Number = 1 << 63;
-const QUESTIONS: Number = 1 << 62;
 
 /// See the file's header.
 #[derive(Debug)]

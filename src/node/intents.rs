@@ -30,6 +30,11 @@ pub type Number = u64;
 /// Transactions of clients are younger than those of the stream of our master, which never yield.
 pub const OF_CLIENTS: Number = 1 << 63;
 
+/// What marks the numbers of deliveries to another server that are no transactions: batches of slots that move, and
+/// questions about them.
+pub const BATCHES: Number = 1 << 62;
+pub const QUESTIONS: Number = 1 << 61;
+
 /// A key of this core, by its hash; of whatever database.
 pub type At = u64;
 
