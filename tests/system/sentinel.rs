@@ -77,8 +77,9 @@ impl Watcher {
     }
 
     fn ask(&self, args: &[&str]) -> Value {
-        let mut client = Client::connect(&format!("127.0.0.1:{}", self.port)).unwrap();
-        value(&client.call(args))
+        let address = format!("127.0.0.1:{}", self.port);
+        let answer = || Client::connect(&address).and_then(|mut it| it.try_call(args)).ok();
+        value(&wait_for("the Sentinel answers", answer))
     }
 
     /// One field of what it says of its master.
