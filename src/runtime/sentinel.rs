@@ -379,12 +379,8 @@ impl Host {
     /// The other side is gone.
     fn ended(&mut self, socket: Socket, out: &mut Vec<Output>) {
         self.dialling.remove(&socket);
-        let conn = self.conns.remove(&socket);
-        if conn.is_none() && !self.streams.has(socket) {
-            return; // It was closed already, and its number may be another's by the end of the turn.
-        }
         self.closing.push(socket);
-        if let Some(conn) = conn {
+        if let Some(conn) = self.conns.remove(&socket) {
             self.sockets.remove(&conn);
             self.handle(Input::Closed { conn }, out);
         }

@@ -37,6 +37,8 @@
 //!
 //! **Closing.** What waits for input keeps the kernel's file alive, so `close` shuts the socket down
 //! and the row is freed by that wait's last completion. Whoever is told `Closed` calls `close` too.
+//! What an `enter` tells may be of a socket that was closed after it; such a number is given to nobody
+//! before the next `enter`, and closing it again does nothing.
 //!
 //! The trap: a completion may name a socket that is gone and whose number is in use again; so
 //! every completion carries the row's generation.
@@ -178,6 +180,9 @@ pub struct Driver {
     pub(super) rows: Chunks<Row>,
     /// Rows that were used before and are free; all from `rows_used` on were never used.
     free: Vec<u32>,
+    /// Rows that became free since the last `enter`: what was told of them may not be looked at yet, so they are
+    /// nobody's for that long.
+    resting: Vec<u32>,
     rows_used: u32,
     listeners: Vec<Listener>,
     /// Connections that one `enter` accepts at most.
@@ -248,6 +253,7 @@ impl Driver {
             scratch: Scratch::default(),
             rows: Chunks::default(),
             free: Vec::new(),
+            resting: Vec::new(),
             rows_used: 0,
             listeners: Vec::new(),
             admits: ADMITS,
@@ -466,7 +472,7 @@ impl Driver {
     /// Sockets that are parked, and the tables that there are for them.
     #[must_use]
     pub fn parked(&self) -> (usize, usize) {
-        let rows = self.rows_used as usize - self.free.len();
+        let rows = self.rows_used as usize - self.free.len() - self.resting.len();
         (rows - self.seated, self.parking.as_ref().map_or(0, Parking::lots))
     }
 
@@ -568,12 +574,18 @@ impl Driver {
         std::mem::swap(&mut self.events, events);
     }
 
+    #[cfg(test)]
+    pub(super) fn has_told_of(&self, socket: Socket) -> bool {
+        self.events.iter().any(|it| matches!(it, Event::Closed { socket: it } if *it == socket))
+    }
+
     /// Submits everything, sends `segments` of `lent`, and collects what happened.
     ///
     /// # Errors
     /// The kernel's, where the ring itself is broken; nothing that a peer does.
     pub fn enter(&mut self, lent: &[u8], segments: &[Segment], wait: Wait) -> io::Result<()> {
         self.call = self.call.wrapping_add(1);
+        self.free.append(&mut self.resting);
         self.buffers.publish();
         self.turn_clock();
         self.ready_left = READY_PER_CALL;
@@ -738,7 +750,7 @@ impl Driver {
             }
         }
         row.free();
-        self.free.push(socket.0);
+        self.resting.push(socket.0);
     }
 
     fn new_row(&mut self, fd: OwnedFd, state: State) -> Socket {

@@ -304,3 +304,31 @@ fn what_a_slow_reader_left_over_reaches_it_when_it_reads() {
     });
     assert!(all == lent);
 }
+
+/// An end that was told before its socket was closed is not taken for the end of another.
+#[test]
+fn a_number_rests_until_what_was_told_of_it_is_taken() {
+    let mut pair = Pair::new(usize::MAX);
+    let gone = TcpStream::connect(pair.address).unwrap();
+    pair.until(|pair| pair.accepted.len() == 1);
+    let socket = pair.accepted[0];
+    drop(gone);
+    let mut events = Vec::new();
+    for _ in 0..20_000 {
+        pair.server.enter(&[], &[], Wait::AtMost(Duration::from_millis(1))).unwrap();
+        // It is closed before the events are taken, as at the end of a turn.
+        if pair.server.has_told_of(socket) {
+            break;
+        }
+    }
+    pair.server.close(socket);
+    let fd = || TcpStream::connect(pair.address).unwrap().into();
+    let (soon, later) = (fd(), fd());
+    let other = pair.server.adopt(soon);
+    pair.server.take_events(&mut events);
+    assert!(events.iter().any(|it| matches!(it, Event::Closed { socket: it } if *it == socket)));
+    assert_ne!(other, socket);
+    pair.server.close(socket);
+    pair.server.enter(&[], &[], Wait::No).unwrap();
+    assert_eq!(pair.server.adopt(later), socket);
+}
