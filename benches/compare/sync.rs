@@ -21,12 +21,12 @@ const RATE: &str = "15000";
 const SYNC_PATIENCE: Duration = Duration::from_secs(120);
 /// Given to every contestant: no wait for more replicas, no file on either side where that can be
 /// done without, and a backlog that holds what is written during a sync.
-const SETTINGS: &[(&str, &str)] = &[
-    ("--repl-diskless-sync", "yes"),
-    ("--repl-diskless-sync-delay", "0"),
-    ("--repl-diskless-load", "on-empty-db"),
-    ("--repl-backlog-size", "256mb"),
-    ("--client-output-buffer-limit", "replica 0 0 0"),
+const SETTINGS: &[&[&str]] = &[
+    &["--repl-diskless-sync", "yes"],
+    &["--repl-diskless-sync-delay", "0"],
+    &["--repl-diskless-load", "on-empty-db"],
+    &["--repl-backlog-size", "256mb"],
+    &["--client-output-buffer-limit", "replica", "0", "0", "0"],
 ];
 
 impl Bench {
@@ -152,7 +152,9 @@ impl Bench {
         let status = command.stdout(Stdio::null()).status();
         assert!(status.is_ok_and(|it| it.success()), "failed: {command:?}");
         let result: Value = serde_json::from_str(&fs::read_to_string(&out).unwrap()).unwrap();
-        let lag = &result["replicas"][0]["lag"]["percentiles_us"];
+        let phases = result["phases"].as_object().expect("phases");
+        let (_, lag) = phases.iter().find(|it| it.0.ends_with("after acknowledged")).expect("lag");
+        let lag = &lag["percentiles_us"];
         for name in ["p50", "p99"] {
             let what = format!("write to a replica's answer, {name}");
             report.add(Row::new(12, &what, &peer.name, Unit::Microseconds, &[number(lag, name)]));
@@ -205,9 +207,7 @@ fn out_file(master: &Running) -> PathBuf {
 
 fn with_settings(peer: &Peer) -> Peer {
     let mut peer = peer.clone();
-    for (name, value) in SETTINGS {
-        peer.command.extend([(*name).to_string(), (*value).to_string()]);
-    }
+    peer.command.extend(SETTINGS.concat().into_iter().map(ToString::to_string));
     peer
 }
 

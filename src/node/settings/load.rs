@@ -119,6 +119,15 @@ impl Loader<'_> {
         if matches!(row.kind, Kind::Master) && words.is_empty() {
             return Err(Reason::WrongArguments.into());
         }
+        // As in Redis, several words may come as one: `--save "3600 1"`.
+        let parts: Vec<&[u8]>;
+        let words = match words {
+            [one] if one.contains(&b' ') => {
+                parts = row.kind.split(one).into_iter().filter(|it| !it.is_empty()).collect();
+                &parts
+            }
+            _ => words,
+        };
         let value = row.kind.parse(words, &current)?;
         self.loaded.warnings.extend(Warning::about(row, &value, &source.name, line));
         settings.put(row, value);
@@ -267,6 +276,28 @@ mod tests {
         );
         check("port 1\ninclude missing", 2, "no such file");
         check("include wide", 1, "too many configuration files");
+    }
+
+    #[test]
+    fn several_words_may_come_as_one() {
+        for (name, words) in [
+            ("save", "3600 1 300 10"),
+            ("save", "3600  1"),
+            ("bind", "127.0.0.1 ::1"),
+            ("client-output-buffer-limit", "replica 1 2 3"),
+            ("oom-score-adj-values", "0 200 801"),
+            ("latency-tracking-info-percentiles", "50 99"),
+            ("shutdown-on-sigterm", "nosave force"),
+            ("replicaof", "127.0.0.1 1"),
+        ] {
+            let row = table::find(name.as_bytes()).unwrap();
+            let value = |text: String| load_text(&text).unwrap().settings.value(row);
+            let one = value(format!("{name} \"{words}\""));
+            assert_eq!(one, value(format!("{name} {words}")), "{name}");
+            assert_ne!(one, Settings::default().value(row), "{name}");
+        }
+        assert!(load_text("logfile \"a b\"").is_ok());
+        assert!(load_text("port \"1 2\"").is_err());
     }
 
     #[test]
